@@ -1,0 +1,1 @@
+"""Model in, artifact and report out."""

@@ -1,0 +1,1 @@
+"""edge: trained models onto small computers, safely, and watched there."""
