@@ -1,0 +1,231 @@
+"""The main road, from a trained model to a board and back, as a user types it. Run it with `make demo`.
+
+Everything is real: the training, the conversions, the signed repository, SSH, the agent, the trial. Only the boards
+are simulated: SSH servers in a process on this machine, each with its own port, host key and folder.
+`make demo KEEP=1` leaves the boards running and the folder in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FOLDER = HERE.parent / "build" / "demo"
+KEEP = os.environ.get("KEEP", "") not in ("", "0")
+BEGAN = time.monotonic()
+BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
+
+
+def title(text: str) -> None:
+    print(f"\n{BOLD}── {text}{PLAIN}  {DIM}{time.monotonic() - BEGAN:.0f} s{PLAIN}", flush=True)
+
+
+def type_(command: str, *, expect: int = 0, show: bool = True) -> str:
+    """Echo a command, run it in the demo's folder as a user would, and return what it printed.
+
+    Ends the demo when the exit code is not the expected one.
+    """
+    print(f"{BOLD}$ {command}{PLAIN}", flush=True)
+    process = subprocess.Popen(
+        command, shell=True, cwd=FOLDER, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if show:
+            print(f"  {line}", end="", flush=True)
+    status = process.wait()
+    if expect:
+        print(f"  {DIM}exit code {status}{PLAIN}")
+    if status != expect:
+        raise SystemExit(f"the demo expected exit code {expect} of `{command}` and got {status}")
+    return "".join(lines)
+
+
+def prepare() -> None:
+    """An empty folder, `edge` and this Python on the PATH, and a passphrase for the demo's keys."""
+    if (FOLDER / "edge.toml").exists():
+        subprocess.run([sys.executable, "-m", "edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["EDGE_KEY_PASSPHRASE"] = "only-for-the-demo"
+
+
+def tell(what: bool, text: str) -> None:
+    """State something that the demo has just shown, and end it if it is not so."""
+    if not what:
+        raise SystemExit(f"the demo expected: {text}")
+    print(f"  {BOLD}✓ {text}{PLAIN}", flush=True)
+
+
+def first_version() -> None:
+    title("A trained model: a small CNN on scikit-learn's handwritten digits")
+    type_(f"python {shlex.quote(os.path.relpath(HERE / 'train_digits.py', FOLDER))} .")
+
+    title("A fleet folder")
+    type_("edge init --name demo")
+
+    title("Converted for two kinds of boards, with what it cost")
+    type_(
+        "edge convert digits.keras --for sim-tflite --for sim-onnx --calibration digits-calibration.npz"
+        " --eval digits-eval.npz --labels labels.txt --max-drop 1.5 -o digits-v1"
+    )
+
+    title("Published: a release in the signed repository")
+    type_("edge publish digits digits-v1")
+
+
+def boards() -> None:
+    title("Two simulated boards: real SSH servers, nothing to install")
+    printed = type_("edge sim up 2")
+    for name, port in re.findall(r"(sim-\d+)\s.*?127\.0\.0\.1:(\d+)", printed):
+        type_(f"edge device add edge@127.0.0.1:{port} --name {name} --yes")
+    type_("edge device probe sim-1")
+    type_("edge device probe sim-2")
+    type_("edge device list")
+
+
+def flash() -> None:
+    title("Flashed: runtime and bundle pushed, verified on the board, tried, confirmed")
+    type_("edge flash sim-1 digits@1")
+    type_("edge flash sim-2 digits@1")
+    printed = type_("edge flash sim-1 digits@1")
+    tell("nothing to do" in printed, "flashing again does nothing and says so")
+
+
+def requests() -> None:
+    title("Requests: a picture, Triton's JSON, TF Serving's JSON")
+    type_("edge infer sim-1 digit.png")
+    type_("edge infer sim-2 digit.png")
+    write_requests()
+    print(f"{BOLD}$ edge forward sim-1 --print-port &{PLAIN}", flush=True)
+    forward = subprocess.Popen(
+        ["edge", "forward", "sim-1", "--print-port"], cwd=FOLDER, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert forward.stdout is not None
+        port = forward.stdout.readline().strip()
+        print(f"  {port}")
+        triton = type_(
+            f"curl -s http://127.0.0.1:{port}/v2/models/digits/infer -d @triton.json"
+        )
+        scores = json.loads(triton)["outputs"][0]["data"]
+        tell(max(range(10), key=scores.__getitem__) == 7, "Triton's JSON: it is a 7")
+        serving = type_(f"curl -s http://127.0.0.1:{port}/v1/models/digits:predict -d @tf-serving.json")
+        scores = json.loads(serving)["predictions"][0]
+        tell(max(range(10), key=scores.__getitem__) == 7, "TF Serving's JSON: it is a 7")
+    finally:
+        forward.terminate()
+        forward.wait(10)
+
+
+def write_requests() -> None:
+    """The same picture as JSON requests."""
+    import numpy as np
+    from PIL import Image
+
+    picture = np.asarray(Image.open(FOLDER / "digit.png").resize((8, 8), Image.Resampling.BOX), dtype="float32") / 255
+    image = picture.reshape(1, 8, 8, 1).round(4)
+    triton = {
+        "inputs": [{"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32", "data": image.ravel().tolist()}]
+    }
+    (FOLDER / "triton.json").write_text(json.dumps(triton))
+    (FOLDER / "tf-serving.json").write_text(json.dumps({"instances": image.tolist()}))
+
+
+def bad_version() -> None:
+    title("A wrong version 2: calibrated with wrongly scaled data")
+    wrong = (
+        "edge convert digits.keras --for sim-tflite --for sim-onnx --calibration wrong-calibration.npz"
+        " --eval digits-eval.npz --labels labels.txt --max-drop 1.5 -o digits-v2"
+    )
+    type_(wrong, expect=3)
+    tell(not (FOLDER / "digits-v2").exists(), "refused, and nothing was written")
+    type_(f"{wrong} --keep-failed", expect=3, show=False)
+    type_("edge publish digits digits-v2", expect=3)
+    type_("edge publish digits digits-v2 --force")
+    watcher = subprocess.Popen([sys.executable, HERE / "knock.py", "sim-1"], cwd=FOLDER, stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    watcher.stdout.readline()
+    type_("edge flash sim-1 digits@2", expect=3)
+    watcher.terminate()
+    answered, failed, releases = watcher.communicate(timeout=30)[0].split()
+    tell(failed == "0" and releases == "1", f"version 1 never stopped serving: {answered} requests meanwhile, 0 failed")
+    type_("edge device show sim-1")
+
+
+def good_version() -> None:
+    title("Version 3 is good and replaces it; then back again")
+    type_(
+        "edge convert digits-v3.keras --name digits --for sim-tflite --for sim-onnx"
+        " --calibration digits-calibration.npz --eval digits-eval.npz --labels labels.txt --max-drop 1.5 -o digits-v3"
+    )
+    type_("edge publish digits digits-v3")
+    type_("edge flash sim-1 digits@3")
+    type_("edge infer sim-1 digit.png")
+    type_("edge flash sim-1 --previous")
+
+
+def measured() -> None:
+    title("Measured on the board")
+    type_("edge bench sim-1 --seconds 3")
+
+
+def looked_after() -> None:
+    title("Looked after")
+    type_("edge logs sim-1 --lines 5")
+    type_("edge doctor")
+
+
+def wiped() -> None:
+    title("Removed: nothing of ours is left on the boards")
+    for name in ("sim-1", "sim-2"):
+        type_(f"edge device remove {name} --wipe --yes")
+        left = list((FOLDER / "sims" / name).rglob(".edge*"))
+        tell(not left, f"{name}: no folder of edge is left")
+
+
+def end() -> None:
+    if KEEP:
+        print(f"\nThe boards are still running. Go on in {FOLDER}, for example:")
+        print(f"  cd {FOLDER} && export EDGE_KEY_PASSPHRASE={os.environ['EDGE_KEY_PASSPHRASE']}")
+        print(f"  export PATH={Path(sys.executable).parent}:$PATH")
+        print("  edge device list\n  edge flash sim-2 digits@3\n  edge sim break sim-1 power-cut\n  edge sim down")
+        return
+    print(f"\n{BOLD}All of it in {time.monotonic() - BEGAN:.0f} s.{PLAIN} Where to go next:")
+    print("  docs/quickstart.md            the same, explained")
+    print("  docs/first-raspberry-pi.md    your first real board")
+    print("  make demo KEEP=1              leave the boards running and try things")
+
+
+def main() -> None:
+    prepare()
+    try:
+        first_version()
+        boards()
+        flash()
+        requests()
+        measured()
+        bad_version()
+        good_version()
+        looked_after()
+        if not KEEP:
+            wiped()
+    finally:
+        if not KEEP:
+            subprocess.run(["edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True)
+    end()
+
+
+if __name__ == "__main__":
+    main()

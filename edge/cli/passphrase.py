@@ -1,0 +1,43 @@
+"""Where the passphrase of the root and targets keys comes from: the environment, or a prompt on a terminal.
+
+The rule: never from the command line, never stored, and never asked for where nobody can answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from agent.contract.errors import PassphraseMissing
+
+VARIABLE = "EDGE_KEY_PASSPHRASE"
+
+
+def asker(*, new: bool = False) -> Callable[[str], str]:
+    """A function from role to passphrase, asking at most once.
+
+    Args:
+        new: it is being chosen, so it is asked for twice.
+    """
+    known: list[str] = []
+
+    def ask(role: str) -> str:
+        if not known:
+            known.append(_read(role, new=new))
+        return known[0]
+
+    return ask
+
+
+def _read(role: str, *, new: bool) -> str:
+    given = os.environ.get(VARIABLE)
+    if given:
+        return given
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise PassphraseMissing(role=role)
+    text = f"Passphrase for the fleet's {'new keys' if new else f'`{role}` key'}"
+    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=new, err=True)
+    return answer
