@@ -17,7 +17,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED) ## a fleet of simulated boards, from a trained model to a halted rollout (KEEP=1 leaves it running)
-	@KEEP=$(KEEP) $(BIN)/python demo/demo.py
+	@$(BIN)/python demo/demo.py
 
 test: system-packages $(INSTALLED) ## the tests, without test beds (under 15 minutes)
 	$(PYTEST) -m "not bed"
@@ -37,7 +37,7 @@ format: $(INSTALLED) ## write the code as `make check` wants it
 	$(BIN)/ruff format .
 
 clean: ## everything that was made here
-	rm -rf $(VENV) dist build agent/dist demo/out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist build agent/dist demo/out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ system-packages:
 	echo "installing" $$missing; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
-# Versions that are known to resolve together, without an address: the user's own pip settings say where from.
+# Names and versions only: whoever installs says where from.
 constraints: $(INSTALLED) ## resolve all dependencies anew into constraints.txt
 	{ echo "# Versions that resolve together on Python 3.11 to 3.13 (make constraints writes this file)."; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \

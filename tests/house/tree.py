@@ -1,0 +1,35 @@
+"""The repository as the house tests see it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("agent", "converters", "edge")
+
+
+def tracked_files() -> list[Path]:
+    """Every file that git tracks or would track, that still exists."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    files = (ROOT / name for name in listed.decode().split("\0") if name)
+    return sorted({file for file in files if file.is_file() and not file.is_symlink()})
+
+
+def python_files(*folders: str) -> list[Path]:
+    """The Python files among them, in the folders named."""
+    return [
+        file
+        for file in tracked_files()
+        if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in folders
+    ]
+
+
+def shown(file: Path) -> str:
+    """The path as a person names it."""
+    return file.relative_to(ROOT).as_posix()
