@@ -23,7 +23,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from agent.contract.errors import DocumentInvalid, DocumentTooLarge
+from agent.contract.errors import DocumentInvalid, DocumentTooLarge, NameInvalid
 
 T = TypeVar("T")
 
@@ -178,6 +178,9 @@ def _build_dataclass(kind: Any, value: Any, *, document: str, path: str, depth: 
         known["extra"] = unknown
     try:
         return kind(**known)
+    except NameInvalid as error:
+        where = f"`{path}`: " if path else ""
+        raise DocumentInvalid(document=document, reason=f"{where}{error}") from error
     except DocumentInvalid as error:
         if not path:
             raise
