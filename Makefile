@@ -27,6 +27,7 @@ check: $(INSTALLED) ## format, lint, import fence, types, bare wheel (under 90 s
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 agent
 	$(BIN)/python -m pytest -q tests/house/test_bare_wheel.py
 
 test-all: check system-packages ## everything, test beds too; what is real must be there
@@ -46,11 +47,12 @@ $(INSTALLED): pyproject.toml agent/pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "edge needs Python 3.11, 3.12 or 3.13: install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	@"$(PYTHON)" -c '$(in_range)' || { echo "edge needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$("$(PYTHON)" -V 2>&1)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		package=$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
-			echo "$(PYTHON) can't make virtual environments: install python3-venv (sudo apt-get install python3-venv)" >&2; exit 1; }; \
-		echo "installing python3-venv"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; }
-	@$(BIN)/python -c '$(in_range)' 2>/dev/null || { rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
+			echo "$(PYTHON) can't make virtual environments: sudo apt-get install $$package" >&2; exit 1; }; \
+		echo "installing $$package"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$package >/dev/null; }
+	@$(BIN)/python -c 'import pip; $(in_range)' 2>/dev/null || { rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing into $(VENV): the first time takes some minutes and 2 GB"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable './agent[serve,update]' --editable '.[all,dev]'
