@@ -152,6 +152,18 @@ class MetadataExpired(ArtifactError):
     hint_template = "run `edge repo refresh` on the laptop that holds the fleet's keys"
 
 
+class ReportForged(ArtifactError):
+    code = "report.forged"
+    template = "the report of `{device}` is not believed: {reason}"
+    hint_template = "someone else wrote it, or the board was enrolled anew elsewhere; flash it again"
+
+
+class ReportReplayed(ArtifactError):
+    code = "report.replayed"
+    template = "the report of `{device}` is an old one: counter {found}, seen {seen}"
+    hint_template = "ask the board again; if it stays so, someone holds newer reports back"
+
+
 # --- repository, keys, fleet folder --------------------------------------------------------------------------
 
 
@@ -190,6 +202,18 @@ class KeyMissing(RepositoryError):
     hint_template = "restore it from your backup of the keys folder"
 
 
+class KeyUnreadable(RepositoryError):
+    code = "key.unreadable"
+    template = "the key file `{path}` can't be read: {reason}"
+    hint_template = "restore it from your backup of the keys folder"
+
+
+class KeysExist(RepositoryError):
+    code = "key.exists"
+    template = "`{path}` holds this fleet's keys already"
+    hint_template = "they are the only way to sign for its boards, so they are never overwritten"
+
+
 class PassphraseWrong(RepositoryError):
     code = "key.passphrase-wrong"
     template = "the passphrase does not open the key for `{role}`"
@@ -222,10 +246,55 @@ class PublishRefused(RepositoryError):
     exit_code = ExitCode.NEGATIVE_VERDICT
 
 
-class ForcedNeedsName(RepositoryError):
+class MixedModels(RepositoryError):
     code = "publish.mixed-models"
     template = "one release holds one model, these bundles hold: {models}"
+    hint_template = "publish each model by itself"
     exit_code = ExitCode.USAGE
+
+
+class ProfileTwice(RepositoryError):
+    code = "publish.profile-twice"
+    template = "one release holds one bundle for a profile, these are two for `{profile}`: {first} and {second}"
+    hint_template = "leave one of them out"
+    exit_code = ExitCode.USAGE
+
+
+class NothingToPublish(RepositoryError):
+    code = "publish.nothing"
+    template = "no bundle was given for a release of `{name}`"
+    hint_template = "make one with `edge convert`"
+    exit_code = ExitCode.USAGE
+
+
+class AssignRefused(RepositoryError):
+    code = "assign.refused"
+    template = "desired state {counter} for `{device}` can't be signed: {reason}"
+
+
+class NothingAssigned(RepositoryError):
+    code = "assign.nothing"
+    template = "nothing was ever assigned to the device `{device}`"
+    hint_template = "flash it with `edge flash`"
+
+
+class RepositoryMissing(RepositoryError):
+    code = "repository.missing"
+    template = "`{path}` holds no signed repository"
+    hint_template = "make a fleet folder with `edge init`, or restore the folder from your backup"
+
+
+class RepositoryExists(RepositoryError):
+    code = "repository.exists"
+    template = "`{path}` holds a signed repository already"
+    hint_template = "use it as it is, or choose another folder"
+
+
+class RepositoryDamaged(RepositoryError):
+    code = "repository.damaged"
+    template = "`{path}` is not as it was signed: {reason}"
+    hint_template = "restore the repository folder from your backup; nothing was signed anew"
+    exit_code = ExitCode.NEGATIVE_VERDICT
 
 
 # --- profiles ------------------------------------------------------------------------------------------------

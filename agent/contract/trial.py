@@ -91,9 +91,9 @@ def judge(
     Returns:
         The verdict with its numbers; `passed` is False with the first code that decides.
     """
-    p95_budget, p95_from = _budget(budgets.p95_ms, replaced and replaced.p95_ms, terms.latency_factor, LEAST_LATENCY_MS)
+    p95_budget, p95_from = _budget(budgets.p95_ms, replaced.p95_ms if replaced else None, terms.latency_factor, LEAST_LATENCY_MS)
     memory_budget, memory_from = _budget(
-        budgets.memory_mb, replaced and replaced.memory_mb, terms.memory_factor, LEAST_MEMORY_MB
+        budgets.memory_mb, replaced.memory_mb if replaced else None, terms.memory_factor, LEAST_MEMORY_MB
     )
     error = _first_error(measurement, floor, (p95_budget, p95_from), (memory_budget, memory_from))
     return CheckResult(
