@@ -1,8 +1,13 @@
-"""What holds for every test: `--require-real` lets nothing be skipped."""
+"""What holds for every test.
+
+`--require-real` lets nothing be skipped; `EDGE_TEST_MODELS` names a folder of published models and data.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +43,12 @@ def pytest_make_collect_report(
     report = yield
     _refuse_skip(collector.config, report)
     return report
+
+
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """The folder of published models; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("EDGE_TEST_MODELS")
+    if not folder:
+        pytest.skip("EDGE_TEST_MODELS names no folder of published models")
+    return Path(folder)
