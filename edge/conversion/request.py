@@ -1,0 +1,183 @@
+"""What is asked of a conversion, and what comes of it.
+
+The rule: one request names one model and any number of profiles; each profile ends with a bundle that was admitted
+or with the error that says why not. The command's exit code is the worst of theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.contract.errors import EdgeError, ExitCode
+from agent.contract.manifest import Step
+from agent.contract.profile import DeviceProfile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionRequest:
+    """What a person asks for.
+
+    Attributes:
+        model: the trained model's file.
+        profiles: the kinds of boards that it is for; at least one.
+        output: folder that gets one bundle folder a profile, by its name.
+        recipe: a recipe's name; `auto` takes each profile's own.
+        calibration: representative inputs, `.npz` with `x` or `.npy`.
+        evaluation: held-out inputs, with labels `y` where accuracy is to be judged.
+        max_drop_points: accuracy that may be lost against the float original, in percentage points.
+        keep_failed: write the bundle all the same when it is outside its budget or can't be judged.
+        name: the model's name; None takes it from the file's.
+        labels: text file with one label a line, one line a class.
+        input_scale: (low, high) that pixel values 0 and 255 become; None derives it from the data.
+        preprocessing: steps from a decoded input to the model's; None derives them for images.
+    """
+
+    model: Path
+    profiles: tuple[DeviceProfile, ...]
+    output: Path
+    recipe: str = "auto"
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    max_drop_points: float = 1.0
+    keep_failed: bool = False
+    name: str | None = None
+    labels: Path | None = None
+    input_scale: tuple[float, float] | None = None
+    preprocessing: tuple[Step, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureResult:
+    """What a run of an artifact in a proof environment showed.
+
+    Attributes:
+        engine, engine_version: what ran it, like `litert` and `2.3.0`.
+        platform: where, like `x86_64, Python 3.11`.
+        p50_ms, p95_ms: CPU time of one batch-1 inference there.
+        memory_mb: what loading and running the model added to the process, in 10**6 bytes.
+    """
+
+    engine: str
+    engine_version: str
+    platform: str
+    p50_ms: float
+    p95_ms: float
+    memory_mb: float
+
+
+class Measure(Protocol):
+    """Runs a bundle's artifact in the board's exact engine version, in another process."""
+
+    def __call__(self, bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureResult:
+        """Run the artifact on the arrays `input_k` of `inputs` and write `output_k` to `outputs`.
+
+        Args:
+            bundle: the bundle's folder.
+            inputs: `.npz`, engine dtype, `[N, ...]`.
+            outputs: `.npz` to write.
+            repeat: least number of timed inferences.
+
+        Raises:
+            ProofFailed: the artifact does not load or run there.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Accuracy against the float original on the same held-out samples. Positive means lost.
+
+    Attributes:
+        samples: N.
+        float_accuracy, accuracy: of original and artifact, 0 to 1.
+        drop_points: difference in percentage points.
+        low, high: its 95 % interval (Tango's score interval for paired proportions).
+        lost, gained: samples that only the original, only the artifact got right.
+        verdict: `within`, `outside` or `undecided` against the budget.
+        needed: samples that would decide, when it is undecided; None when no number of practical size would.
+    """
+
+    samples: int
+    float_accuracy: float
+    accuracy: float
+    drop_points: float
+    low: float
+    high: float
+    lost: int
+    gained: int
+    verdict: str
+    needed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileResult:
+    """What came of the conversion for one profile.
+
+    Attributes:
+        profile: its name.
+        recipe: the recipe that was used.
+        format: `tflite` or `onnx`.
+        bundle: the bundle's folder, or None where none was written.
+        digest: the bundle's, or None.
+        verdict: `within`, `outside`, `undecided` or `not-judged`.
+        size_bytes: of the artifact; 0 where there is none.
+        float_size_bytes: of the model that was given.
+        drop: accuracy against the original; None without labelled held-out data.
+        agreement: with the original on the golden set, 0 to 1; None for a sanity set.
+        floor: least agreement that admits; None for a sanity set.
+        golden: how many samples from where, like `128 held-out`.
+        p50_ms, p95_ms, memory_mb: measured in the proof environment on this machine; None without one.
+        proved_in: engine, version and platform of the proof run; None where the board's trial is the first run.
+        notes: what a person should know, one sentence each.
+        error: why it was not admitted, or None.
+        report: the whole report, JSON-ready, as it lies in the bundle.
+    """
+
+    profile: str
+    recipe: str
+    format: str
+    bundle: Path | None = None
+    digest: str | None = None
+    verdict: str = "not-judged"
+    size_bytes: int = 0
+    float_size_bytes: int = 0
+    drop: Drop | None = None
+    agreement: float | None = None
+    floor: float | None = None
+    golden: str = ""
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    memory_mb: float | None = None
+    proved_in: str | None = None
+    notes: tuple[str, ...] = ()
+    error: EdgeError | None = None
+    report: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command that did only this would end with."""
+        return self.error.exit_code if self.error else ExitCode.DONE
+
+
+_BADNESS = (ExitCode.DONE, ExitCode.INCOMPLETE, ExitCode.NEGATIVE_VERDICT, ExitCode.FAILED, ExitCode.USAGE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionOutcome:
+    """What came of a request: one result a profile, in the order of the request.
+
+    Attributes:
+        model: the model's name.
+        results: one for each profile.
+        notes: what holds for all of them.
+    """
+
+    model: str
+    results: tuple[ProfileResult, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst of the results' exit codes."""
+        return max((result.exit_code for result in self.results), key=_BADNESS.index)
