@@ -194,9 +194,25 @@ def sweep() -> list[str]:
         time.sleep(0.2)
         for point in reversed(mounts_below(folder)):
             run(["umount", point])
+        remove_groups(folder.name)
         remove_tree(folder)
         gone.append(folder.name)
     return gone
+
+
+def groups(name: str) -> list[Path]:
+    """The control groups of a container, one in each tree that can hold them (cgroup v1, v2 or both)."""
+    trees = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
+    return [tree / name for tree in trees if (tree / "cgroup.procs").exists()]
+
+
+def remove_groups(name: str) -> None:
+    """Remove a container's empty control groups; that only goes from the inside out."""
+    for group in groups(name):
+        if group.exists():
+            for inner in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+                inner.rmdir()
+            group.rmdir()
 
 
 def _started(pid: int) -> int:

@@ -51,7 +51,8 @@ class Hardware:
     internet: bool = False
     """Whether the board reaches beyond itself. Without, the emulator passes the forwarded sshd alone."""
     clock: str | None = None
-    """What the hardware clock says at boot, like ``2020-01-01T00:00:00``; None is the right time."""
+    """What the hardware clock says at boot, like ``2035-01-01T00:00:00``; None is the right time. A clock
+    from before systemd's own release is set to that release by systemd, as on every board without one."""
     kernel_arguments: str = ""
     """Such as ``cgroup_disable=memory``, which Raspberry Pi OS sets."""
 

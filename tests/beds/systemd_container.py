@@ -28,6 +28,7 @@ from tests.beds.board import (
     children,
     fingerprint,
     free_port,
+    groups,
     make_key,
     mounts_below,
     need_disk,
@@ -35,6 +36,7 @@ from tests.beds.board import (
     need_tools,
     own_network,
     remember_process,
+    remove_groups,
     remove_tree,
     run,
     run_folder,
@@ -46,6 +48,12 @@ from tests.beds.link import Link
 BED = "the systemd bed"
 TOOLS = {"systemd-nspawn": "systemd-container", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 BOOT_SECONDS = 120
+SCOPES = Path("/run/systemd/system")  # there where systemd is process 1
+ENTER_GROUP = """
+groups=; while [ "$1" != -- ]; do groups="$groups $1"; shift; done; shift
+for group in $groups; do mkdir -p "$group"; echo $$ > "$group/cgroup.procs"; done
+exec "$@"
+"""
 
 
 def prepare(suite: str = "bookworm") -> Root:
@@ -166,6 +174,7 @@ class SystemdContainer:
             self._nspawn = None
         for point in reversed(mounts_below(self.root)):
             run(["umount", point])
+        remove_groups(self.folder.name)
 
     def _lay_out(self) -> None:
         """Give the container its identity: host key, machine id, name, and who may log in."""
@@ -187,8 +196,20 @@ class SystemdContainer:
             os.chown(path, owner.st_uid, owner.st_gid)
 
     def _argv(self) -> list[str]:
+        """The command line; it ends in nspawn itself, in control groups that no other container shares.
+
+        Two containers in one group would count each other's processes as their own services'. Where this
+        machine runs systemd, nspawn asks it for a scope; elsewhere the groups are made here.
+        """
+        own = (
+            []
+            if SCOPES.exists()
+            else ["sh", "-ec", ENTER_GROUP, "enter", *map(str, groups(self.folder.name)), "--"]
+        )
+        keep = [] if SCOPES.exists() else ["--keep-unit"]
         return [
-            "systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={self.name}",
-            f"--hostname={self.name}", "--private-network", "--register=no", "--keep-unit",
+            *own, "systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}",
+            f"--machine={self.folder.name}",  # one of a kind, while names of boards repeat
+            f"--hostname={self.name}", "--private-network", "--register=no", *keep,
             "--resolv-conf=off", "--timezone=off", "--console=pipe",
         ]  # fmt: skip
