@@ -23,6 +23,8 @@ from agent.contract.names import check_name
 from agent.contract.runtime import RuntimeManifest
 
 BOARD_SCHEMA = "edge.board/1"
+SYSTEM_USER = "edge"
+"""Whom the agent runs as where the board was enrolled by root."""
 SYSTEM_ROOT = "/opt/edge"
 USER_ROOT = ".edge"
 
@@ -100,6 +102,8 @@ class InstallRequest:
         root_metadata: the fleet's TUF root metadata, as text.
         user: who may write to the inbox.
         adopt: take the board from another fleet. re_enrol: give a cloned card a new identity.
+        reset_trust: forget the TUF root that it was enrolled with, and take this one.
+        inbox: folder that holds `blobs/`; None for the board folder's own.
     """
 
     config: BoardConfig
@@ -109,6 +113,8 @@ class InstallRequest:
     user: str
     adopt: bool = False
     re_enrol: bool = False
+    reset_trust: bool = False
+    inbox: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -398,7 +398,7 @@ class ConversionCrashed(ConvertError):
 class ExtraMissing(ConvertError):
     code = "extra.missing"
     template = "this needs `{package}`, which is not installed"
-    hint_template = "pip install 'edge-toolkit[{extra}]'"
+    hint_template = "in the folder of edge's source: pip install '.[{extra}]'"
 
 
 class AccuracyOutside(ConvertError):
@@ -539,6 +539,12 @@ class BoardCloned(TransferError):
     template = "`{host}` carries the identity of another board: enrolled with serial {enrolled}, found {found}"
     hint_template = "a copied card; enrol it anew with `edge flash --re-enrol`"
     exit_code = ExitCode.NEGATIVE_VERDICT
+
+
+class InstallFailed(TransferError):
+    code = "board.install-failed"
+    template = "`{host}` could not be set up: {step} failed: {reason}"
+    exit_code = ExitCode.FAILED
 
 
 class BoardNotFlashed(TransferError):
@@ -719,6 +725,12 @@ class InboxIncomplete(UpdateError):
     template = "{count} of the files that {what} needs are not on the board, `{first}` among them"
     hint_template = "flash again; what is there already is not sent twice"
     exit_code = ExitCode.INCOMPLETE
+
+
+class InboxUnsafe(UpdateError):
+    code = "update.inbox-unsafe"
+    template = "`{file}` in the inbox was not read: {reason}"
+    hint_template = "somebody else may be writing to the inbox; look at it, then flash again"
 
 
 class BoardDiskFull(UpdateError):

@@ -344,6 +344,8 @@ class Reported:
         wall: the board's clock. clock_floor: the latest time that it knows to have passed.
         disk_free_bytes: where the board's folder is.
         history: the last ends, newest first, at most 20.
+        request: text of the request that the board looked at last, so that who wrote it sees that it was.
+        in_progress: an update has not reached an end.
     """
 
     device: str
@@ -365,6 +367,8 @@ class Reported:
     clock_floor: int = 0
     disk_free_bytes: int = 0
     history: tuple[HistoryEntry, ...] = ()
+    request: str | None = None
+    in_progress: bool = False
     schema: str = MESSAGE_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 
