@@ -1,0 +1,289 @@
+"""From an address to an authenticated SSH connection, with a deadline for every phase.
+
+The rule: Fabric reads `~/.ssh/config` and knows jump hosts; but its connection accepts any host key and resolves
+names without a deadline, so the policy is replaced, the pinned key alone is known, and the socket is our own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+
+from agent.contract.errors import (
+    AuthenticationFailed,
+    DeadlinePassed,
+    EdgeError,
+    HostKeyChanged,
+    HostUnknown,
+    HostUnreachable,
+)
+from edge.fleet.address import Address
+from edge.fleet.host_keys import HostKey, OnlyPinned, fingerprint, parse_host_key
+from edge.fleet.timeouts import Timeouts
+from edge.fleet.watchdog import Watchdog
+
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""Asked for first: a third less work than the library's own first choice."""
+ATTEMPTS = 4
+"""Connections tried when sshd closes before its greeting, as it does above `MaxStartups`."""
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it writes to stderr by itself
+
+
+def fabric_connection(address: Address, timeouts: Timeouts) -> Any:
+    """A Fabric connection that is not open yet: `~/.ssh/config` is read, no key is accepted unseen."""
+    config = fabric.Config(lazy=True)
+    config.load_ssh_config()
+    connection = fabric.Connection(
+        address.host, user=address.user, port=address.port, config=config, connect_timeout=None
+    )
+    connection.connect_timeout = None  # `ConnectTimeout` of ~/.ssh/config; the deadlines here are our own
+    connection.client.set_missing_host_key_policy(OnlyPinned(connection.host))
+    gateway = connection.gateway
+    while isinstance(gateway, fabric.Connection):
+        _known_to_the_user(gateway, timeouts)
+        gateway = gateway.gateway
+    return connection
+
+
+def open_connection(
+    address: Address, *, key_file: Path | None, password: str | None, timeouts: Timeouts
+) -> Any:
+    """An open, authenticated Fabric connection to `address`, whose host key is the pinned one.
+
+    Args:
+        address: where, and which host key.
+        key_file: the fleet folder's own key, tried first.
+        password: tried last, and only when it was given; then neither agent nor other keys are tried, so that
+            sshd's limit of attempts is not spent on them.
+        timeouts: for each phase.
+
+    Raises:
+        HostUnknown, HostUnreachable, DeadlinePassed: the way there.
+        HostKeyUnknown, HostKeyChanged: another key than the pinned one.
+        AuthenticationFailed: the board does not let this user in.
+    """
+    connection = fabric_connection(address, timeouts)
+    keys = _existing([*([key_file] if key_file else []), *connection.connect_kwargs.get("key_filename", [])])
+    connection.connect_kwargs = {
+        "key_filename": [str(key) for key in (keys if password is None else _existing([key_file]))],
+        "allow_agent": password is None,
+        "look_for_keys": password is None,
+        "password": password,
+        "banner_timeout": timeouts.handshake_s,
+        "auth_timeout": timeouts.auth_s,
+        "channel_timeout": timeouts.command_s,
+        "timeout": timeouts.handshake_s,
+        "transport_factory": _transport_factory(timeouts),
+    }
+    if address.host_key is not None:
+        name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
+        pinned = parse_host_key(address.host_key)
+        connection.client.get_host_keys().add(name, pinned.get_name(), pinned)
+    tried = _tried(key_file, password, connection)
+    with _as_errors(address, connection, tried, timeouts):
+        _open_patiently(connection, timeouts)
+    connection.transport.set_keepalive(int(timeouts.keepalive_s) or 1)
+    return connection
+
+
+def scan(address: Address, timeouts: Timeouts) -> HostKey:
+    """The host key that a board shows, without authenticating. Seen, not trusted.
+
+    Raises:
+        HostUnknown, HostUnreachable, DeadlinePassed: the way there.
+    """
+    connection = fabric_connection(address, timeouts)
+    with _as_errors(address, connection, "nothing", timeouts):
+        transport = _transport_factory(timeouts)(_way_to(connection, timeouts))
+        try:
+            with Watchdog(timeouts.handshake_s + 1, transport.close):
+                transport.start_client(timeout=timeouts.handshake_s)
+                return HostKey.of(transport.get_remote_server_key())
+        finally:
+            transport.close()
+            if isinstance(connection.gateway, fabric.Connection):
+                connection.gateway.close()
+
+
+def _known_to_the_user(gateway: Any, timeouts: Timeouts) -> None:
+    """A jump host is no board: its key must stand in the user's own known_hosts."""
+    gateway.client.load_system_host_keys()
+    gateway.client.set_missing_host_key_policy(OnlyPinned(gateway.host))
+    gateway.connect_timeout = None
+    gateway.connect_kwargs = gateway.connect_kwargs | {
+        "timeout": timeouts.connect_s,
+        "banner_timeout": timeouts.handshake_s,
+        "auth_timeout": timeouts.auth_s,
+        "channel_timeout": timeouts.connect_s,
+    }
+
+
+def _open_patiently(connection: Any, timeouts: Timeouts) -> None:
+    """Open; where sshd closed before it greeted, wait a little and try again."""
+    longest = timeouts.connect_s + timeouts.handshake_s + 6 * timeouts.auth_s
+    for attempt in range(ATTEMPTS):
+        kwargs = dict(connection.connect_kwargs)
+        began = time.monotonic()
+        if not connection.gateway:
+            connection.connect_kwargs["sock"] = _socket(connection.host, connection.port, timeouts.connect_s)
+        try:
+            with Watchdog(longest, connection.client.close):
+                connection.open()
+            return
+        except paramiko.SSHException as error:
+            connection.client.close()
+            closed_early = "banner" in str(error) and time.monotonic() - began < timeouts.handshake_s / 2
+            if not closed_early or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt * (1 + random.random()))
+        except BaseException:
+            connection.client.close()
+            raise
+        finally:
+            connection.connect_kwargs = kwargs
+
+
+def _way_to(connection: Any, timeouts: Timeouts) -> Any:
+    if connection.gateway:
+        return connection.open_gateway()
+    return _socket(connection.host, connection.port, timeouts.connect_s)
+
+
+def _socket(host: str, port: int, seconds: float) -> socket.socket:
+    """A TCP connection to the first of the host's addresses that answers.
+
+    Raises:
+        HostUnknown: no such name. HostUnreachable: nobody answers, with the last reason.
+    """
+    deadline = time.monotonic() + seconds
+    last: OSError | None = None
+    for family, kind, protocol, _, where in _resolved(host, port, seconds):
+        link = socket.socket(family, kind, protocol)
+        try:
+            link.settimeout(max(0.1, deadline - time.monotonic()))
+            link.connect(where)
+        except OSError as error:
+            link.close()
+            last = error
+            continue
+        except BaseException:
+            link.close()
+            raise
+        _notice_silence(link)
+        return link
+    reason = f"no answer within {seconds:g} s" if isinstance(last, TimeoutError) else _words(last)
+    raise HostUnreachable(host=host, port=port, reason=reason) from last
+
+
+def _resolved(host: str, port: int, seconds: float) -> list[Any]:
+    """Addresses of a name; the system's look-up has no deadline, so it runs aside."""
+    answer: queue.Queue[Any] = queue.Queue()
+
+    def look_up() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.put(error)
+
+    threading.Thread(target=look_up, name="edge-resolve", daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise HostUnreachable(
+            host=host, port=port, reason=f"its name was not resolved in {seconds:g} s"
+        ) from None
+    if isinstance(found, Exception):
+        raise HostUnknown(host=host) from found
+    return list(found)
+
+
+def _notice_silence(link: socket.socket) -> None:
+    """Let the kernel end a connection whose other side is gone, where it can."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _transport_factory(timeouts: Timeouts) -> Callable[..., paramiko.Transport]:
+    def make(sock: Any, **options: Any) -> paramiko.Transport:
+        transport = paramiko.Transport(sock, **options)
+        transport.banner_timeout = timeouts.handshake_s
+        transport.handshake_timeout = timeouts.handshake_s
+        offered = transport.get_security_options()
+        first = tuple(cipher for cipher in CIPHERS if cipher in offered.ciphers)
+        offered.ciphers = first + tuple(cipher for cipher in offered.ciphers if cipher not in first)
+        return transport
+
+    return make
+
+
+@contextmanager
+def _as_errors(address: Address, connection: Any, tried: str, timeouts: Timeouts) -> Iterator[None]:
+    """Everything that goes wrong on the way, as the tree's errors."""
+    host, port, user = connection.host, connection.port, connection.user
+    try:
+        yield
+    except EdgeError:
+        raise
+    except paramiko.BadHostKeyException as error:
+        raise HostKeyChanged(
+            device=address.name or host,
+            pinned=fingerprint(error.expected_key.asbytes()),
+            shown=fingerprint(error.key.asbytes()),
+        ) from error
+    except paramiko.AuthenticationException as error:
+        if "timeout" in str(error).lower():
+            raise DeadlinePassed(host=host, doing="authentication", timeout_s=timeouts.auth_s) from error
+        raise AuthenticationFailed(host=host, user=user, tried=tried) from error
+    except paramiko.SSHException as error:
+        if "No authentication methods" in str(error):
+            raise AuthenticationFailed(host=host, user=user, tried=tried) from error
+        raise HostUnreachable(host=host, port=port, reason=_ssh_words(error, timeouts)) from error
+    except (OSError, EOFError) as error:
+        raise HostUnreachable(host=host, port=port, reason=_words(error)) from error
+
+
+def _ssh_words(error: Exception, timeouts: Timeouts) -> str:
+    text = str(error)
+    if "banner" in text:
+        return "the port is open, but no SSH server greets"
+    if "No existing session" in text:
+        return f"the key exchange was not done within {timeouts.handshake_s:g} s"
+    return text or type(error).__name__
+
+
+def _words(error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
+
+
+def _tried(key_file: Path | None, password: str | None, connection: Any) -> str:
+    """What was offered, in words."""
+    offered = ["the fleet folder's key"] if key_file and key_file.is_file() else []
+    if password is None:
+        offered.append("the user's own keys and agent")
+    else:
+        offered.append("the password")
+    return " and ".join(offered)
+
+
+def _existing(files: list[Any]) -> list[Path]:
+    """The key files that are there: one that `~/.ssh/config` names in vain is passed over, as ssh does."""
+    paths = [Path(file).expanduser() for file in files if file]
+    return [path for path in dict.fromkeys(paths) if path.is_file() and os.access(path, os.R_OK)]

@@ -1,0 +1,26 @@
+"""How long each phase of a connection may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Deadlines, all in seconds.
+
+    Attributes:
+        connect_s: name look-up and TCP connection.
+        handshake_s: greeting and key exchange; a Raspberry Pi Zero needs some of them.
+        auth_s: one attempt to authenticate.
+        command_s: a command that says nothing of its own.
+        stall_s: a transfer of which nothing came through.
+        keepalive_s: pause between signs of life.
+    """
+
+    connect_s: float = 10.0
+    handshake_s: float = 30.0
+    auth_s: float = 20.0
+    command_s: float = 60.0
+    stall_s: float = 30.0
+    keepalive_s: float = 15.0
