@@ -1,0 +1,97 @@
+"""What a board is to run: which bundle of a release, in which runtime, beside which other models.
+
+The rule: the board's profile chooses the bundle, the bundle's needs and the board's facts choose the runtime, and
+whether they fit is asked of the contract's functions before anything is sent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.contract.errors import BoardRefused, PlatformUnsupported, ReleaseLacksProfile, WrongBoard
+from agent.contract.manifest import BundleManifest, EngineName
+from agent.contract.profile import BoardFacts, DeviceProfile, accepts, bundle_fits, runtime_fits
+from agent.contract.release import Generation, GenerationModel, Release
+from agent.contract.runtime import RuntimeManifest
+from edge.runtimes import RuntimeRequest
+
+ANY_WAY_OUT = "choose another profile with `edge device probe {device} --profile NAME`"
+
+
+def check_board(profile: DeviceProfile, facts: BoardFacts, *, device: str) -> None:
+    """Refuse a board that `profile` is not for.
+
+    Raises:
+        BoardRefused: with the first reason that decides and its way out.
+    """
+    reasons = accepts(profile, facts)
+    if reasons:
+        raise BoardRefused(
+            device=device,
+            profile=profile.name,
+            reason="; ".join(reason.fact for reason in reasons),
+            way_out=next((r.way_out for r in reasons if r.way_out), ANY_WAY_OUT.format(device=device)),
+        )
+
+
+def bundle_for(release: Release, profile: DeviceProfile) -> str:
+    """Digest of the release's bundle for a profile.
+
+    Raises:
+        ReleaseLacksProfile: it has none.
+    """
+    try:
+        return release.bundles[profile.name]
+    except KeyError:
+        raise ReleaseLacksProfile(
+            release=release.title, profile=profile.name, known=", ".join(sorted(release.bundles)) or "none"
+        ) from None
+
+
+def engine_for(bundle: BundleManifest, profile: DeviceProfile) -> EngineName:
+    """The engine that the runtime must hold: the profile's own where the bundle can use it."""
+    if profile.engine.value in bundle.requires.engines:
+        return profile.engine
+    return EngineName(next(iter(bundle.requires.engines)))
+
+
+def runtime_request(facts: BoardFacts, engine: EngineName, engine_wheel: Path | None) -> RuntimeRequest:
+    """What runtime a board with `facts` needs for `engine`."""
+    return RuntimeRequest(
+        architecture=facts.architecture,
+        python=facts.python,
+        glibc=facts.glibc,
+        page_size_bytes=facts.page_size_bytes,
+        engine=engine,
+        engine_wheel=engine_wheel,
+    )
+
+
+def check_fit(
+    bundle: BundleManifest, runtime: RuntimeManifest, facts: BoardFacts, profile: DeviceProfile, *, device: str
+) -> None:
+    """Refuse what the board would refuse.
+
+    Raises:
+        PlatformUnsupported: the runtime does not run on the board.
+        WrongBoard: the bundle is not for it.
+    """
+    for reason in runtime_fits(runtime, facts):
+        raise PlatformUnsupported(
+            platform=str(runtime.platform), reason=reason.fact, way_out=reason.way_out or "see docs/runtimes.md"
+        )
+    for reason in bundle_fits(bundle, runtime, profile=profile.name):
+        raise WrongBoard(
+            artifact=f"the bundle of `{bundle.model}`",
+            made_for=bundle.profile,
+            board=profile.name,
+            reason=f"{reason.fact} (`{device}`)",
+        )
+
+
+def next_generation(
+    number: int, *, runtime: str, model: GenerationModel, current: Generation | None
+) -> Generation:
+    """`current` with `model` in the place of the model of its name, in `runtime`."""
+    others = tuple(other for other in (current.models if current else ()) if other.name != model.name)
+    return Generation(number=number, runtime=runtime, models=(*others, model))
