@@ -27,7 +27,7 @@ LEAST_MEMORY_MB = 16.0
 """The same for memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What one model did on the golden set.
 
@@ -44,8 +44,8 @@ class Measurement:
     model: str
     release: str
     samples: int
-    proof_within: float | None
-    agreement: float | None
+    proof_within: float | None = None
+    agreement: float | None = None
     p50_ms: float
     p95_ms: float
     memory_mb: float

@@ -1,0 +1,173 @@
+"""The agent's command line. Each command imports only what it needs: those of the update need no numpy.
+
+The rule: data goes to standard output, talk to standard error; what a user can cause ends as `error: …` and
+`hint: …` with the exit code of its class, never as a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.contract.errors import EdgeError, ExitCode, OptionInvalid
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except EdgeError as error:
+        if getattr(options, "json", False):
+            _print({"error": error.to_plain()})
+        sys.stderr.write(f"error: {error}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        return int(ExitCode.FAILED)
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    command: str = options.command
+    if command == "measure":
+        from agent.measure import measure_bundle
+
+        _print(
+            measure_bundle(
+                options.bundle, inputs=options.inputs, outputs=options.outputs, repeat=options.repeat
+            )
+        )
+        return 0
+    if command == "selftest":
+        from agent.contract.codec import to_plain
+        from agent.measure import selftest
+
+        folder = options.generation_folder or _generation_folder(options)
+        _print(to_plain(selftest(folder, root=_root(options, folder.resolve().parent.parent))))
+        return 0
+    if command == "install":
+        from agent import install
+
+        return install.main(_root(options))
+    if command == "bench":
+        from agent.bench import bench
+
+        _print(
+            bench(
+                _root(options), model=options.model, seconds=options.seconds, connections=options.connections
+            )
+        )
+        return 0
+    if command == "run":
+        from agent import app
+
+        return app.main(_root(options), generation=getattr(options, "generation", None))
+    if command == "supervise":
+        from agent import supervisor
+
+        return supervisor.main(_root(options))
+    return _update(command, options)
+
+
+def _update(command: str, options: argparse.Namespace) -> int:
+    from agent.update import commands
+
+    root = _root(options)
+    if command == "apply":
+        return commands.apply(root)
+    if command == "recover":
+        return commands.recover(root)
+    if command == "status":
+        return commands.status(root, options.json)
+    if command == "place":
+        return commands.place(root, options.place_runtime, options.inbox)
+    return commands.remove(root, options.wipe)
+
+
+def _root(options: argparse.Namespace, otherwise: Path | None = None) -> Path:
+    root: Path | None = getattr(options, "root", None) or otherwise
+    if root is None:
+        raise OptionInvalid(option="--root", reason="say which board folder is meant, like --root /opt/edge")
+    return root
+
+
+def _generation_folder(options: argparse.Namespace) -> Path:
+    number = getattr(options, "generation", None)
+    if number is None:
+        raise OptionInvalid(option="--generation-folder", reason="say which generation is to be measured")
+    return _root(options) / "generations" / str(number)
+
+
+def _print(document: object) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("must be above 0, at most 3600")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--root", type=Path, help="the board's folder, like /opt/edge")
+    common.add_argument("--generation", type=int, help="the generation to serve or to measure, by its number")
+    parser = argparse.ArgumentParser(prog="edge-agent", description="The agent of edge.", parents=[common])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common])
+
+    add("run", "serve the models of the current generation")
+    status = add("status", "what runs here, and how the last update ended")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    selftest = add("selftest", "measure every model of a generation on its golden set; prints JSON")
+    selftest.add_argument("--generation-folder", type=Path, help="`generations/<n>`; or say --generation N")
+    selftest.add_argument("--json", action="store_true", help="an error goes to standard output as JSON, too")
+    measure = add("measure", "run a bundle's artifact on given arrays; prints JSON")
+    measure.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    measure.add_argument("--inputs", type=Path, required=True, help=".npz with `input_0`, …, engine dtype")
+    measure.add_argument("--outputs", type=Path, help="where `output_0`, … are written, as .npz")
+    measure.add_argument("--repeat", type=_count, default=1, help="passes over the inputs")
+    measure.add_argument("--json", action="store_true", help="an error goes to standard output as JSON, too")
+    bench = add("bench", "load test of the agent that serves here; prints JSON")
+    bench.add_argument("--model", required=True, help="the model's name")
+    bench.add_argument("--seconds", type=_seconds, default=5.0, help="how long (default 5)")
+    bench.add_argument("--connections", type=_count, default=1, help="clients at once (default 1)")
+    bench.add_argument("--json", action="store_true", help="an error goes to standard output as JSON, too")
+    add("install", "enrol this board: an InstallRequest on standard input, an Enrolment on standard output")
+    place = add("place", "verify a runtime's layers and unpack them")
+    place.add_argument("--runtime", dest="place_runtime", required=True, metavar="DIGEST", help="the runtime")
+    place.add_argument("--inbox", type=Path, required=True, help="the folder of the uploaded files")
+    add("apply", "the update: settle what was interrupted, then verify, stage, check, try, confirm or refuse")
+    add("recover", "settle what an interrupted update left")
+    add("supervise", "keep the agent running where there is no systemd")
+    remove = add("remove", "stop the agent and take it off this board")
+    remove.add_argument("--wipe", action="store_true", help="remove the board's folder, too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Reading the board's folder: where things lie in it, its configuration, and the generation to serve.
+
+The rule: what is read here was written by the update process or at enrolment; it is still parsed strictly, and
+what does not fit is an error that names the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from agent.contract.board import BoardConfig
+from agent.contract.codec import MAX_DOCUMENT_BYTES, decode
+from agent.contract.errors import AgentConfigInvalid, ContractError, StateDamaged
+from agent.contract.release import Generation
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BoardFolder:
+    """Paths inside a board's folder, as `agent.contract.board` names them."""
+
+    root: Path
+
+    @property
+    def launcher(self) -> Path:
+        return self.root / "bin" / "launch.py"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "board.json"
+
+    @property
+    def running(self) -> Path:
+        return self.root / "run" / "agent.json"
+
+    @property
+    def current(self) -> Path:
+        return self.root / "current"
+
+    @property
+    def trial(self) -> Path:
+        return self.root / "trial"
+
+    def object(self, digest: str) -> Path:
+        """Where a layer, a bundle or a runtime lies."""
+        return self.root / "objects" / digest
+
+    def generation(self, number: int) -> Path:
+        """The folder of a generation."""
+        return self.root / "generations" / str(number)
+
+
+def read_config(folder: BoardFolder) -> BoardConfig:
+    """What enrolment wrote.
+
+    Raises:
+        AgentConfigInvalid: it is not there or not valid.
+    """
+    try:
+        return _read(BoardConfig, folder.config)
+    except (OSError, ContractError) as error:
+        raise AgentConfigInvalid(path=folder.config, reason=_reason(error)) from error
+
+
+def read_generation(path: Path) -> Generation:
+    """The generation in a folder `generations/<n>`, or behind a link to one.
+
+    Raises:
+        StateDamaged: its document is not there or not valid.
+    """
+    document = path / "generation.json"
+    try:
+        return _read(Generation, document)
+    except (OSError, ContractError) as error:
+        raise StateDamaged(path=document, reason=_reason(error)) from error
+
+
+def generation_to_serve(folder: BoardFolder, number: int | None = None) -> Path | None:
+    """The folder of generation `number`; without one, what `trial` leads to, else `current`; None on a new board.
+
+    The links are followed once, here: what they lead to later is another start's matter.
+    """
+    if number is not None:
+        return folder.generation(number)
+    for link in (folder.trial, folder.current):
+        if link.is_symlink():
+            return link.resolve()
+    return None
+
+
+def _read(kind: type[T], path: Path) -> T:
+    with path.open("rb") as file:
+        return decode(kind, file.read(MAX_DOCUMENT_BYTES + 1))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)

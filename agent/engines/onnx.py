@@ -1,0 +1,102 @@
+"""ONNX models in ONNX Runtime.
+
+The rule: quiet and small. Threads that wait do not spin (an idle board stays cool), the memory arena is off (it
+keeps the largest batch ever seen), and the model is opened by its path, so that its weights are not held twice.
+Tensors that a model keeps in other files are not taken: a bundle's artifact is the one file that was verified.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import EngineRefusesModel, InferenceFailed
+from agent.contract.manifest import EngineName, TensorSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.engines import Arrays
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+}
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+"""What may run a model, the best first; a wheel for the CPU knows only the last."""
+
+
+def version() -> str:
+    """Import the library and return its version."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    return str(onnxruntime.__version__)
+
+
+class OnnxEngine:
+    """An ONNX Runtime session. See `agent.engines.Engine`."""
+
+    name = EngineName.ONNXRUNTIME
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        import onnxruntime
+
+        self.version = str(onnxruntime.__version__)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        options.log_severity_level = 4
+        available = onnxruntime.get_available_providers()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=[name for name in PROVIDERS if name in available]
+            )
+            self.inputs = tuple(_spec(tensor) for tensor in self._session.get_inputs())
+            self.outputs = tuple(_spec(tensor) for tensor in self._session.get_outputs())
+        except (
+            Exception
+        ) as error:  # its exceptions are many classes of the extension, with no base of their own
+            raise EngineRefusesModel(
+                engine=self.name.value, version=self.version, file=path.name, reason=_reason(error, path)
+            ) from error
+        self._in = [spec.name for spec in self.inputs]
+        self._out = [spec.name for spec in self.outputs]
+        self._run = self._session.run
+
+    def run(self, arrays: Arrays) -> list[NDArray[Any]]:
+        try:
+            outputs: list[NDArray[Any]] = self._run(self._out, dict(zip(self._in, arrays)))  # noqa: B905 - hot
+        except Exception as error:  # as above
+            raise InferenceFailed(model="the model", reason=_reason(error, Path())) from error
+        return outputs
+
+    def close(self) -> None:
+        self._session = self._run = None
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    if tensor.type not in DTYPES:
+        raise ValueError(f"`{tensor.name}` is a {tensor.type}, which edge can't serve")
+    shape = tuple(length if isinstance(length, int) and length >= 0 else -1 for length in tensor.shape)
+    return TensorSpec(name=tensor.name, dtype=DTYPES[tensor.type], shape=shape)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """The first line of what the engine says, without folders: it goes into answers to clients."""
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return text.replace(str(path.parent) + "/", "") if path.name else text
