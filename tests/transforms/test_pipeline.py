@@ -1,0 +1,122 @@
+"""Steps before and after the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agent.contract.errors import DocumentInvalid, RequestInvalid
+from agent.contract.manifest import Step
+from agent.transforms.pipeline import answers, apply, check_steps
+from agent.transforms.resize import resize
+
+GRADIENT = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)[..., np.newaxis]
+
+
+def test_an_image_becomes_the_input_of_a_grey_model() -> None:
+    steps = [
+        Step("grayscale"),
+        Step("resize", {"height": 8, "width": 8, "method": "area"}),
+        Step("scale", {"factor": 1 / 255, "offset": 0.0}),
+        Step("expand", {"axis": 0}),
+    ]
+    white = np.full((64, 64, 4), 255, np.uint8)
+
+    array = apply(steps, white)
+
+    assert array.shape == (1, 8, 8, 1)
+    assert array.dtype == np.float32
+    assert np.allclose(array, 1.0)
+
+
+def test_channels_come_first_where_the_model_wants_it() -> None:
+    image = np.zeros((2, 4, 3), np.uint8)
+    image[..., 2] = 9
+
+    assert apply([Step("layout", {"to": "NCHW"})], image)[2].tolist() == [[9] * 4] * 2
+    assert apply([Step("layout", {"to": "NHWC"})], image).shape == (2, 4, 3)
+
+
+def test_grey_becomes_three_channels_and_alpha_is_dropped() -> None:
+    assert apply([Step("rgb")], np.full((1, 1, 1), 7, np.uint8)).tolist() == [[[7, 7, 7]]]
+    assert apply([Step("rgb")], np.array([[[1, 2, 3, 4]]], np.uint8)).tolist() == [[[1, 2, 3]]]
+
+
+def test_grey_is_the_luma_that_pillow_gives() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+    grey = apply([Step("grayscale")], image)[..., 0]
+
+    assert np.abs(grey - np.asarray(Image.fromarray(image).convert("L"), np.float32)).max() <= 1.0
+
+
+BILINEAR = [("bilinear", Image.Resampling.BILINEAR, size) for size in [(8, 8), (16, 24), (63, 47), (7, 5)]]
+AREA = [("area", Image.Resampling.BOX, size) for size in [(8, 8), (16, 24)]]
+
+
+@pytest.mark.parametrize(("method", "filter_", "size"), AREA + BILINEAR)
+def test_smaller_images_are_those_of_pillow(
+    method: str, filter_: Image.Resampling, size: tuple[int, int]
+) -> None:
+    ours = resize(GRADIENT, *size, method)[..., 0]
+    theirs = np.asarray(Image.fromarray(GRADIENT[..., 0].astype(np.float32)).resize(size[::-1], filter_))
+
+    assert np.abs(ours - theirs).max() < 0.01
+
+
+def test_area_weighs_pixels_by_what_is_covered() -> None:
+    row = np.array([[[0.0], [3.0], [6.0]]])
+
+    assert np.allclose(resize(row, 1, 2, "area").ravel(), [1.0, 5.0])
+
+
+def test_a_larger_image_is_bilinear_in_both_ways() -> None:
+    theirs = np.asarray(
+        Image.fromarray(GRADIENT[..., 0].astype(np.float32)).resize((100, 90), Image.Resampling.BILINEAR)
+    )
+
+    for method in ("area", "bilinear"):
+        assert np.abs(resize(GRADIENT, 90, 100, method)[..., 0] - theirs).max() < 0.01
+
+
+def test_area_undoes_an_enlargement_exactly() -> None:
+    digit = np.random.default_rng(1).integers(0, 17, (8, 8, 1), dtype=np.uint8)
+
+    assert np.allclose(resize(np.kron(digit[..., 0], np.ones((8, 8)))[..., None], 8, 8, "area"), digit)
+
+
+def test_nearest_mixes_nothing() -> None:
+    assert resize(GRADIENT, 32, 24, "nearest").dtype == np.uint8
+
+
+def test_an_answer_has_the_best_classes_with_their_labels() -> None:
+    best = answers([Step("softmax"), Step("top-k", {"k": 2})], np.array([0.0, 2.0, 1.0]), ["a", "b"])
+
+    assert [(answer.index, answer.label) for answer in best] == [(1, "b"), (2, "2")]
+    assert best[0].score == pytest.approx(0.6652, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("blur"),
+        Step("resize", {"height": 8, "width": 8}),
+        Step("resize", {"height": 8, "width": 8, "method": "cubic"}),
+        Step("resize", {"height": 0, "width": 8, "method": "area"}),
+        Step("scale", {"factor": "1", "offset": 0}),
+        Step("scale", {"factor": True, "offset": 0}),
+        Step("layout", {"to": "HWC"}),
+        Step("dtype", {"to": "object"}),
+        Step("top-k", {"k": 0}),
+    ],
+)
+def test_a_step_that_can_t_be_carried_out_is_refused(step: Step) -> None:
+    with pytest.raises(DocumentInvalid):
+        check_steps([step])
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (0, 4, 3), (1, 4, 4, 3)])
+def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RequestInvalid):
+        apply([Step("grayscale")], np.zeros(shape, np.uint8))
