@@ -100,7 +100,7 @@ class Roles:
         bins = SuccinctRoles([desired_key.keyid], 1, DESIRED_BITS, DESIRED_BIN_PREFIX)
         desired = Targets(delegations=Delegations({desired_key.keyid: desired_key}, succinct_roles=bins))
         roles = cls(
-            folder, Metadata(root), Metadata(Timestamp(version=0)), Metadata(Snapshot(version=0)),
+            folder, Metadata(root), Metadata(Timestamp()), Metadata(Snapshot()),
             Metadata(targets), Metadata(desired),
         )  # fmt: skip
         roles.root.signed.expires = now + lifetime("root")
@@ -108,8 +108,12 @@ class Roles:
         durable.write(folder / "1.root.json", roles.root.to_bytes())
         for name in bins.get_roles():
             roles._targets[name] = Metadata(Targets())
-        for metadata in roles._targets.values():
-            metadata.signed.version = 0
+        for signed in (
+            roles.timestamp.signed,
+            roles.snapshot.signed,
+            *(m.signed for m in roles._targets.values()),
+        ):
+            signed.version = 0
         roles.commit(roles._targets, sign, now)
 
     @classmethod
