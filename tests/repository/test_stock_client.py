@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def web(fleet: Fleet) -> Iterator[str]:
 
     handler = functools.partial(Quiet, directory=str(fleet.folder.repository))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -88,25 +90,14 @@ def test_a_flipped_byte_in_any_metadata_is_refused(board: Board, role: str) -> N
     pattern = {"timestamp": "timestamp.json", "1.root": "1.root.json", "desired-bin": "*.desired-bin-*.json"}
     (path,) = (board.folder / "inbox/metadata").glob(pattern.get(role, f"*.{role}.json"))
     data = path.read_bytes()
-    refused = 0
-    positions = range(0, len(data), max(1, len(data) // 24))
-    for position in positions:
+    for position in range(0, len(data), max(1, len(data) // 24)):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        root.write_bytes(path.read_bytes() if role == "1.root" else root.read_bytes())
-        fresh = Board(board.folder.parent / f"board-{role}-{position}", "b-1")
-        for part in ("inbox", "root.json"):
-            source = board.folder / part
-            target = fresh.folder / part
-            if source.is_dir():
-                target.joinpath("blobs").rmdir()
-                target.joinpath("metadata").rmdir()
-                target.joinpath("targets").rmdir()
-                target.rmdir()
-            target.symlink_to(source)
+        if role == "1.root":
+            root.write_bytes(path.read_bytes())
+        shutil.rmtree(board.folder / "cache")
+        (board.folder / "cache").mkdir()
         with pytest.raises((RepositoryError, DownloadHTTPError)):
-            fresh.apply()
-        refused += 1
-    assert refused == len(positions)
+            board.apply()
 
 
 def test_a_flipped_byte_in_any_manifest_is_refused(board: Board) -> None:
@@ -174,7 +165,7 @@ def forge(fleet: Fleet, change: str, path: str) -> None:
     sha256 = target_file(path, data).hashes["sha256"]
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.with_name(f"{sha256}.{stored.name}").write_bytes(data)
-    roles.commit([role], fleet.keys.signer, fleet.repository._now())
+    roles.commit([role], fleet.keys.signer, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("role", ["bin", "desired"])
