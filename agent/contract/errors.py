@@ -614,6 +614,16 @@ class ModelNotServed(EngineError):
     template = "Request for unknown model: '{model}' is not found"
 
 
+class ModelVersionNotServed(EngineError):
+    code = "request.unknown-version"
+    template = "Request for unknown model: '{model}' version {version} is not found"
+
+
+class ModelUnavailable(EngineError):
+    code = "request.model-unavailable"
+    template = "Request for unknown model: '{model}' has no available versions"
+
+
 class Overloaded(EngineError):
     code = "request.overloaded"
     template = "the queue of `{model}` is full"
