@@ -1,0 +1,92 @@
+"""On the board: what it reports of itself, now, or at every change until an update has ended. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+LOOK_S = 0.2
+BEAT_S = 2.0
+
+
+def read(path: str) -> str | None:
+    """A file's text, or None."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(8 << 20)
+    except OSError:
+        return None
+
+
+def parsed(text: str | None) -> dict[str, Any]:
+    try:
+        plain = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def status(root: str) -> dict[str, Any]:
+    agent = read(os.path.join(root, "run", "agent.json"))
+    return {
+        "there": os.path.exists(os.path.join(root, "bin", "launch.py")),
+        "config": read(os.path.join(root, "board.json")),
+        "reported": read(os.path.join(root, "state", "reported.json")),
+        "agent": agent,
+        "alive": alive(parsed(agent).get("pid")),
+        "waiting": os.path.exists(os.path.join(root, "inbox", "request")),
+        "clock": time.time(),
+    }
+
+
+def ended(found: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether the board has looked at the request and has nothing left to do."""
+    report = parsed(parsed(found["reported"]).get("payload"))
+    if report.get("request") != request["request"] or found["waiting"] or report.get("in_progress"):
+        return False
+    return report.get("state") in request["ends"]
+
+
+def watch(root: str, request: dict[str, Any]) -> None:
+    last, beat, until = None, time.monotonic(), time.monotonic() + request["seconds"]
+    while True:
+        found = status(root)
+        found["ended"] = ended(found, request)
+        seen = (found["reported"], found["agent"], found["alive"])
+        now = time.monotonic()
+        if seen != last or found["ended"]:
+            print("\x1e" + json.dumps(found), flush=True)
+            last, beat = seen, now
+        elif now - beat > BEAT_S:
+            print("\x1e{}", flush=True)
+            beat = now
+        if found["ended"] or now > until:
+            return
+        time.sleep(LOOK_S)
+
+
+def main(request: dict[str, Any]) -> None:
+    root = os.path.expanduser(request["root"])
+    if "seconds" in request:
+        watch(root, request)
+    else:
+        print("\x1e" + json.dumps(status(root)), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.stdin.buffer.readline()))
