@@ -18,6 +18,7 @@ import enum
 import hashlib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -29,21 +30,23 @@ T = TypeVar("T")
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape that is half a character; a pair of them is one, a single one can't be written again."""
 
 
 def encode(document: Any) -> bytes:
     """Canonical UTF-8 JSON of a dataclass instance (keys sorted, no blanks).
 
     Raises:
-        DocumentInvalid: a float is not finite.
+        DocumentInvalid: a float is not finite, a text is no Unicode, or it is nested too deep.
     """
     try:
         text = json.dumps(
             to_plain(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         )
-    except ValueError as error:
+        return text.encode()
+    except (ValueError, RecursionError) as error:
         raise DocumentInvalid(document=type(document).__name__, reason=str(error)) from error
-    return text.encode()
 
 
 def decode(kind: type[T], data: bytes, *, limit_bytes: int = MAX_DOCUMENT_BYTES) -> T:
@@ -61,9 +64,13 @@ def decode(kind: type[T], data: bytes, *, limit_bytes: int = MAX_DOCUMENT_BYTES)
 def parse(data: bytes, *, document: str) -> Any:
     """JSON bytes to plain values, refusing what `json.loads` would let pass (double keys, NaN, deep nesting)."""
     try:
-        return json.loads(
-            data.decode(), object_pairs_hook=_no_double_keys, parse_constant=_no_constant, parse_float=_finite
+        text = data.decode()
+        value = json.loads(
+            text, object_pairs_hook=_no_double_keys, parse_constant=_no_constant, parse_float=_finite
         )
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise DocumentInvalid(document=document, reason=str(error) or type(error).__name__) from error
 

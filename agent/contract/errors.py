@@ -39,6 +39,10 @@ class EdgeError(Exception):
         self.facts = facts
         super().__init__(self.template.format(**facts))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error crosses the border of a child process whole."""
+        return _again, (type(self), self.facts)
+
     @classmethod
     def fact_names(cls) -> list[str]:
         """Names of the facts that the sentence and the hint are written from."""
@@ -59,6 +63,10 @@ class EdgeError(Exception):
             "facts": {name: value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
                       for name, value in self.facts.items()},
         }
+
+
+def _again(kind: type[EdgeError], facts: dict[str, Any]) -> EdgeError:
+    return kind(**facts)
 
 
 def concrete_errors() -> list[type[EdgeError]]:

@@ -1,8 +1,9 @@
 """A mergeable sketch of a distribution of positive numbers, for latencies.
 
 Logarithmic buckets after Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-relative-error guarantees", VLDB 2019: value v falls into bucket ceil(log(v) / log(GAMMA)), so that every quantile
-is off by at most `RELATIVE_ERROR` of itself. Law: `merge(of(a), of(b)) == of(a + b)`.
+relative-error guarantees", VLDB 2019: value v falls into bucket ceil(log(v) / log(GAMMA)), so that every
+quantile is off by at most `RELATIVE_ERROR` of itself. Law: `merge(of(a), of(b)) == of(a + b)`, but for the rounding
+of `total`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from agent.contract.errors import DocumentInvalid
 
 RELATIVE_ERROR = 0.02
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(GAMMA)
 SMALLEST = 1e-6
 """Values at or below it are counted as it."""
+LARGEST = 1e12
+"""Values at or above it are counted as it."""
 
 
 def bucket(value: float) -> int:
-    """The bucket's number for a value. Values at or below `SMALLEST` share the lowest one."""
-    return math.ceil(math.log(max(value, SMALLEST)) / _LOG_GAMMA)
+    """The bucket's number for a value; `SMALLEST` and `LARGEST` take what lies beyond them."""
+    return math.ceil(math.log(min(max(value, SMALLEST), LARGEST)) / _LOG_GAMMA)
+
+
+_BUCKETS = frozenset(str(number) for number in range(bucket(SMALLEST), bucket(LARGEST) + 1))
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,12 @@ class Sketch:
 
     counts: Mapping[str, int] = field(default_factory=dict)
     total: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, count in self.counts.items():
+            if number not in _BUCKETS or count < 1:
+                raise DocumentInvalid(document="Sketch", reason=f"`counts` holds {count} in bucket {number!r}")
 
     @property
     def count(self) -> int:
