@@ -101,7 +101,7 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 1800,
     """Run a build step and return its output; a failure shows the end of what it said."""
     done = subprocess.run(
         list(argv),
-        input=stdin,
+        input=stdin or "",
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -257,13 +257,16 @@ def ssh_argv(board: BedBoard, *command: str) -> list[str]:
 def wait_for_login(board: BedBoard, *, seconds: float, alive: Callable[[], bool], log: Path) -> float:
     """Wait until the user can log in and run a command; return how long it took."""
     start = time.monotonic()
+    argv = ssh_argv(board, "true")
     said = ""
     while (passed := time.monotonic() - start) < seconds:
         if not alive():
             raise BedBroken(f"{board.name} died while it came up: {tail(log)}")
         if greets(board):  # an emulated board's key exchange is dear: ask only once sshd answers
             try:
-                done = subprocess.run(ssh_argv(board, "true"), capture_output=True, text=True, timeout=60)
+                done = subprocess.run(
+                    argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+                )
             except subprocess.TimeoutExpired:
                 continue
             if done.returncode == 0:
