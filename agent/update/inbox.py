@@ -1,0 +1,143 @@
+"""The inbox: files that an untrusted user may change at any moment, even while they are read.
+
+The rule: each part of a path is opened below the one before it and never through a link; only plain files are read,
+at most as long as was promised; what was read is verified on our own copy, never on the inbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.contract.errors import DocumentTooLarge, InboxUnsafe
+
+METADATA = "metadata"
+TARGETS = "targets"
+BLOBS = "blobs"
+REQUEST = "request"
+TAKEN = "request.taken"
+REQUEST_BYTES = 256
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The folder that a push fills. `path` itself is ours; what is in it is not."""
+
+    path: Path
+
+    @contextlib.contextmanager
+    def open(self, *parts: str) -> Iterator[int]:
+        """A descriptor of a plain file of the inbox, open for reading.
+
+        Raises:
+            FileNotFoundError: there is none.
+            InboxUnsafe: it or a folder above it is a link, or it is no plain file.
+        """
+        with self._folder(parts[:-1]) as folder:
+            descriptor = _open(parts, parts[-1], _FILE, folder)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InboxUnsafe(file="/".join(parts), reason="it is no plain file")
+            os.set_blocking(descriptor, True)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def size_bytes(self, *parts: str) -> int | None:
+        """Length of a plain file, or None where there is none."""
+        try:
+            with self.open(*parts) as descriptor:
+                return os.fstat(descriptor).st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, *parts: str, limit_bytes: int) -> bytes:
+        """A whole file of at most `limit_bytes`.
+
+        Raises:
+            FileNotFoundError, InboxUnsafe: as `open`.
+            DocumentTooLarge: it is longer.
+        """
+        with self.open(*parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(limit_bytes + 1)
+            if len(data) > limit_bytes:
+                size = max(os.fstat(descriptor).st_size, len(data))
+                raise DocumentTooLarge(document="/".join(parts), size_bytes=size, limit_bytes=limit_bytes)
+        return data
+
+    def discard(self, *parts: str) -> None:
+        """Remove a file or a link of the inbox, where there is one."""
+        with contextlib.suppress(FileNotFoundError), self._folder(parts[:-1]) as folder:
+            os.unlink(parts[-1], dir_fd=folder)
+
+    def take_request(self) -> str | None:
+        """Take the request, if there is one, by renaming it. Its text, or None when there was none."""
+        try:
+            with self._folder(()) as folder:
+                os.rename(REQUEST, TAKEN, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InboxUnsafe(file=REQUEST, reason=error.strerror or str(error)) from error
+        return self._request_text()
+
+    def give_request_back(self) -> bool:
+        """Make a request that was taken and not ended a request again. Whether there was one."""
+        if self.size_of_any(TAKEN) is None:
+            return False
+        if self.size_of_any(REQUEST) is None:
+            with self._folder(()) as folder:
+                os.rename(TAKEN, REQUEST, src_dir_fd=folder, dst_dir_fd=folder)
+        return True
+
+    def end_request(self) -> None:
+        """Say that the request that was taken has been answered."""
+        self.discard(TAKEN)
+
+    def has_request(self) -> bool:
+        """Whether a request waits."""
+        return self.size_of_any(REQUEST) is not None
+
+    def size_of_any(self, name: str) -> int | None:
+        """Length of whatever has this name at the top of the inbox, or None."""
+        try:
+            return os.lstat(self.path / name).st_size
+        except OSError:
+            return None
+
+    def _request_text(self) -> str:
+        try:
+            text = self.read(TAKEN, limit_bytes=REQUEST_BYTES).decode(errors="replace")
+        except (OSError, InboxUnsafe, DocumentTooLarge):
+            return ""
+        return "".join(character for character in text.strip() if character.isprintable())
+
+    @contextlib.contextmanager
+    def _folder(self, parts: tuple[str, ...]) -> Iterator[int]:
+        descriptor = _open(parts, str(self.path), _FOLDER, None)
+        try:
+            for part in parts:
+                inner = _open(parts, part, _FOLDER, descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _open(parts: tuple[str, ...], name: str, flags: int, folder: int | None) -> int:
+    if folder is not None and (name in ("", ".", "..") or "/" in name or "\0" in name):
+        raise InboxUnsafe(file="/".join(parts), reason="its path leaves the inbox")
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InboxUnsafe(file="/".join(parts) or "inbox", reason=f"it can't be opened: {reason}") from error
