@@ -321,6 +321,10 @@ class Repository:
 
     # --- inside ----------------------------------------------------------------------------------------------
 
+    def root_metadata(self) -> bytes:
+        """The newest root metadata: what a board is given at enrolment to verify everything else by."""
+        return (self._metadata / f"{self._load().root.signed.version}.root.json").read_bytes()
+
     @property
     def _metadata(self) -> Path:
         return self._folder / "metadata"
