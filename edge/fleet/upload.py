@@ -249,7 +249,7 @@ class _Stream:
             raise RemoteDiskFull(
                 host=self._board.name,
                 needed_bytes=needed,
-                path=self._inbox,
+                path=self._full["folder"],
                 free_bytes=self._full["free"],
             ) from error
         if error.facts["status"] == CUT_STATUS:

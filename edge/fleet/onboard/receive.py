@@ -105,8 +105,8 @@ def main(request: dict[str, Any], stream: BinaryIO) -> int:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            free = os.statvfs(inbox)
-            say(full=item["name"], free=free.f_bavail * free.f_frsize)
+            free = os.statvfs(folder)
+            say(full=item["name"], folder=folder, free=free.f_bavail * free.f_frsize)
             return 4
         if found != item["sha256"]:
             os.unlink(path + ".part")

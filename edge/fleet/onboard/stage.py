@@ -22,13 +22,13 @@ def plain_folder(path: str) -> None:
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    owner = pwd.getpwnam(request["user"])
     root = request["root"]
     inbox = os.path.join(root, "inbox")
     plain_folder(root)
     for path in [inbox] + [os.path.join(inbox, name) for name in ("blobs", "metadata", "targets")]:
         plain_folder(path)
         if os.getuid() == 0:
+            owner = pwd.getpwnam(request["user"])
             os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
     return {"inbox": inbox}
 
