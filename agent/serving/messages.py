@@ -1,0 +1,121 @@
+"""A request, an answer, and JSON between them: orjson, but for NaN and Infinity, which only the library's json has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from agent.contract.errors import (
+    EdgeError,
+    ModelNotServed,
+    ModelUnavailable,
+    ModelVersionNotServed,
+    Overloaded,
+    RequestInvalid,
+)
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+
+STATUS: Mapping[type[EdgeError], int] = {
+    RequestInvalid: 400,
+    ModelNotServed: 404,
+    ModelVersionNotServed: 404,
+    ModelUnavailable: 404,
+    Overloaded: 503,
+}
+RETRY_AFTER_S = 1
+
+
+class Request:
+    """One whole request.
+
+    Attributes:
+        method: in capitals. path: without the query. headers: names in lower case. body: all of it.
+        keep_alive: whether the connection goes on after the answer. received: monotonic seconds of its last byte.
+    """
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "received")
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        keep_alive: bool,
+        received: float,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.keep_alive = keep_alive
+        self.received = received
+
+
+@dataclass(frozen=True)
+class Response:
+    """One whole answer. `close`: the connection ends with it."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    close: bool = False
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    """An answer that holds no tensors."""
+    return Response(status, orjson.dumps(document))
+
+
+def refusal(status: int, text: str, *, close: bool = False, retry: bool = False) -> Response:
+    """An error in the form that all the protocols share, `{"error": "..."}`."""
+    headers = ((b"Retry-After", str(RETRY_AFTER_S).encode()),) if retry else ()
+    return Response(status, orjson.dumps({"error": text}), headers=headers, close=close)
+
+
+def error_response(error: EdgeError) -> Response:
+    """What a client is told of an error of ours."""
+    status = error.facts.get("status") or STATUS.get(type(error), 500)
+    return refusal(int(status), str(error), retry=status == 503)
+
+
+def parse_json(body: bytes) -> Any:
+    """A request's JSON; NaN and Infinity are taken.
+
+    Raises:
+        RequestInvalid: it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" in body or b"Infinity" in body:
+            try:
+                return json.loads(body)
+            except (ValueError, RecursionError) as second:
+                raise RequestInvalid(reason=f"failed to parse the request JSON buffer: {second}") from second
+        raise RequestInvalid(
+            reason=f"failed to parse the request JSON buffer: {error.msg} at {error.pos}"
+        ) from error
+
+
+def tensor_json(document: Any) -> bytes:
+    """An answer's JSON; arrays in it are written as lists, what is not finite as NaN and Infinity."""
+    try:
+        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError:
+        body = b"null"
+    # orjson writes null for what is not finite
+    return json.dumps(document, default=_listed).encode() if b"null" in body else body
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist()

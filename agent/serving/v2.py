@@ -1,0 +1,200 @@
+"""The Open Inference Protocol, version 2, in JSON, as Triton speaks it: its paths, error texts and status codes.
+
+Imported with the first model: it needs numpy. `BYTES` tensors are not served; the binary tensor extension is not
+announced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import ModelUnavailable, RequestInvalid
+from agent.contract.manifest import EngineName, TensorSpec
+from agent.serving.messages import Response, json_response, parse_json, tensor_json
+from agent.serving.tensors import DATATYPES, DTYPES, Array, check_finite, client_dtype, from_data
+
+if TYPE_CHECKING:
+    from agent.models import Model
+    from agent.serving.catalog import Served
+PLATFORMS: Mapping[str, str] = {EngineName.ONNXRUNTIME.value: "onnxruntime_onnx"}
+
+
+def model_metadata(served: Served) -> Response:
+    """`GET /v2/models/M`."""
+    model = _model(served)
+    return json_response(
+        {
+            "name": served.name,
+            "versions": [str(served.version)],
+            "platform": PLATFORMS.get(model.engine_name, "tflite"),
+            "inputs": _tensors(model, model.inputs, model.input_is_quantized),
+            "outputs": _tensors(model, model.outputs, model.output_is_quantized),
+        }
+    )
+
+
+def infer(served: Served, body: bytes) -> Response | Awaitable[Response]:
+    """`POST /v2/models/M/infer`.
+
+    Raises:
+        RequestInvalid: the request is not as the protocol or the model wants it.
+        Overloaded, InferenceFailed: see `Served.run`.
+    """
+    request = parse_json(body)
+    if not isinstance(request, dict):
+        raise RequestInvalid(reason="failed to parse the request JSON buffer: the request must be an object")
+    identity = request.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise RequestInvalid(reason="Unable to parse 'id': attempt to access JSON non-string as string")
+    model = _model(served)
+    arrays = _arrays(served, model, request, identity)
+    wanted = _wanted(served, model, request.get("outputs"))
+    outcome = served.run(arrays)
+    if isinstance(outcome, list):
+        return _answer(served, model, identity, wanted, outcome)
+    return _later(served, model, identity, wanted, outcome)
+
+
+async def _later(
+    served: Served,
+    model: Model,
+    identity: str | None,
+    wanted: Sequence[int],
+    outcome: Awaitable[list[Array]],
+) -> Response:
+    return _answer(served, model, identity, wanted, await outcome)
+
+
+def _answer(
+    served: Served, model: Model, identity: str | None, wanted: Sequence[int], outputs: Sequence[Array]
+) -> Response:
+    answer: dict[str, Any] = {"id": identity} if identity else {}
+    answer["model_name"] = served.name
+    answer["model_version"] = str(served.version)
+    answer["outputs"] = [
+        {
+            "name": model.outputs[place].name,
+            "datatype": DATATYPES[outputs[place].dtype.name],
+            "shape": outputs[place].shape,
+            "data": outputs[place].ravel(),
+        }
+        for place in wanted
+    ]
+    return Response(200, tensor_json(answer))
+
+
+def _arrays(served: Served, model: Model, request: Mapping[str, Any], identity: str | None) -> list[Array]:
+    """The request's tensors in the order of the model's inputs."""
+    inputs = request.get("inputs")
+    if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
+        raise RequestInvalid(reason="Unable to parse 'inputs': it must be an array of objects")
+    found: dict[Any, Mapping[str, Any]] = {item.get("name"): item for item in inputs}
+    names = [spec.name for spec in model.inputs]
+    for name in found:
+        if name not in names:
+            raise RequestInvalid(reason=f"unexpected inference input '{name}' for model '{served.name}'")
+    if len(found) != len(inputs):
+        raise RequestInvalid(reason=f"an input stands twice in the request for model '{served.name}'")
+    if len(found) != len(names):
+        raise RequestInvalid(reason=_missing(served.name, list(found), names))
+    arrays = [
+        _array(served, spec, quantized, found[spec.name], identity)
+        for spec, quantized in zip(model.inputs, model.input_is_quantized)  # noqa: B905 - hot
+    ]
+    check_batch(served, model, arrays)
+    return arrays
+
+
+def _array(
+    served: Served, spec: TensorSpec, quantized: bool, item: Mapping[str, Any], identity: str | None
+) -> Array:
+    dtype = DTYPES.get(item.get("datatype", ""), "")
+    if dtype not in (expected := client_dtype(spec, quantized), spec.dtype):
+        raise RequestInvalid(
+            reason=f"inference input data-type is '{item.get('datatype')}', model expects "
+            f"'{DATATYPES[expected]}' for '{served.name}'"
+        )
+    shape = item.get("shape")
+    if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+        raise RequestInvalid(reason="Unable to parse 'shape': it must be an array of integers")
+    if not _fits(shape, spec.shape):
+        told, got = ([-1, *spec.shape[1:]] if spec.shape else []), shape
+        raise RequestInvalid(
+            reason=f"[request id: {identity or '<id_unknown>'}] unexpected shape for input '{spec.name}' for "
+            f"model '{served.name}'. Expected {_shown(told)}, got {_shown(got)}"
+        )
+    if "data" not in item:
+        raise RequestInvalid(reason=f"input '{spec.name}' holds no 'data'; binary tensors are not served")
+    array = from_data(item["data"], dtype, shape)
+    if quantized and dtype != spec.dtype:
+        check_finite(array, spec.name, spec.dtype)
+    return array
+
+
+def check_batch(served: Served, model: Model, arrays: Sequence[Array]) -> None:
+    """Refuse batches that differ between inputs, or that the artifact's own batch does not divide.
+
+    Raises:
+        RequestInvalid: so.
+    """
+    counts = {len(array) for array in arrays}
+    count = counts.pop()
+    if counts:
+        raise RequestInvalid(reason=f"the inputs for model '{served.name}' have different batch sizes")
+    if model.fixed_batch is not None and count % model.fixed_batch:
+        raise RequestInvalid(
+            reason=f"batch size {count} for model '{served.name}' is no multiple of its own, {model.fixed_batch}"
+        )
+
+
+def _wanted(served: Served, model: Model, outputs: Any) -> Sequence[int]:
+    """Places of the outputs that the request names; all of them when it names none."""
+    if outputs is None:
+        return range(len(model.outputs))
+    if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):
+        raise RequestInvalid(reason="Unable to parse 'outputs': it must be an array of objects")
+    places = {spec.name: place for place, spec in enumerate(model.outputs)}
+    for item in outputs:
+        if item.get("name") not in places:
+            raise RequestInvalid(
+                reason=f"unexpected inference output '{item.get('name')}' for model '{served.name}'"
+            )
+    return [places[item["name"]] for item in outputs] or range(len(model.outputs))
+
+
+def _missing(model: str, found: Sequence[Any], names: Sequence[str]) -> str:
+    got = ",".join(f"'{name}'" for name in found)
+    missing = ",".join(f"'{name}'" for name in names if name not in found)
+    return (
+        f"expected {len(names)} inputs but got {len(found)} inputs for model '{model}'. Got input(s) [{got}], "
+        f"but missing required input(s) [{missing}]. Please provide all required input(s)."
+    )
+
+
+def _fits(shape: Sequence[int], told: Sequence[int]) -> bool:
+    if len(shape) != len(told) or not shape or shape[0] < 1:
+        return False
+    return all(want in (-1, length) and length >= 0 for length, want in zip(shape[1:], told[1:]))  # noqa: B905
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+def _tensors(model: Model, specs: Sequence[TensorSpec], quantized: Sequence[bool]) -> list[dict[str, Any]]:
+    batch = -1 if model.fixed_batch in (None, 1) else model.fixed_batch
+    return [
+        {
+            "name": spec.name,
+            "datatype": DATATYPES[client_dtype(spec, stands_for_reals)],
+            "shape": [batch, *spec.shape[1:]],
+        }
+        for spec, stands_for_reals in zip(specs, quantized)  # noqa: B905 - one flag per tensor
+    ]
+
+
+def _model(served: Served) -> Model:
+    if served.model is None:
+        raise ModelUnavailable(model=served.name)
+    return served.model
