@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.errors import RequestInvalid
-from agent.contract.manifest import TensorSpec
 
 Array = NDArray[Any]
 
@@ -40,11 +39,6 @@ _CODES = {
     "uint64": "Q", "float32": "f", "float64": "d",
 }  # fmt: skip
 DATA_SHAPE = "Unable to parse 'data': Shape does not match true shape of 'data' field"
-
-
-def client_dtype(spec: TensorSpec, quantized: bool) -> str:
-    """The element type that clients see: float32 for a tensor whose integers stand for real numbers."""
-    return "float32" if quantized else spec.dtype
 
 
 def from_data(data: Any, dtype: str, shape: Sequence[int]) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.errors import ModelUnavailable, RequestInvalid
 from agent.contract.manifest import TensorSpec
 from agent.serving.messages import Response, parse_json, tensor_json
-from agent.serving.tensors import Array, check_finite, client_dtype, contiguous, nested
+from agent.serving.tensors import Array, check_finite, contiguous, nested
 from agent.serving.v2 import check_batch
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def predict(served: Served, body: bytes) -> Response | Awaitable[Response]:
     names = [spec.name for spec in model.inputs]
     columns = _by_rows(request["instances"], names) if rows else _by_columns(request["inputs"], names)
     arrays = [
-        _array(columns[spec.name], spec, quantized)
-        for spec, quantized in zip(model.inputs, model.input_is_quantized)  # noqa: B905 - one flag per tensor
+        _array(columns[spec.name], spec, dtype)
+        for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
     check_batch(served, model, arrays)
     outcome = served.run(arrays)
@@ -96,8 +96,8 @@ def _check_names(found: Mapping[str, Any], names: Sequence[str]) -> None:
         raise RequestInvalid(reason=f"the input '{missing[0]}' is missing")
 
 
-def _array(data: Any, spec: TensorSpec, quantized: bool) -> Array:
-    found = nested(data, client_dtype(spec, quantized), spec.name)
+def _array(data: Any, spec: TensorSpec, dtype: str) -> Array:
+    found = nested(data, dtype, spec.name)
     told = spec.shape[1:]
     fits = (
         found.ndim == len(spec.shape)
@@ -111,6 +111,6 @@ def _array(data: Any, spec: TensorSpec, quantized: bool) -> Array:
         raise RequestInvalid(
             reason=f"input '{spec.name}' must have the shape {[-1, *told]}, found {list(found.shape)}"
         )
-    if quantized:
+    if dtype != spec.dtype:
         check_finite(found, spec.name, spec.dtype)
     return found

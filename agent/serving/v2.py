@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.errors import ModelUnavailable, RequestInvalid
 from agent.contract.manifest import EngineName, TensorSpec
 from agent.serving.messages import Response, json_response, parse_json, tensor_json
-from agent.serving.tensors import DATATYPES, DTYPES, Array, check_finite, client_dtype, from_data
+from agent.serving.tensors import DATATYPES, DTYPES, Array, check_finite, from_data
 
 if TYPE_CHECKING:
     from agent.models import Model
@@ -28,8 +28,8 @@ def model_metadata(served: Served) -> Response:
             "name": served.name,
             "versions": [str(served.version)],
             "platform": PLATFORMS.get(model.engine_name, "tflite"),
-            "inputs": _tensors(model, model.inputs, model.input_is_quantized),
-            "outputs": _tensors(model, model.outputs, model.output_is_quantized),
+            "inputs": _tensors(model, model.inputs, model.input_dtypes),
+            "outputs": _tensors(model, model.outputs, model.output_dtypes),
         }
     )
 
@@ -75,7 +75,7 @@ def _answer(
     answer["outputs"] = [
         {
             "name": model.outputs[place].name,
-            "datatype": DATATYPES[outputs[place].dtype.name],
+            "datatype": DATATYPES[model.output_dtypes[place]],
             "shape": outputs[place].shape,
             "data": outputs[place].ravel(),
         }
@@ -99,18 +99,18 @@ def _arrays(served: Served, model: Model, request: Mapping[str, Any], identity: 
     if len(found) != len(names):
         raise RequestInvalid(reason=_missing(served.name, list(found), names))
     arrays = [
-        _array(served, spec, quantized, found[spec.name], identity)
-        for spec, quantized in zip(model.inputs, model.input_is_quantized)  # noqa: B905 - hot
+        _array(served, spec, dtype, found[spec.name], identity)
+        for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - hot
     ]
     check_batch(served, model, arrays)
     return arrays
 
 
 def _array(
-    served: Served, spec: TensorSpec, quantized: bool, item: Mapping[str, Any], identity: str | None
+    served: Served, spec: TensorSpec, expected: str, item: Mapping[str, Any], identity: str | None
 ) -> Array:
     dtype = DTYPES.get(item.get("datatype", ""), "")
-    if dtype not in (expected := client_dtype(spec, quantized), spec.dtype):
+    if dtype not in (expected, spec.dtype):
         raise RequestInvalid(
             reason=f"inference input data-type is '{item.get('datatype')}', model expects "
             f"'{DATATYPES[expected]}' for '{served.name}'"
@@ -127,7 +127,7 @@ def _array(
     if "data" not in item:
         raise RequestInvalid(reason=f"input '{spec.name}' holds no 'data'; binary tensors are not served")
     array = from_data(item["data"], dtype, shape)
-    if quantized and dtype != spec.dtype:
+    if dtype != spec.dtype:
         check_finite(array, spec.name, spec.dtype)
     return array
 
@@ -182,15 +182,15 @@ def _shown(shape: Sequence[int]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
-def _tensors(model: Model, specs: Sequence[TensorSpec], quantized: Sequence[bool]) -> list[dict[str, Any]]:
+def _tensors(model: Model, specs: Sequence[TensorSpec], dtypes: Sequence[str]) -> list[dict[str, Any]]:
     batch = -1 if model.fixed_batch in (None, 1) else model.fixed_batch
     return [
         {
             "name": spec.name,
-            "datatype": DATATYPES[client_dtype(spec, stands_for_reals)],
+            "datatype": DATATYPES[dtype],
             "shape": [batch, *spec.shape[1:]],
         }
-        for spec, stands_for_reals in zip(specs, quantized)  # noqa: B905 - one flag per tensor
+        for spec, dtype in zip(specs, dtypes)  # noqa: B905 - one type per tensor
     ]
 
 
