@@ -20,7 +20,7 @@ from tests.contract.catalogue import DOCUMENTS, EXTENSIBLE
 from tests.contract.samples import sample
 from tests.contract.strategies import documents, texts
 
-FEW = settings(derandomize=True, max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(derandomize=True, max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 NAMED = pytest.mark.parametrize("kind", EXTENSIBLE, ids=lambda kind: kind.__name__)
 
 
@@ -110,7 +110,7 @@ plain_json: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.data())
 def test_wrong_types_in_any_place_are_contract_errors(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(DOCUMENTS))
@@ -212,7 +212,7 @@ def test_canonical_bytes_have_sorted_keys_and_no_blanks() -> None:
     assert len(digest(written)) == 64
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=100)
 @given(st.lists(st.tuples(texts, st.integers(0, 10**6), texts), min_size=2, max_size=2, unique=True))
 def test_no_two_envelopes_have_the_same_signed_bytes(envelopes: list[tuple[str, int, str]]) -> None:
     first, second = (signed_bytes(*envelope) for envelope in envelopes)

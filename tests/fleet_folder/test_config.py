@@ -40,7 +40,7 @@ def values(setting: object) -> st.SearchStrategy[object]:
 configs = st.builds(FleetConfig, **{setting.field: values(setting) for setting in SETTINGS})
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=100)
 @given(configs)
 def test_what_is_written_is_what_is_read(config: FleetConfig) -> None:
     assert parse(render(config), path=TOML) == config
