@@ -13,7 +13,14 @@ from pathlib import Path
 from agent.config import read_config
 from agent.contract.board import BoardConfig
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode
-from agent.contract.errors import BoardCloned, BoardDiskFull, BoardNotFlashed, ExitCode, UpdateRunning
+from agent.contract.errors import (
+    BoardCloned,
+    BoardDiskFull,
+    BoardNotFlashed,
+    EdgeError,
+    ExitCode,
+    UpdateRunning,
+)
 from agent.contract.messages import Reported
 from agent.contract.names import check_digest
 from agent.contract.runtime import RuntimeManifest
@@ -47,9 +54,13 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
     from agent.update.running import UpdateRun, update_lock
 
     folder = UpdateFolder(root)
-    config = read_config(folder)
     with update_lock(folder):
-        _check_hardware(folder, config, files)
+        try:
+            config = read_config(folder)
+            _check_hardware(folder, config, files)
+        except EdgeError:
+            _drop_request(folder, files)
+            raise
         try:
             return int(UpdateRun(folder, config, files=files, service=service).apply())
         except OSError as error:
@@ -128,7 +139,6 @@ def place(root: Path, runtime: str, inbox: Path, *, files: Files = DISK) -> int:
     folder = UpdateFolder(root)
     files.make_folder(folder.objects)
     store = ObjectStore(folder, Inbox(inbox), files)
-    store.tidy()
     data = read_manifest(store.inbox, runtime, limit_bytes=MAX_DOCUMENT_BYTES)
     manifest = decode(RuntimeManifest, data)
     layers = store.missing_layers(manifest)
@@ -150,6 +160,14 @@ def _check_hardware(folder: UpdateFolder, config: BoardConfig, files: Files) -> 
     except BoardCloned:
         files.remove(folder.reported)
         raise
+
+
+def _drop_request(folder: UpdateFolder, files: Files) -> None:
+    """A request that this board can't look at at all must not start the update process again and again."""
+    inbox = Inbox(folder.inbox)
+    inbox.take_request()
+    inbox.end_request()
+    files.remove(folder.resume)
 
 
 def _leave_trial(folder: UpdateFolder, config: BoardConfig, *, files: Files, service: Service | None) -> None:

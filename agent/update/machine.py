@@ -89,7 +89,7 @@ class Machine:
 
     # --- the way through -----------------------------------------------------------------------------------------
 
-    def accept(self, verified: Verified) -> None:
+    def accept(self, verified: Verified, *, request: str | None) -> None:
         """Begin with a desired state that is verified and staged."""
         record = self.journal.record
         self.journal.commit(
@@ -102,11 +102,12 @@ class Machine:
                 trial=verified.desired.generation.number,
                 attempts=0,
                 checks=(),
+                request=request,
                 **CLEAR,
             )
         )
 
-    def adopt(self, verified: Verified) -> None:
+    def adopt(self, verified: Verified, *, request: str | None) -> None:
         """Take a desired state whose generation runs here already: its trial is on record, nothing is to be tried."""
         desired = verified.desired
         record = replace(self.journal.record, desired=desired, trial=desired.counter)
@@ -118,6 +119,7 @@ class Machine:
             "digest": verified.digest,
             "attempts": 0,
             "trial": None,
+            "request": request,
             **CLEAR,
         }
         self.journal.commit(replace(record, **changes))

@@ -80,7 +80,9 @@ class UpdateRun:
         self._config = config
         self._files = files
         self._inbox = Inbox(folder.inbox)
+        self._request: str | None = None
         self._found: tuple[Verified, Verifier] | None = None
+        self._refused_meanwhile: EdgeError | None = None
         ensure_key(folder, files=files)
         self.journal = self._open_journal()
         self.store = ObjectStore(folder, self._inbox, files)
@@ -136,15 +138,14 @@ class UpdateRun:
     # --- one request -----------------------------------------------------------------------------------------------
 
     def _once(self, text: str | None) -> int:
-        if text is not None:
-            self.journal.record = replace(self.journal.record, request=text)
+        self._request = text
         try:
             verified, verifier = self._look()
             if self._is_new(verified):
                 return self._begin(verified, verifier)
         except EdgeError as error:
             if self.journal.record.in_progress:
-                sys.stderr.write(f"a push was not taken: {error}\n")
+                self._refused_meanwhile = error
                 return self._carry_out()
             return self._refuse(error)
         if self.journal.record.in_progress:
@@ -198,7 +199,7 @@ class UpdateRun:
         current = self.journal.generation(record.current)
         same = current is not None and current.same_content(desired.generation)
         if same and record.state is not UpdateState.INCONSISTENT:
-            machine.adopt(verified)
+            machine.adopt(verified, request=self._request)
             machine.finalise(desired.finalise)
             return ExitCode.DONE
         planned = plan(desired, verifier=verifier, folder=self._folder, config=self._config)
@@ -208,7 +209,7 @@ class UpdateRun:
         except BoardDiskFull:
             machine.reclaim(keep=planned.digests)
             stage(planned, store=self.store, pinned=pinned, files=self._files)
-        machine.accept(verified)
+        machine.accept(verified, request=self._request)
         return self._carry_out()
 
     def _carry_out(self) -> int:
@@ -222,6 +223,9 @@ class UpdateRun:
                     return self._refuse(error)
                 finally:
                     self._inbox.end_request()
+        if self._refused_meanwhile is not None:
+            meanwhile, self._refused_meanwhile = self._refused_meanwhile, None
+            return self._refuse(meanwhile)
         good = self.journal.record.state in _GOOD
         return ExitCode.DONE if good else ExitCode.NEGATIVE_VERDICT
 
@@ -229,18 +233,19 @@ class UpdateRun:
         record = self.journal.record
         if record.state in _GOOD:
             sys.stderr.write(f"desired state {record.counter} is what this board runs; nothing to do\n")
-            self.journal.commit(replace(record, **CLEAR))
+            self.journal.commit(replace(record, request=self._request, **CLEAR))
             return ExitCode.DONE
         sys.stderr.write(
             f"desired state {record.counter} was {record.state.value} before: {record.message}\n"
         )
-        self.journal.commit(record)
+        self.journal.commit(replace(record, request=self._request))
         return ExitCode.NEGATIVE_VERDICT
 
     def _refuse(self, error: EdgeError) -> int:
         """Say why what was asked for was not taken; nothing else changes."""
         sys.stderr.write(f"error: {error}\n")
-        self.journal.commit(replace(self.journal.record, **Reason.of(error).changes()))
+        record = replace(self.journal.record, request=self._request, **Reason.of(error).changes())
+        self.journal.commit(record)
         return error.exit_code
 
     def _newer(self) -> bool:
@@ -248,14 +253,15 @@ class UpdateRun:
         if not self._inbox.has_request():
             return False
         text = self._inbox.take_request()
-        self.journal.save(replace(self.journal.record, request=text))
         try:
             verified, verifier = self._look()
             if self._is_new(verified):
+                self._request = text
                 self._found = (verified, verifier)
                 return True
+            self.journal.commit(replace(self.journal.record, request=text))
         except EdgeError as error:
-            self.journal.commit(replace(self.journal.record, **Reason.of(error).changes()))
+            self._request, self._refused_meanwhile = text, error
         self._inbox.end_request()
         return False
 

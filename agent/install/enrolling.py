@@ -1,0 +1,171 @@
+"""The steps of an enrolment, in the order in which a crash between any two can be repeated.
+
+The rule: what decides against it (another fleet, another hardware, a runtime that does not fit) is looked at before
+anything is written; the identity is kept unless it was asked to be given up.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from agent.config import read_config
+from agent.contract.board import SERVICE_SYSTEMD, BoardConfig, Enrolment, InstallRequest
+from agent.contract.codec import MAX_DOCUMENT_BYTES, decode, encode
+from agent.contract.errors import (
+    AgentConfigInvalid,
+    BoardCloned,
+    BoardForeign,
+    DigestMismatch,
+    InstallFailed,
+    WrongBoard,
+)
+from agent.contract.profile import runtime_fits
+from agent.contract.runtime import RuntimeManifest
+from agent.install.ownership import give_folders, make_user
+from agent.install.services import Arranged, arrange, stop_services
+from agent.update.commands import place
+from agent.update.files import DISK
+from agent.update.folder import UpdateFolder
+from agent.update.hardware import facts, serials
+from agent.update.inbox import Inbox
+from agent.update.objects import read_manifest
+
+LAUNCHER = "agent/launch.py"
+KEY_TIMEOUT_S = 180.0
+
+
+def enrol(root: Path, request: InstallRequest) -> Enrolment:
+    """Enrol this board.
+
+    Args:
+        root: the board's folder, absolute.
+        request: what the laptop asks for.
+
+    Raises:
+        BoardForeign: it belongs to another fleet. BoardCloned: its identity is another board's.
+        WrongBoard: the runtime does not run here.
+        InboxIncomplete, DigestMismatch, ArchiveUnsafe, BoardDiskFull: the runtime is not what was promised.
+        InstallFailed: a program of the system refuses.
+    """
+    folder = UpdateFolder(root)
+    inbox = Path(request.inbox) if request.inbox else folder.inbox
+    _check_runtime(folder, request, inbox)
+    config, new_identity = _configuration(folder, request)
+    if new_identity:
+        _forget(folder)
+    system = config.service == SERVICE_SYSTEMD
+    if system:
+        make_user()
+    give_folders(folder, pusher=request.user if system else None)
+    place(root, request.runtime_digest, inbox)
+    _write_launcher(folder, request.runtime)
+    DISK.replace(folder.bootstrap, f"{request.runtime_digest}\n".encode())
+    _write_trust(folder, request)
+    arranged = arrange(folder, config)
+    config = arranged.config
+    DISK.replace(folder.config, encode(config))
+    public_key = _make_key(folder)
+    arranged.start()
+    return _enrolment(config, public_key, arranged)
+
+
+def _check_runtime(folder: UpdateFolder, request: InstallRequest, inbox: Path) -> None:
+    stored = folder.object(request.runtime_digest) / "manifest.json"
+    data = (
+        stored.read_bytes()
+        if stored.is_file()
+        else read_manifest(Inbox(inbox), request.runtime_digest, limit_bytes=MAX_DOCUMENT_BYTES)
+    )
+    if decode(RuntimeManifest, data) != request.runtime:
+        raise DigestMismatch(
+            file="the runtime's manifest", expected=request.runtime_digest, found="another document"
+        )
+    for reason in runtime_fits(request.runtime, facts(folder.root)):
+        made_for, profile = request.runtime.platform, request.config.profile
+        raise WrongBoard(artifact="the runtime", made_for=made_for, board=profile, reason=reason.fact)
+
+
+def _configuration(folder: UpdateFolder, request: InstallRequest) -> tuple[BoardConfig, bool]:
+    """The configuration to be written, and whether the board begins a new life."""
+    host, config, shown = os.uname().nodename, request.config, serials()
+    if config.serial and shown and config.serial not in shown:
+        raise BoardCloned(host=host, enrolled=config.serial, found=shown[0])
+    try:
+        found = read_config(folder)
+    except AgentConfigInvalid:
+        return config, folder.device_key.exists()
+    if found.fleet != config.fleet:
+        if not request.adopt:
+            raise BoardForeign(host=host, fleet=found.fleet)
+        return config, True
+    if request.re_enrol:
+        return config, True
+    if found.serial and shown and found.serial not in shown:
+        raise BoardCloned(host=host, enrolled=found.serial, found=shown[0])
+    return replace(config, device=found.device, extra={**found.extra, **config.extra}), False
+
+
+def _forget(folder: UpdateFolder) -> None:
+    """End the board's earlier life: identity, trust, generations. Objects stay; they are what their digests say."""
+    stop_services(folder)
+    for link in (folder.trial, folder.current):
+        DISK.remove(link)
+    for path in (folder.state, folder.generations, folder.config, folder.tuf_root):
+        DISK.remove_tree(path)
+
+
+def _write_launcher(folder: UpdateFolder, runtime: RuntimeManifest) -> None:
+    source = folder.object(runtime.layers[0].sha256) / LAUNCHER
+    if not source.is_file():
+        raise InstallFailed(
+            host=os.uname().nodename, step="the launcher", reason=f"the agent holds no {LAUNCHER}"
+        )
+    DISK.replace(folder.launcher, source.read_bytes(), mode=0o755)
+
+
+def _write_trust(folder: UpdateFolder, request: InstallRequest) -> None:
+    """The fleet's root: taken once, then only by TUF's own rotation, or when the trust is reset on purpose."""
+    if request.reset_trust:
+        DISK.remove_tree(folder.tuf_metadata)
+        DISK.remove(folder.tuf_root)
+    if not folder.tuf_root.is_file():
+        DISK.replace(folder.tuf_root, request.root_metadata.encode())
+    DISK.make_folder(folder.tuf_metadata, mode=0o700)
+
+
+def _make_key(folder: UpdateFolder) -> str:
+    """Let the runtime that is in place make the key, with the library that this process does not have."""
+    command = [sys.executable, "-I", str(folder.launcher), "--root", str(folder.root), "recover"]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own launcher
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=KEY_TIMEOUT_S,
+            check=False,
+        )
+        said, ended_well = done.stderr.strip()[-500:], done.returncode == 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said, ended_well = str(error), False
+    if not (ended_well and folder.device_public_key.is_file()):
+        raise InstallFailed(
+            host=os.uname().nodename, step="starting the runtime", reason=said or "no key was made"
+        )
+    return folder.device_public_key.read_text(encoding="ascii").strip()
+
+
+def _enrolment(config: BoardConfig, public_key: str, arranged: Arranged) -> Enrolment:
+    return Enrolment(
+        device=config.device,
+        fleet=config.fleet,
+        serial=config.serial,
+        public_key=public_key,
+        service=config.service,
+        persistent=arranged.persistent,
+        notes=arranged.notes,
+    )

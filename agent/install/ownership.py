@@ -1,0 +1,106 @@
+"""Who may touch what in a board's folder.
+
+The rule: with root, objects and generations belong to root and nobody writes them; the agent's user writes `run`
+alone; the pushing user writes the inbox alone; keys and the update's state are root's. Without root, all is one user's.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from agent.contract.board import SYSTEM_USER
+from agent.contract.errors import InstallFailed
+from agent.update.files import DISK
+from agent.update.folder import UpdateFolder
+from agent.update.inbox import BLOBS, METADATA, TARGETS
+from agent.update.service import run_command
+
+DEVICE_GROUPS = ("video", "render", "gpio")
+
+
+def make_user() -> None:
+    """The user whom the agent runs as, with the groups of the devices that this system has.
+
+    Raises:
+        InstallFailed: it can't be made.
+    """
+    groups = [name for name in DEVICE_GROUPS if _has_group(name)]
+    try:
+        pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        command = [
+            "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
+            "--shell", shutil.which("nologin") or "/usr/sbin/nologin",
+        ]  # fmt: skip
+        run_command([*command, *(["--groups", ",".join(groups)] if groups else []), SYSTEM_USER])
+        return
+    if groups:
+        run_command(["usermod", "--append", "--groups", ",".join(groups), SYSTEM_USER])
+
+
+def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
+    """Make the folders of a board, and give each to whom it belongs.
+
+    Args:
+        folder: the board's.
+        pusher: who may write to the inbox, where the rest is root's; None where all is the present user's.
+
+    Raises:
+        InstallFailed: there is no such user, or something that is no folder is in the way.
+    """
+    for path, mode in (
+        (folder.root, 0o755),
+        (folder.launcher.parent, 0o755),
+        (folder.objects, 0o755),
+        (folder.generations, 0o755),
+        (folder.state, 0o711),
+        (folder.run, 0o755),
+        (folder.inbox, 0o755 if pusher is None else 0o700),
+    ):
+        _plain_folder(path, mode)
+    if pusher is not None:
+        agent, owner = _user(SYSTEM_USER), _user(pusher)
+        os.chown(folder.run, agent.pw_uid, agent.pw_gid, follow_symlinks=False)
+        _give(folder.inbox, owner)
+    for name in (METADATA, TARGETS, BLOBS):
+        # Inside the inbox nothing is ours: the pushing user may have put anything there, links too.
+        path = folder.inbox / name
+        if not os.path.lexists(path):
+            path.mkdir()
+            if pusher is not None:
+                _give(path, _user(pusher))
+
+
+def _plain_folder(path: Path, mode: int) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        host = os.uname().nodename
+        raise InstallFailed(host=host, step="making the folders", reason=f"`{path}` is no plain folder")
+    DISK.make_folder(path, mode=mode)
+    if path.stat().st_uid == os.geteuid():
+        DISK.chmod(path, mode)
+
+
+def _give(path: Path, owner: pwd.struct_passwd) -> None:
+    os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        host = os.uname().nodename
+        raise InstallFailed(
+            host=host, step="making the folders", reason=f"there is no user `{name}`"
+        ) from error
+
+
+def _has_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""The systemd units of a board, as text.
+
+The rule: the agent runs hardened and limited, with its devices usable; the update process is the only one that may
+write releases; nothing is restarted for ever, and nothing fills the journal.
+"""
+
+from __future__ import annotations
+
+from agent.contract.board import SYSTEM_USER, BoardConfig
+from agent.update.folder import UpdateFolder
+from agent.update.service import AGENT_UNIT, RECOVER_UNIT, UPDATE_PATH_UNIT, UPDATE_UNIT
+
+WATCHDOG_S = 120
+"""An event loop that does not turn for this long is hung; importing an engine on a slow board takes 30 s."""
+START_TIMEOUT_S = 300
+UPDATE_TIMEOUT_S = 3600
+_HARDENED = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictSUIDSGID=yes
+RestrictRealtime=yes
+RestrictNamespaces=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+CapabilityBoundingSet=
+AmbientCapabilities=
+UMask=0022
+"""
+_LOG_LIMITS = """\
+LogRateLimitIntervalSec=30s
+LogRateLimitBurst=500
+"""
+
+
+def units(folder: UpdateFolder, config: BoardConfig, *, python: str, user: bool) -> dict[str, str]:
+    """File name to text of every unit.
+
+    Args:
+        folder: the board's.
+        config: names the memory limit.
+        python: absolute path of the interpreter.
+        user: units of a user's own systemd; these can't change the user, and harden less.
+    """
+    start = f"{python} -I {folder.launcher} --root {folder.root}"
+    return {
+        AGENT_UNIT: _agent(folder, config, start, user=user),
+        RECOVER_UNIT: _recover(start),
+        UPDATE_UNIT: _update(start),
+        UPDATE_PATH_UNIT: _update_path(folder),
+    }
+
+
+def _agent(folder: UpdateFolder, config: BoardConfig, start: str, *, user: bool) -> str:
+    who = "" if user else f"User={SYSTEM_USER}\nGroup={SYSTEM_USER}\nReadWritePaths={folder.run}\n{_HARDENED}"
+    return f"""\
+[Unit]
+Description=edge agent: serves verified models
+Wants={RECOVER_UNIT}
+After={RECOVER_UNIT} network.target
+ConditionPathExists=|{folder.current}
+ConditionPathExists=|{folder.trial}
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={start} run
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=1
+TimeoutStartSec={START_TIMEOUT_S}
+TimeoutStopSec=20
+WatchdogSec={WATCHDOG_S}
+MemoryMax={config.memory_limit_mib}M
+MemorySwapMax=0
+OOMPolicy=stop
+{_LOG_LIMITS}{who}
+[Install]
+WantedBy={"default.target" if user else "multi-user.target"}
+"""
+
+
+def _recover(start: str) -> str:
+    return f"""\
+[Unit]
+Description=edge: settles an interrupted update before the agent starts
+
+[Service]
+Type=oneshot
+ExecStart={start} recover
+TimeoutStartSec=120
+{_LOG_LIMITS}"""
+
+
+def _update(start: str) -> str:
+    return f"""\
+[Unit]
+Description=edge update process: verifies, tries, confirms or takes back
+After={RECOVER_UNIT}
+OnFailure={RECOVER_UNIT}
+StartLimitIntervalSec=60
+StartLimitBurst=30
+
+[Service]
+Type=oneshot
+ExecStart={start} apply
+SuccessExitStatus=1 2 3 4
+Restart=on-abnormal
+RestartSec=2
+TimeoutStartSec={UPDATE_TIMEOUT_S}
+Nice=5
+IOSchedulingClass=best-effort
+IOSchedulingPriority=6
+PrivateTmp=yes
+{_LOG_LIMITS}"""
+
+
+def _update_path(folder: UpdateFolder) -> str:
+    return f"""\
+[Unit]
+Description=edge: looks for a request in the inbox, or an update to be carried on
+
+[Path]
+PathExists={folder.request}
+PathExists={folder.resume}
+Unit={UPDATE_UNIT}
+
+[Install]
+WantedBy=paths.target
+"""
