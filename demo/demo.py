@@ -54,7 +54,9 @@ def type_(command: str, *, expect: int = 0, show: bool = True) -> str:
 def prepare() -> None:
     """An empty folder, `edge` and this Python on the PATH, and a passphrase for the demo's keys."""
     if (FOLDER / "edge.toml").exists():
-        subprocess.run([sys.executable, "-m", "edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True
+        )
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -116,9 +118,7 @@ def requests() -> None:
         assert forward.stdout is not None
         port = forward.stdout.readline().strip()
         print(f"  {port}")
-        triton = type_(
-            f"curl -s http://127.0.0.1:{port}/v2/models/digits/infer -d @triton.json"
-        )
+        triton = type_(f"curl -s http://127.0.0.1:{port}/v2/models/digits/infer -d @triton.json")
         scores = json.loads(triton)["outputs"][0]["data"]
         tell(max(range(10), key=scores.__getitem__) == 7, "Triton's JSON: it is a 7")
         serving = type_(f"curl -s http://127.0.0.1:{port}/v1/models/digits:predict -d @tf-serving.json")
@@ -134,10 +134,15 @@ def write_requests() -> None:
     import numpy as np
     from PIL import Image
 
-    picture = np.asarray(Image.open(FOLDER / "digit.png").resize((8, 8), Image.Resampling.BOX), dtype="float32") / 255
+    picture = (
+        np.asarray(Image.open(FOLDER / "digit.png").resize((8, 8), Image.Resampling.BOX), dtype="float32")
+        / 255
+    )
     image = picture.reshape(1, 8, 8, 1).round(4)
     triton = {
-        "inputs": [{"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32", "data": image.ravel().tolist()}]
+        "inputs": [
+            {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32", "data": image.ravel().tolist()}
+        ]
     }
     (FOLDER / "triton.json").write_text(json.dumps(triton))
     (FOLDER / "tf-serving.json").write_text(json.dumps({"instances": image.tolist()}))
@@ -154,13 +159,18 @@ def bad_version() -> None:
     type_(f"{wrong} --keep-failed", expect=3, show=False)
     type_("edge publish digits digits-v2", expect=3)
     type_("edge publish digits digits-v2 --force")
-    watcher = subprocess.Popen([sys.executable, HERE / "knock.py", "sim-1"], cwd=FOLDER, stdout=subprocess.PIPE, text=True)
+    watcher = subprocess.Popen(
+        [sys.executable, HERE / "knock.py", "sim-1"], cwd=FOLDER, stdout=subprocess.PIPE, text=True
+    )
     assert watcher.stdout is not None
     watcher.stdout.readline()
     type_("edge flash sim-1 digits@2", expect=3)
     watcher.terminate()
     answered, failed, releases = watcher.communicate(timeout=30)[0].split()
-    tell(failed == "0" and releases == "1", f"version 1 never stopped serving: {answered} requests meanwhile, 0 failed")
+    tell(
+        failed == "0" and releases == "1",
+        f"version 1 never stopped serving: {answered} requests meanwhile, 0 failed",
+    )
     type_("edge device show sim-1")
 
 
@@ -200,7 +210,9 @@ def end() -> None:
         print(f"\nThe boards are still running. Go on in {FOLDER}, for example:")
         print(f"  cd {FOLDER} && export EDGE_KEY_PASSPHRASE={os.environ['EDGE_KEY_PASSPHRASE']}")
         print(f"  export PATH={Path(sys.executable).parent}:$PATH")
-        print("  edge device list\n  edge flash sim-2 digits@3\n  edge sim break sim-1 power-cut\n  edge sim down")
+        print(
+            "  edge device list\n  edge flash sim-2 digits@3\n  edge sim break sim-1 power-cut\n  edge sim down"
+        )
         return
     print(f"\n{BOLD}All of it in {time.monotonic() - BEGAN:.0f} s.{PLAIN} Where to go next:")
     print("  docs/quickstart.md            the same, explained")

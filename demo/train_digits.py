@@ -58,7 +58,9 @@ def main(folder: Path) -> None:
         model.fit(x[:700], y[:700], batch_size=32, epochs=epochs, verbose=0)
         accuracy = model.evaluate(x[897:], y[897:], verbose=0)[1]
         model.save(folder / f"{name}.keras")
-        print(f"{name}.keras: {model.count_params():,} parameters, {accuracy:.2%} right on 900 held-out digits")
+        print(
+            f"{name}.keras: {model.count_params():,} parameters, {accuracy:.2%} right on 900 held-out digits"
+        )
 
 
 if __name__ == "__main__":

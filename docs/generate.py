@@ -35,27 +35,36 @@ def states_page() -> str:
         for (state, event), after in TRANSITIONS.items()
         if event is not UpdateEvent.INTERRUPTED or after is not state
     ]
-    ends = [f"    {_id(state)} --> [*]" for state in UpdateState if state in END_STATES and state is not UpdateState.NONE]
-    words = [f"| {state.value} | {text} | {'yes' if state in END_STATES else ''} |" for state, text in STATE_WORDS.items()]
-    return "\n".join([
-        "# The states of an update",
-        "",
-        "Made from `agent/contract/states.py` by `docs/generate.py`; the board moves along this table and no other way.",
-        "",
-        "```mermaid",
-        "stateDiagram-v2",
-        f"    [*] --> {_id(UpdateState.NONE)}",
-        *drawn,
-        *ends,
-        "```",
-        "",
-        "| state | what it means | an end |",
-        "|---|---|---|",
-        *words,
-        "",
-        "`interrupted` in *staged* and *probation* stays where it is and spends one attempt.",
-        "",
-    ])
+    ends = [
+        f"    {_id(state)} --> [*]"
+        for state in UpdateState
+        if state in END_STATES and state is not UpdateState.NONE
+    ]
+    words = [
+        f"| {state.value} | {text} | {'yes' if state in END_STATES else ''} |"
+        for state, text in STATE_WORDS.items()
+    ]
+    return "\n".join(
+        [
+            "# The states of an update",
+            "",
+            "Made from `agent/contract/states.py` by `docs/generate.py`; the board moves along this table and no other way.",
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            f"    [*] --> {_id(UpdateState.NONE)}",
+            *drawn,
+            *ends,
+            "```",
+            "",
+            "| state | what it means | an end |",
+            "|---|---|---|",
+            *words,
+            "",
+            "`interrupted` in *staged* and *probation* stays where it is and spends one attempt.",
+            "",
+        ]
+    )
 
 
 def command_page() -> str:

@@ -18,23 +18,64 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("model", type=FILE)
-@click.option("--for", "profiles", multiple=True, required=True, metavar="PROFILE", help="For which kind of board. Repeatable.")
-@click.option("--recipe", default="auto", show_default=True, help="auto (the profile's own), int8, fp32, as-is.")
-@click.option("--calibration", type=FILE, help="Representative inputs: .npz with `x`, or .npy. Needed for int8.")
-@click.option("--eval", "evaluation", type=FILE, help="Held-out inputs `x` with labels `y`: what accuracy is judged on.")
-@click.option("--max-drop", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="POINTS",
-              help="Accuracy that may be lost against the float model, in percentage points.")
+@click.option(
+    "--for",
+    "profiles",
+    multiple=True,
+    required=True,
+    metavar="PROFILE",
+    help="For which kind of board. Repeatable.",
+)
+@click.option(
+    "--recipe", default="auto", show_default=True, help="auto (the profile's own), int8, fp32, as-is."
+)
+@click.option(
+    "--calibration", type=FILE, help="Representative inputs: .npz with `x`, or .npy. Needed for int8."
+)
+@click.option(
+    "--eval", "evaluation", type=FILE, help="Held-out inputs `x` with labels `y`: what accuracy is judged on."
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Accuracy that may be lost against the float model, in percentage points.",
+)
 @click.option("--labels", type=FILE, help="Text file, one label a line.")
-@click.option("--input-scale", metavar="LOW,HIGH", help="What pixel values 0 and 255 become. Default: the data's range.")
+@click.option(
+    "--input-scale", metavar="LOW,HIGH", help="What pixel values 0 and 255 become. Default: the data's range."
+)
 @click.option("--name", help="The model's name. Default: the file's.")
-@click.option("--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3.")
-@click.option("-o", "--output", "target", type=FILE, required=True, metavar="BUNDLE", help="Folder for the bundles, one a profile.")
+@click.option(
+    "--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3."
+)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=FILE,
+    required=True,
+    metavar="BUNDLE",
+    help="Folder for the bundles, one a profile.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def convert(
-    ctx: click.Context, model: Path, profiles: tuple[str, ...], recipe: str, calibration: Path | None,
-    evaluation: Path | None, max_drop: float, labels: Path | None, input_scale: str | None, name: str | None,
-    keep_failed: bool, target: Path, as_json: bool,
+    ctx: click.Context,
+    model: Path,
+    profiles: tuple[str, ...],
+    recipe: str,
+    calibration: Path | None,
+    evaluation: Path | None,
+    max_drop: float,
+    labels: Path | None,
+    input_scale: str | None,
+    name: str | None,
+    keep_failed: bool,
+    target: Path,
+    as_json: bool,
 ) -> int:
     """Convert MODEL (.keras, .h5, .onnx, .tflite) for one or more profiles.
 
@@ -50,8 +91,16 @@ def convert(
     chosen = tuple(profile_named(profile, known) for profile in dict.fromkeys(profiles))
     steps = output.Steps(quiet=as_json)
     request = ConversionRequest(
-        model=model, profiles=chosen, output=target, recipe=recipe, calibration=calibration, evaluation=evaluation,
-        max_drop_points=max_drop, keep_failed=keep_failed, name=name, labels=labels,
+        model=model,
+        profiles=chosen,
+        output=target,
+        recipe=recipe,
+        calibration=calibration,
+        evaluation=evaluation,
+        max_drop_points=max_drop,
+        keep_failed=keep_failed,
+        name=name,
+        labels=labels,
         input_scale=_range(input_scale),
     )
     outcome = run(request, measure_for=measure_for(steps), progress=steps)
@@ -69,7 +118,7 @@ def measure_for(progress: output.Steps):  # type: ignore[no-untyped-def]
     from agent.contract.profile import DeviceProfile
     from edge.config import cache_dir
     from edge.conversion import proof_measure
-    from edge.runtimes import proof_environment
+    from edge.runtimes.proof import proof_environment
 
     def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
         try:
@@ -83,7 +132,17 @@ def measure_for(progress: output.Steps):  # type: ignore[no-untyped-def]
 
 def show(outcome: ConversionOutcome) -> None:
     """The table of what was made, then the notes and errors."""
-    headers = ("profile", "recipe", "size", "accuracy", "float", "difference (95 %)", "agreement", "latency here", "verdict")
+    headers = (
+        "profile",
+        "recipe",
+        "size",
+        "accuracy",
+        "float",
+        "difference (95 %)",
+        "agreement",
+        "latency here",
+        "verdict",
+    )
     output.table(headers, [_row(result) for result in outcome.results], right=(2, 3, 4, 6, 7))
     for note in dict.fromkeys((*outcome.notes, *(note for r in outcome.results for note in r.notes))):
         output.line("note", note)
@@ -91,7 +150,10 @@ def show(outcome: ConversionOutcome) -> None:
         if result.error is not None:
             output.show_error(result.error)
         elif result.bundle is not None:
-            output.line("good", f"{result.bundle}  {(result.digest or '')[:12]}  proved in {result.proved_in or 'the trial'}")
+            output.line(
+                "good",
+                f"{result.bundle}  {(result.digest or '')[:12]}  proved in {result.proved_in or 'the trial'}",
+            )
         if result.error is not None and result.bundle is not None:
             output.line("doubt", f"{result.bundle} was written all the same (--keep-failed)")
 
@@ -117,13 +179,22 @@ def outcome_plain(outcome: ConversionOutcome) -> dict[str, object]:
 
     results = []
     for result in outcome.results:
-        plain = {key: value for key, value in vars(result).items() if key not in ("error", "bundle", "report")}
-        results.append({
-            **to_plain(plain),
-            "bundle": str(result.bundle) if result.bundle else None,
-            "error": result.error.to_plain() if result.error else None,
-        })
-    return {"model": outcome.model, "exit_code": int(outcome.exit_code), "notes": list(outcome.notes), "results": results}
+        plain = {
+            key: value for key, value in vars(result).items() if key not in ("error", "bundle", "report")
+        }
+        results.append(
+            {
+                **to_plain(plain),
+                "bundle": str(result.bundle) if result.bundle else None,
+                "error": result.error.to_plain() if result.error else None,
+            }
+        )
+    return {
+        "model": outcome.model,
+        "exit_code": int(outcome.exit_code),
+        "notes": list(outcome.notes),
+        "results": results,
+    }
 
 
 def _range(text: str | None) -> tuple[float, float] | None:
@@ -132,5 +203,7 @@ def _range(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise OptionInvalid(option=f"--input-scale {text}", reason="two numbers with a comma, like 0,1") from None
+        raise OptionInvalid(
+            option=f"--input-scale {text}", reason="two numbers with a comma, like 0,1"
+        ) from None
     return low, high

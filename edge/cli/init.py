@@ -12,7 +12,9 @@ from edge.cli.passphrase import asker
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
-@click.option("--name", help="The fleet's name; six random letters are put behind it. Default: the folder's name.")
+@click.option(
+    "--name", help="The fleet's name; six random letters are put behind it. Default: the folder's name."
+)
 def init(folder: Path, name: str | None) -> None:
     """Make a fleet folder: edge.toml, keys, inventory, signed repository.
 

@@ -53,10 +53,18 @@ def _bundles(path: Path, as_json: bool) -> None:
         click.echo(f"{bundle.folder}  {bundle.digest}")
         golden = manifest.golden
         rows = [
-            ("model", f"{manifest.model} for {manifest.profile}, {manifest.format.value}, recipe {manifest.recipe.get('name')}"),
+            (
+                "model",
+                f"{manifest.model} for {manifest.profile}, {manifest.format.value},"
+                f" recipe {manifest.recipe.get('name')}",
+            ),
             *(("input", f"{t.name} {t.dtype} {list(t.shape)}") for t in manifest.inputs),
             *(("output", f"{t.name} {t.dtype} {list(t.shape)}") for t in manifest.outputs),
-            ("golden set", f"{golden.samples} {golden.origin.value}, floor {_part(golden.floor)}, agrees {_part(golden.agreement)}"),
+            (
+                "golden set",
+                f"{golden.samples} {golden.origin.value},"
+                f" floor {_part(golden.floor)}, agrees {_part(golden.agreement)}",
+            ),
             ("proved in", golden.proved_in or "nothing yet: the board's trial is the first run"),
             ("needs", ", ".join(f"{name} {least}" for name, least in manifest.requires.engines.items())),
             ("verdict", manifest.verdict),

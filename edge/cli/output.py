@@ -67,7 +67,11 @@ def ago(seconds_since_1970: int | None) -> str:
         return "never"
     passed = max(0, int(time.time()) - seconds_since_1970)
     unit = next(
-        (f"{passed // length} {name}" for name, length in (("d", 86400), ("h", 3600), ("min", 60)) if passed >= length),
+        (
+            f"{passed // length} {name}"
+            for name, length in (("d", 86400), ("h", 3600), ("min", 60))
+            if passed >= length
+        ),
         f"{passed} s",
     )
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds_since_1970))} UTC ({unit} ago)"

@@ -26,13 +26,16 @@ def releases(as_json: bool) -> None:
         output.data(found)
         return
     rows = [
-        (r.title, ", ".join(sorted(r.bundles)), "forced" if r.forced else "", output.ago(r.created_at)) for r in found
+        (r.title, ", ".join(sorted(r.bundles)), "forced" if r.forced else "", output.ago(r.created_at))
+        for r in found
     ]
     output.table(("release", "profiles", "", "published"), rows)
 
 
 @repo.command()
-@click.option("--with-targets", is_flag=True, help="The targets role too, where it is due; asks for the passphrase.")
+@click.option(
+    "--with-targets", is_flag=True, help="The targets role too, where it is due; asks for the passphrase."
+)
 def refresh(with_targets: bool) -> None:
     """Sign anew what has less than half of its time left."""
     from edge.rollouts.workspace import Workspace

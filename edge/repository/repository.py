@@ -19,6 +19,7 @@ from tuf.api.metadata import TargetFile
 
 from agent.contract.codec import decode, digest, encode
 from agent.contract.errors import (
+    DigestMismatch,
     FileMissing,
     NothingAssigned,
     ReleaseUnknown,
@@ -211,6 +212,18 @@ class Repository:
     def bundle(self, bundle: str) -> BundleManifest:
         """The manifest of the bundle of this digest. Raises FileMissing when it was never published."""
         return self._manifest(BundleManifest, bundle_target(bundle))
+
+    def bundle_file(self, manifest: BundleManifest, path: str) -> bytes:
+        """A file of a published bundle, verified.
+
+        Raises:
+            RepositoryDamaged, DigestMismatch: it is not what the manifest says.
+        """
+        entry = manifest.file(path)
+        data = self._store.blob(entry.sha256, entry.size_bytes).read_bytes()
+        if (found := digest(data)) != entry.sha256:
+            raise DigestMismatch(file=path, expected=entry.sha256, found=found)
+        return data
 
     def runtime(self, runtime: str) -> RuntimeManifest:
         """The manifest of the runtime of this digest. Raises FileMissing when it was never added."""

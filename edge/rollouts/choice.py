@@ -6,14 +6,12 @@ whether they fit is asked of the contract's functions before anything is sent.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from agent.contract.errors import BoardRefused, PlatformUnsupported, ReleaseLacksProfile, WrongBoard
 from agent.contract.manifest import BundleManifest, EngineName
 from agent.contract.profile import BoardFacts, DeviceProfile, accepts, bundle_fits, runtime_fits
 from agent.contract.release import Generation, GenerationModel, Release
 from agent.contract.runtime import RuntimeManifest
-from edge.runtimes import RuntimeRequest
+from edge.runtimes.request import EngineWheel, RuntimeRequest
 
 ANY_WAY_OUT = "choose another profile with `edge device probe {device} --profile NAME`"
 
@@ -55,7 +53,9 @@ def engine_for(bundle: BundleManifest, profile: DeviceProfile) -> EngineName:
     return EngineName(next(iter(bundle.requires.engines)))
 
 
-def runtime_request(facts: BoardFacts, engine: EngineName, engine_wheel: Path | None) -> RuntimeRequest:
+def runtime_request(
+    facts: BoardFacts, engine: EngineName, engine_wheel: EngineWheel | None
+) -> RuntimeRequest:
     """What runtime a board with `facts` needs for `engine`."""
     return RuntimeRequest(
         architecture=facts.architecture,
@@ -68,7 +68,12 @@ def runtime_request(facts: BoardFacts, engine: EngineName, engine_wheel: Path | 
 
 
 def check_fit(
-    bundle: BundleManifest, runtime: RuntimeManifest, facts: BoardFacts, profile: DeviceProfile, *, device: str
+    bundle: BundleManifest,
+    runtime: RuntimeManifest,
+    facts: BoardFacts,
+    profile: DeviceProfile,
+    *,
+    device: str,
 ) -> None:
     """Refuse what the board would refuse.
 
@@ -78,7 +83,9 @@ def check_fit(
     """
     for reason in runtime_fits(runtime, facts):
         raise PlatformUnsupported(
-            platform=str(runtime.platform), reason=reason.fact, way_out=reason.way_out or "see docs/runtimes.md"
+            platform=str(runtime.platform),
+            reason=reason.fact,
+            way_out=reason.way_out or "see docs/runtimes.md",
         )
     for reason in bundle_fits(bundle, runtime, profile=profile.name):
         raise WrongBoard(

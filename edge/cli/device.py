@@ -1,0 +1,200 @@
+"""`edge device`: the fleet's boards."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+
+import click
+
+from agent.contract.errors import HostKeyUnknown, OptionInvalid
+from edge.cli import output
+from edge.cli.passphrase import asker
+from edge.cli.password import ask_sudo_password, read_password, sudo_password_option
+
+
+@click.group()
+def device() -> None:
+    """Add, list, show, probe and remove boards."""
+
+
+@device.command()
+@click.argument("address")
+@click.option("--name", help="What you call it. Default: from the address.")
+@click.option(
+    "--ask-password", is_flag=True, help="Ask for the user's password once and install the fleet's SSH key."
+)
+@click.option("--replace-key", is_flag=True, help="Pin the host key that the device of this name shows now.")
+@click.option("-y", "--yes", is_flag=True, help="Trust the host key that is shown without asking.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def add(
+    address: str, name: str | None, ask_password: bool, replace_key: bool, yes: bool, as_json: bool
+) -> None:
+    """Add the board at ADDRESS ([USER@]HOST[:PORT]) and pin its host key.
+
+    Compare the fingerprint with the board's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
+    """
+    from edge.fleet.address import Address
+    from edge.fleet.authorize import authorize
+    from edge.fleet.connection import connect, scan_host_key
+    from edge.inventory import Device, new_device_id
+    from edge.rollouts.workspace import Workspace
+
+    workspace = Workspace.find(asker())
+    known = workspace.inventory.get(name or address) if replace_key else None
+    where = (
+        Address.parse(address)
+        if known is None
+        else Address(host=known.host, user=known.user, port=known.port)
+    )
+    key = scan_host_key(where)
+    output.line("note", f"{where.host} shows the host key {key.fingerprint}")
+    if not output.confirm("Is that the board's own, and shall it be pinned?", yes=yes):
+        raise HostKeyUnknown(host=where.host, fingerprint=key.fingerprint)
+    password = read_password(f"Password on {where.host}") if ask_password else None
+    pinned = dataclasses.replace(where, host_key=key.text)
+    with connect(pinned, fleet=workspace.folder, password=password) as board:
+        if ask_password:
+            added = authorize(board, workspace.folder)
+            output.line(
+                "good",
+                "the fleet's SSH key " + ("is installed on the board" if added else "was there already"),
+            )
+        found = Device(
+            name=known.name if known else _name(name, where.host, workspace.inventory.names()),
+            device_id=known.device_id if known else new_device_id(),
+            host=where.host,
+            port=board.port,
+            user=board.user,
+            host_key=key.text,
+            fingerprint=key.fingerprint,
+            added_at=int(time.time()),
+        )
+    if known is not None:
+        found = dataclasses.replace(known, host_key=key.text, fingerprint=key.fingerprint)
+        workspace.inventory.replace(found)
+    else:
+        workspace.inventory.add(found)
+    if as_json:
+        output.data(found)
+    output.line("good", f"`{found.name}` is {found.address}, host key pinned")
+
+
+@device.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(as_json: bool) -> None:
+    """List the boards as this folder knows them."""
+    from edge.rollouts.workspace import Workspace
+
+    devices = Workspace.find(asker()).inventory.list()
+    if as_json:
+        output.data(devices)
+        return
+    rows = [
+        (
+            d.name,
+            d.address,
+            d.profile or "not probed",
+            "yes" if d.enrolled else "no",
+            "simulated" if d.simulated else "",
+        )
+        for d in devices
+    ]
+    output.table(("device", "address", "profile", "flashed", ""), rows)
+
+
+@device.command()
+@click.argument("name")
+@click.option("--profile", "chosen", help="Use this profile instead of the one that fits best.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def probe(name: str, chosen: str | None, as_json: bool) -> None:
+    """Ask a board what it is, and choose its profile."""
+    from edge.rollouts.boards import probe_device
+    from edge.rollouts.workspace import Workspace
+
+    workspace = Workspace.find(asker())
+    found = probe_device(workspace, name, profile=chosen)
+    if as_json:
+        output.data({"device": name, "profile": found.profile.name, "why": found.why, "facts": found.facts})
+        return
+    facts = found.facts
+    gpu = ", ".join(
+        f"{label} {value}"
+        for label, value in (("JetPack", facts.jetpack), ("CUDA", facts.cuda), ("TensorRT", facts.tensorrt))
+        if value
+    )
+    rows = [
+        ("board", facts.model or "unnamed"),
+        ("system", f"{facts.os}, kernel {facts.kernel}"),
+        (
+            "processor",
+            f"{facts.architecture}, {facts.userland_bits}-bit, {facts.cores} cores,"
+            f" pages of {facts.page_size_bytes} bytes",
+        ),
+        (
+            "memory",
+            f"{facts.memory_bytes // 2**20} MiB; limits are "
+            f"{'enforced' if facts.memory_cgroup else 'not enforced by this kernel'}",
+        ),
+        ("disk", f"{output.size(facts.disk_free_bytes)} free"),
+        ("Python", f"{facts.python or 'none'}, glibc {facts.glibc or 'none'}"),
+        ("services", f"{'systemd' if facts.systemd else 'no systemd'}, sudo: {facts.sudo}"),
+        ("NVIDIA", gpu or "none"),
+        ("serial", facts.serial),
+        ("profile", f"{found.profile.name}: {found.why}"),
+    ]
+    for key, text in rows:
+        click.echo(f"  {key:10} {text}")
+    if facts.simulated:
+        output.line("note", "this is a simulated board: its speed says nothing of any real one")
+
+
+@device.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show what runs on a board, since when, verified how, and what was refused and why."""
+    from edge.cli.report import show_report
+    from edge.rollouts.boards import board_state
+    from edge.rollouts.workspace import Workspace
+
+    workspace = Workspace.find(asker())
+    state = board_state(workspace, name)
+    if as_json:
+        output.data(
+            {"device": workspace.inventory.get(name), "reported": state.reported, "agent": state.agent}
+        )
+        return
+    show_report(workspace.inventory.get(name), state)
+
+
+@device.command()
+@click.argument("name")
+@click.option(
+    "--wipe", is_flag=True, help="Stop the agent and remove everything of edge from the board first."
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@sudo_password_option
+def remove(name: str, wipe: bool, yes: bool, sudo_password: bool) -> None:
+    """Forget a board; with --wipe, take edge off it."""
+    from edge.rollouts.boards import remove_device
+    from edge.rollouts.workspace import Workspace
+
+    workspace = Workspace.find(asker())
+    found = workspace.inventory.get(name)
+    what = f"Remove everything of edge from {found.address} and forget" if wipe else "Forget"
+    if not output.confirm(f"{what} `{name}`?", yes=yes):
+        raise OptionInvalid(option="--yes", reason="without a terminal, say --yes to remove a board")
+    remove_device(
+        workspace, name, wipe=wipe, sudo_password=ask_sudo_password(name) if sudo_password else None
+    )
+    output.line("good", f"`{name}` is forgotten" + ("; nothing of edge is left on the board" if wipe else ""))
+
+
+def _name(wanted: str | None, host: str, taken: tuple[str, ...]) -> str:
+    if wanted:
+        return wanted
+    base = re.sub(r"[^a-z0-9]+", "-", host.lower().removesuffix(".local")).strip("-") or "board"
+    names = (base, *(f"{base}-{number}" for number in range(2, 1000)))
+    return next(name for name in names if name not in taken)

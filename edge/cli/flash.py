@@ -1,0 +1,162 @@
+"""`edge flash`: a bare board, to a verified, running one; or back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.contract.errors import ExitCode, OptionInvalid
+from agent.contract.names import is_release
+from edge.cli import output
+from edge.cli.convert import FILE
+from edge.cli.passphrase import asker
+from edge.cli.password import ask_sudo_password, sudo_password_option
+
+if TYPE_CHECKING:
+    from edge.rollouts.flash import FlashOutcome
+    from edge.runtimes.request import EngineWheel
+
+
+@click.command()
+@click.argument("target")
+@click.argument("release", required=False)
+@click.option("--previous", is_flag=True, help="Go back to the generation before the current one.")
+@click.option(
+    "--engine-wheel",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Your own wheel of the inference engine, like NVIDIA's GPU build for a Jetson.",
+)
+@click.option("--engine-wheel-sha256", metavar="HASH", help="Of that file, as its source states it.")
+@click.option("--user-install", is_flag=True, help="Install without root: ~/.edge and a user service.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Where the agent listens on the board; 0 takes any free one.",
+)
+@click.option("--adopt", is_flag=True, help="Take the board from another fleet.")
+@click.option("--re-enrol", is_flag=True, help="Give a board with a copied identity a new one.")
+@click.option("--calibration", type=FILE, help="With a model's file: see `edge convert`.")
+@click.option("--eval", "evaluation", type=FILE, help="With a model's file: see `edge convert`.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="With a model's file: see `edge convert`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@sudo_password_option
+def flash(
+    target: str,
+    release: str | None,
+    previous: bool,
+    engine_wheel: Path | None,
+    engine_wheel_sha256: str | None,
+    user_install: bool,
+    port: int | None,
+    adopt: bool,
+    re_enrol: bool,
+    calibration: Path | None,
+    evaluation: Path | None,
+    max_drop: float,
+    as_json: bool,
+    sudo_password: bool,
+) -> int:
+    """Put RELEASE (digits@2, or a model's file) on the board TARGET: verified, tried, confirmed.
+
+    A bare board is enrolled first. The trial runs beside what serves; where it fails, nothing changes on the board
+    and the exit code is 3. Flashing again does nothing. A model's file is converted for the board's profile (`as-is`
+    for .tflite and .onnx without data), published under its name and flashed, in one go.
+    """
+    from edge.rollouts.flash import FlashRequest
+    from edge.rollouts.flash import flash as run
+    from edge.rollouts.workspace import Workspace
+
+    if (release is None) == (not previous):
+        raise OptionInvalid(option="RELEASE", reason="name a release, or say --previous")
+    workspace = Workspace.find(asker())
+    steps = output.Steps(quiet=as_json)
+    if release is not None and not is_release(release):
+        from edge.cli.model_file import publish_file
+
+        release = publish_file(
+            workspace,
+            Path(release),
+            device=target,
+            calibration=calibration,
+            evaluation=evaluation,
+            max_drop=max_drop,
+            steps=steps,
+        )
+    elif calibration or evaluation:
+        raise OptionInvalid(
+            option="--calibration, --eval", reason="they belong to a model's file, not to a release"
+        )
+    outcome = run(
+        workspace,
+        FlashRequest(
+            device=target,
+            release=release,
+            engine_wheel=_wheel(engine_wheel, engine_wheel_sha256),
+            user_install=user_install,
+            port=port,
+            adopt=adopt,
+            re_enrol=re_enrol,
+            sudo_password=ask_sudo_password(target) if sudo_password else None,
+        ),
+        steps,
+    )
+    if as_json:
+        output.data(
+            {
+                "device": outcome.device,
+                "title": outcome.title,
+                "changed": outcome.changed,
+                "state": outcome.state,
+                "pushed_bytes": outcome.pushed_bytes,
+                "passed_s": outcome.passed_s,
+                "notes": outcome.notes,
+                "reported": outcome.reported,
+            }
+        )
+        return int(ExitCode.DONE if outcome.succeeded else ExitCode.NEGATIVE_VERDICT)
+    return _show(outcome, steps)
+
+
+def _show(outcome: FlashOutcome, steps: output.Steps) -> int:
+    from edge.cli.report import check_line
+
+    for note in outcome.notes:
+        output.line("note", note)
+    reported = outcome.reported
+    if not outcome.changed:
+        return int(ExitCode.DONE)
+    for check in reported.checks:
+        output.line("good" if check.passed else "bad", check_line(check))
+    if outcome.succeeded:
+        by_step = ", ".join(f"{step} {seconds:.1f}" for step, seconds in outcome.passed_s.items())
+        output.line(
+            "good", f"{outcome.device} runs {outcome.title}; {steps.passed_s:.1f} s in all ({by_step})"
+        )
+        return int(ExitCode.DONE)
+    output.line("bad", f"{outcome.title} was {outcome.state.value}: {reported.message} [{reported.code}]")
+    if reported.hint:
+        click.echo(f"hint: {reported.hint}", err=True)
+    serving = reported.current.title if reported.current else "nothing"
+    output.line("note", f"{outcome.device} runs {serving}, as before")
+    return int(ExitCode.NEGATIVE_VERDICT)
+
+
+def _wheel(path: Path | None, sha256: str | None) -> EngineWheel | None:
+    from edge.runtimes.request import EngineWheel
+
+    if path is None and sha256 is None:
+        return None
+    if path is None or sha256 is None:
+        raise OptionInvalid(
+            option="--engine-wheel", reason="give the file and its --engine-wheel-sha256, both"
+        )
+    return EngineWheel(path=path, sha256=sha256.lower())

@@ -1,0 +1,30 @@
+"""`edge logs`: what a board's agent says."""
+
+from __future__ import annotations
+
+import click
+
+from edge.cli.passphrase import asker
+from edge.cli.password import ask_sudo_password, sudo_password_option
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--lines", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until interrupted.")
+@sudo_password_option
+def logs(target: str, lines: int, follow: bool, sudo_password: bool) -> None:
+    """Show the last lines that the agent and the updater of TARGET wrote."""
+    from edge.rollouts.boards import read_logs
+    from edge.rollouts.workspace import Workspace
+
+    read_logs(
+        Workspace.find(asker()),
+        target,
+        lines=lines,
+        follow=follow,
+        sudo_password=ask_sudo_password(target) if sudo_password else None,
+        on_line=click.echo,
+    )

@@ -1,0 +1,45 @@
+"""Passwords of boards: asked for on a terminal or read from a file descriptor, never an argument, never stored."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from agent.contract.errors import OptionInvalid
+
+SUDO_VARIABLE = "EDGE_SUDO_PASSWORD"
+LOGIN_VARIABLE = "EDGE_LOGIN_PASSWORD"
+
+
+def sudo_password_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--ask-sudo-password`."""
+    return click.option(
+        "--ask-sudo-password",
+        "sudo_password",
+        is_flag=True,
+        help="Ask for the board's sudo password (needed once, at the first flash and the wipe).",
+    )(command)
+
+
+def ask_sudo_password(device: str) -> str:
+    """The sudo password of a board, from the terminal or EDGE_SUDO_PASSWORD."""
+    return _ask(f"sudo password on {device}", SUDO_VARIABLE)
+
+
+def read_password(prompt: str) -> str:
+    """A login password, from the terminal or EDGE_LOGIN_PASSWORD."""
+    return _ask(prompt, LOGIN_VARIABLE)
+
+
+def _ask(prompt: str, variable: str) -> str:
+    given = os.environ.get(variable)
+    if given:
+        return given
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise OptionInvalid(option="password", reason=f"no terminal to ask at; set {variable}")
+    answer: str = click.prompt(prompt, hide_input=True, err=True)
+    return answer

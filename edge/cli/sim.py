@@ -1,0 +1,95 @@
+"""`edge sim`: simulated boards."""
+
+from __future__ import annotations
+
+import click
+
+from edge.cli import output
+
+
+@click.group()
+def sim() -> None:
+    """Simulated boards: real SSH servers on this machine, on which the real flash installs the real agent.
+
+    Their speed and memory are this machine's and say nothing of any board.
+    """
+
+
+@sim.command()
+@click.argument("count", type=click.IntRange(1, 200))
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["tflite", "onnx"]),
+    help="What new boards run; repeatable, given in turn. Default: both.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def up(count: int, kinds: tuple[str, ...], as_json: bool) -> None:
+    """Have boards sim-1 to sim-COUNT; those that are there stay as they are."""
+    from edge.config import FleetFolder
+    from edge.sim.boards import up as run
+    from edge.sim.plan import KINDS
+
+    boards = run(FleetFolder.find(), count, kinds=kinds or KINDS)
+    if as_json:
+        output.data([_plain(board) for board in boards])
+        return
+    output.table(
+        ("board", "runs", "address", "host key"),
+        [(b.name, f"simulated, {b.kind}", b.address, b.fingerprint) for b in boards],
+    )
+    output.line("note", "simulated boards on this machine; they stay up until `edge sim down`")
+    output.line("note", "take one into the fleet with `edge device add ADDRESS --name NAME`")
+
+
+@sim.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(as_json: bool) -> None:
+    """List the simulated boards of this fleet folder."""
+    from edge.config import FleetFolder
+    from edge.sim.boards import boards
+
+    found = boards(FleetFolder.find())
+    if as_json:
+        output.data([_plain(board) for board in found])
+        return
+    output.table(
+        ("board", "runs", "address", "up"),
+        [(b.name, b.kind, b.address, "yes" if b.running else "no") for b in found],
+    )
+
+
+@sim.command()
+@click.option("--wipe", is_flag=True, help="Their folders too; they are no more.")
+def down(wipe: bool) -> None:
+    """Stop all simulated boards and what runs on them."""
+    from edge.config import FleetFolder
+    from edge.sim.boards import down as run
+
+    run(FleetFolder.find(), wipe=wipe)
+    output.line("good", "no simulated board is up")
+
+
+@sim.command("break")
+@click.argument("name")
+@click.argument("fault")
+def break_(name: str, fault: str) -> None:
+    """Do FAULT to a board: cut, slow, disk-full, kill-agent, reboot, power-cut, … (a wrong word lists them)."""
+    from edge.config import FleetFolder
+    from edge.sim.boards import break_board
+
+    break_board(FleetFolder.find(), name, fault)
+    output.line("good", f"{name}: {fault}")
+
+
+def _plain(board) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    return {
+        "name": board.name,
+        "kind": board.kind,
+        "address": board.address,
+        "fingerprint": board.fingerprint,
+        "running": board.running,
+        "folder": str(board.folder),
+        "simulated": True,
+    }

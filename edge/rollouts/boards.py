@@ -1,0 +1,167 @@
+"""Questions to one board of the fleet, and its removal. Each opens the connection, asks, and closes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from agent.contract.board import RunningAgent
+from agent.contract.errors import AgentSilent, BoardNotFlashed
+from agent.contract.messages import Reported
+from agent.contract.profile import BoardFacts, DeviceProfile
+from edge.fleet import services
+from edge.fleet.checkup import Check, checkup
+from edge.fleet.connection import Board, connect
+from edge.fleet.forward import Forward
+from edge.fleet.probe import probe
+from edge.fleet.status import read_status
+from edge.rollouts.choice import check_board
+from edge.rollouts.enrolment import placement_of, settle_profile
+from edge.rollouts.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """A board's facts, the profile that it gets, and why."""
+
+    facts: BoardFacts
+    profile: DeviceProfile
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardState:
+    """A board's verified report and what its agent says of itself; None where there is none.
+
+    Attributes:
+        reported: signed by the board.
+        agent: of its folder. alive: the agent's process runs.
+    """
+
+    reported: Reported | None
+    agent: RunningAgent | None
+    alive: bool
+
+
+def probe_device(workspace: Workspace, name: str, *, profile: str | None = None) -> Probed:
+    """Ask a board what it is; settle its profile and keep both in the inventory.
+
+    Raises:
+        BoardRefused, ProfileUnknown, ProfileUndecided: no profile fits, or not the one that was named.
+        TransferError: it can't be asked.
+    """
+    device = workspace.inventory.get(name)
+    with connect(device, fleet=workspace.folder) as board:
+        facts = probe(board)
+    if profile is not None:
+        chosen, why = workspace.profile(profile), "you chose it"
+        check_board(chosen, facts, device=name)
+    else:
+        chosen, why = settle_profile(workspace, dataclasses.replace(device, profile=None), facts)
+    workspace.inventory.replace(
+        dataclasses.replace(
+            device,
+            facts=facts,
+            profile=chosen.name,
+            serial=device.serial or facts.serial,
+            simulated=facts.simulated,
+        )
+    )
+    return Probed(facts=facts, profile=chosen, why=why)
+
+
+def board_state(workspace: Workspace, name: str) -> BoardState:
+    """Read a board's report and verify whose word it is.
+
+    Raises:
+        ReportForged, ReportReplayed: it is not believed.
+        TransferError: it can't be asked.
+    """
+    device = workspace.inventory.get(name)
+    if device.root is None:
+        return BoardState(reported=None, agent=None, alive=False)
+    with connect(device, fleet=workspace.folder) as board:
+        status = read_status(board, device.root)
+    if status.signed is None or not device.enrolled:
+        return BoardState(reported=None, agent=status.agent, alive=status.agent_alive)
+    reported = status.report(device)
+    workspace.inventory.replace(dataclasses.replace(device, counter_seen=status.signed.counter))
+    return BoardState(reported=reported, agent=status.agent, alive=status.agent_alive)
+
+
+@contextmanager
+def agent_port(workspace: Workspace, name: str, *, local_port: int = 0) -> Iterator[tuple[Forward, Board]]:
+    """The board's agent on a port of this machine, for as long as the context lasts.
+
+    Raises:
+        BoardNotFlashed: it has no agent.
+        AgentSilent: the agent does not run.
+        PortTaken: `local_port` is in use.
+        TransferError: on the way.
+    """
+    device = workspace.inventory.get(name)
+    if device.root is None:
+        raise BoardNotFlashed(device=name)
+    with connect(device, fleet=workspace.folder) as board:
+        status = read_status(board, device.root)
+        if status.agent is None or not status.agent_alive:
+            error = status.agent.error if status.agent else None
+            raise AgentSilent(device=name, reason=str(error.get("message")) if error else "it does not run")
+        with board.forward(status.agent.port, local_port=local_port) as forward:
+            yield forward, board
+
+
+@contextmanager
+def launcher(workspace: Workspace, name: str) -> Iterator[tuple[Board, list[str]]]:
+    """A connection to a flashed board, and the beginning of each call of its agent's command line."""
+    device = workspace.inventory.get(name)
+    if device.root is None:
+        raise BoardNotFlashed(device=name)
+    with connect(device, fleet=workspace.folder) as board:
+        yield board, ["python3", "-I", f"{device.root}/bin/launch.py"]
+
+
+def read_logs(
+    workspace: Workspace,
+    name: str,
+    *,
+    lines: int,
+    follow: bool,
+    sudo_password: str | None,
+    on_line: Callable[[str], None],
+) -> None:
+    """Give the last lines of a board's logs; see `edge.fleet.services.logs`."""
+    device = workspace.inventory.get(name)
+    if device.facts is None or device.root is None:
+        raise BoardNotFlashed(device=name)
+    with connect(device, fleet=workspace.folder, sudo_password=sudo_password) as board:
+        placement = placement_of(device, device.facts)
+        services.logs(board, placement, lines=lines, follow=follow, on_line=on_line)
+
+
+def check_device(workspace: Workspace, name: str) -> tuple[Check, ...]:
+    """Everything that a board needs, looked at one by one."""
+    device = workspace.inventory.get(name)
+    with connect(device, fleet=workspace.folder) as board:
+        facts = probe(board)
+        status = read_status(board, placement_of(device, facts).root)
+        profile = workspace.profile(device.profile) if device.profile else None
+        return checkup(board, facts, status, profile=profile)
+
+
+def remove_device(workspace: Workspace, name: str, *, wipe: bool, sudo_password: str | None = None) -> None:
+    """Forget a board; with `wipe` everything of edge is taken off it first.
+
+    Raises:
+        InstallFailed: something is left on the board, which is then not forgotten.
+        SudoRefused: root is needed and refused.
+        TransferError: it can't be reached.
+    """
+    device = workspace.inventory.get(name)
+    if wipe:
+        with connect(device, fleet=workspace.folder, sudo_password=sudo_password) as board:
+            facts = probe(board)
+            services.remove(board, placement_of(device, facts), wipe=True)
+    workspace.inventory.remove(name)
