@@ -78,7 +78,7 @@ def nested(data: Any, dtype: str, name: str) -> Array:
         limits = np.iinfo(wanted)
         if found.min() < limits.min or found.max() > limits.max:
             raise RequestInvalid(reason=f"`{name}` holds numbers that {dtype} can't")
-    return np.ascontiguousarray(found.astype(wanted, copy=False))
+    return found.astype(wanted, order="C", copy=False)
 
 
 def check_finite(values: Array, name: str, stored: str) -> None:
