@@ -1,15 +1,15 @@
 """The board's folder and its configuration: where things lie. These names stand nowhere else.
 
-    <root>/bin/launch.py            starts everything; standard library only, never changed by an update
-           board.json               BoardConfig
-           root.json                the fleet's TUF root as it was at enrolment
-           bootstrap                text: digest of the runtime that enrolment brought
-           objects/<sha256>/        layers, bundles, runtimes (manifest.json), unpacked, read-only
-           generations/<n>/generation.json
-           current, trial           symlinks to generations/<n>
-           state/                   update.json, reported.json, device.key, device.pub, tuf/
-           inbox/                   metadata/, targets/, blobs/<sha256>[.part], request
-           run/agent.json           RunningAgent
+<root>/bin/launch.py            starts everything; standard library only, never changed by an update
+       board.json               BoardConfig
+       root.json                the fleet's TUF root as it was at enrolment
+       bootstrap                text: digest of the runtime that enrolment brought
+       objects/<sha256>/        layers, bundles, runtimes (manifest.json), unpacked, read-only
+       generations/<n>/generation.json
+       current, trial           symlinks to generations/<n>
+       state/                   update.json, reported.json, device.key, device.pub, tuf/
+       inbox/                   metadata/, targets/, blobs/<sha256>[.part], request
+       run/agent.json           RunningAgent
 """
 
 from __future__ import annotations
@@ -66,9 +66,13 @@ class BoardConfig:
         check_name(self.fleet, what="fleet")
         check_name(self.device, what="device")
         if self.service not in SERVICES:
-            raise DocumentInvalid(document="BoardConfig", reason=f"`service` must be one of {', '.join(SERVICES)}")
+            raise DocumentInvalid(
+                document="BoardConfig", reason=f"`service` must be one of {', '.join(SERVICES)}"
+            )
         if not 0 <= self.port <= 65535:
-            raise DocumentInvalid(document="BoardConfig", reason=f"`port` must be 0 to 65535, found {self.port}")
+            raise DocumentInvalid(
+                document="BoardConfig", reason=f"`port` must be 0 to 65535, found {self.port}"
+            )
 
 
 @dataclass(frozen=True)

@@ -200,9 +200,13 @@ def _build_scalar(kind: Any, value: Any, *, document: str, path: str) -> Any:
             return float(value)
         except OverflowError:
             raise _wrong(document, path, "a finite number", value) from None
-    if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
-        raise _wrong(document, path, {str: "a string", int: "an integer", bool: "true or false"}.get(
-            kind, "a number"), value)
+    if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
+        raise _wrong(
+            document,
+            path,
+            {str: "a string", int: "an integer", bool: "true or false"}.get(kind, "a number"),
+            value,
+        )
     return value
 
 
@@ -218,7 +222,9 @@ def _hints(kind: type) -> dict[str, Any]:
 def _wrong(document: str, path: str, expected: str, value: Any) -> DocumentInvalid:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return DocumentInvalid(document=document, reason=f"`{path or document}` must be {expected}, found {shown}")
+    return DocumentInvalid(
+        document=document, reason=f"`{path or document}` must be {expected}, found {shown}"
+    )
 
 
 def _no_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

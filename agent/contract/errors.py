@@ -46,7 +46,9 @@ class EdgeError(Exception):
     @classmethod
     def fact_names(cls) -> list[str]:
         """Names of the facts that the sentence and the hint are written from."""
-        fields = [name for _, name, _, _ in string.Formatter().parse(cls.template + cls.hint_template) if name]
+        fields = [
+            name for _, name, _, _ in string.Formatter().parse(cls.template + cls.hint_template) if name
+        ]
         return list(dict.fromkeys(fields))
 
     @property
@@ -60,8 +62,10 @@ class EdgeError(Exception):
             "code": self.code,
             "message": str(self),
             "hint": self.hint,
-            "facts": {name: value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
-                      for name, value in self.facts.items()},
+            "facts": {
+                name: value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
+                for name, value in self.facts.items()
+            },
         }
 
 
@@ -263,7 +267,9 @@ class MixedModels(RepositoryError):
 
 class ProfileTwice(RepositoryError):
     code = "publish.profile-twice"
-    template = "one release holds one bundle for a profile, these are two for `{profile}`: {first} and {second}"
+    template = (
+        "one release holds one bundle for a profile, these are two for `{profile}`: {first} and {second}"
+    )
     hint_template = "leave one of them out"
     exit_code = ExitCode.USAGE
 
@@ -492,7 +498,9 @@ class HostKeyUnknown(TransferError):
 class HostKeyChanged(TransferError):
     code = "ssh.host-key-changed"
     template = "`{device}` shows another host key than the pinned one: pinned {pinned}, shown {shown}"
-    hint_template = "a new image, or someone in between; if you know why, `edge device add {device} --replace-key`"
+    hint_template = (
+        "a new image, or someone in between; if you know why, `edge device add {device} --replace-key`"
+    )
     exit_code = ExitCode.NEGATIVE_VERDICT
 
 
@@ -544,7 +552,9 @@ class BoardForeign(TransferError):
 
 class BoardCloned(TransferError):
     code = "board.cloned"
-    template = "`{host}` carries the identity of another board: enrolled with serial {enrolled}, found {found}"
+    template = (
+        "`{host}` carries the identity of another board: enrolled with serial {enrolled}, found {found}"
+    )
     hint_template = "a copied card; enrol it anew with `edge flash --re-enrol`"
     exit_code = ExitCode.NEGATIVE_VERDICT
 

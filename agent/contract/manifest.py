@@ -194,17 +194,24 @@ class BundleManifest:
     def __post_init__(self) -> None:
         if self.schema != BUNDLE_SCHEMA:
             raise DocumentInvalid(
-                document="BundleManifest", reason=f"`schema` is {self.schema!r}, this version reads {BUNDLE_SCHEMA!r}"
+                document="BundleManifest",
+                reason=f"`schema` is {self.schema!r}, this version reads {BUNDLE_SCHEMA!r}",
             )
         _checked(check_name, self.model, what="model")
         _checked(check_name, self.profile, what="profile")
         paths = [entry.path for entry in self.files]
         if len(set(paths)) != len(paths) or "manifest.json" in paths:
-            raise DocumentInvalid(document="BundleManifest", reason="`files` names a path twice or the manifest itself")
-        named = [self.model_file, self.golden.file, self.report_file] + ([self.labels_file] if self.labels_file else [])
+            raise DocumentInvalid(
+                document="BundleManifest", reason="`files` names a path twice or the manifest itself"
+            )
+        named = [self.model_file, self.golden.file, self.report_file] + (
+            [self.labels_file] if self.labels_file else []
+        )
         for path in named:
             if path not in paths:
-                raise DocumentInvalid(document="BundleManifest", reason=f"`{path}` is named but not listed in `files`")
+                raise DocumentInvalid(
+                    document="BundleManifest", reason=f"`{path}` is named but not listed in `files`"
+                )
 
     @property
     def size_bytes(self) -> int:

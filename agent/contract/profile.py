@@ -133,16 +133,20 @@ class DeviceProfile:
         check_name(self.name, what="profile")
         if self.architecture not in ("aarch64", "x86_64"):
             raise DocumentInvalid(
-                document="DeviceProfile", reason=f"`architecture` must be aarch64 or x86_64, found {self.architecture!r}"
+                document="DeviceProfile",
+                reason=f"`architecture` must be aarch64 or x86_64, found {self.architecture!r}",
             )
         if self.format is ModelFormat.UNKNOWN or self.engine is EngineName.UNKNOWN:
             raise DocumentInvalid(document="DeviceProfile", reason="`format` or `engine` is not known")
         if (self.engine is EngineName.ONNXRUNTIME) != (self.format is ModelFormat.ONNX):
             raise DocumentInvalid(
-                document="DeviceProfile", reason=f"engine {self.engine.value} does not run {self.format.value} files"
+                document="DeviceProfile",
+                reason=f"engine {self.engine.value} does not run {self.format.value} files",
             )
         if self.threads < 1:
-            raise DocumentInvalid(document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}")
+            raise DocumentInvalid(
+                document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}"
+            )
 
 
 @dataclass(frozen=True)
@@ -173,31 +177,42 @@ def accepts(profile: DeviceProfile, facts: BoardFacts) -> tuple[Reason, ...]:
     """Why a board with `facts` can't be run as `profile`; empty when it can."""
     reasons = list(_runnable(facts))
     if facts.userland_bits == 64 and facts.architecture != profile.architecture:
-        reasons.append(Reason(f"its architecture is {facts.architecture}, the profile is for {profile.architecture}"))
+        reasons.append(
+            Reason(f"its architecture is {facts.architecture}, the profile is for {profile.architecture}")
+        )
     if profile.simulated and not facts.simulated:
         reasons.append(Reason("the profile is for simulated boards, this is a real one"))
     if profile.models and not any(facts.model.startswith(model) for model in profile.models):
-        reasons.append(Reason(f"it calls itself `{facts.model or 'nothing'}`, the profile is for {profile.models[0]}"))
+        reasons.append(
+            Reason(f"it calls itself `{facts.model or 'nothing'}`, the profile is for {profile.models[0]}")
+        )
     needed_mib = profile.memory_limit_mib.value
     if facts.memory_bytes < needed_mib * 1024 * 1024:
-        reasons.append(Reason(
-            f"it has {facts.memory_bytes // (1024 * 1024)} MiB of memory, the profile lets the agent use {needed_mib:g}"
-        ))
+        reasons.append(
+            Reason(
+                f"it has {facts.memory_bytes // (1024 * 1024)} MiB of memory,"
+                f" the profile lets the agent use {needed_mib:g}"
+            )
+        )
     return tuple(reasons)
 
 
 def _runnable(facts: BoardFacts) -> tuple[Reason, ...]:
     """What no profile can mend."""
     if facts.userland_bits != 64:
-        return (Reason(
-            f"its system is {facts.userland_bits}-bit ({facts.architecture}), for which numpy, ONNX Runtime and LiteRT"
-            " have no packages",
-            "install the 64-bit system image; every Raspberry Pi since the 3 runs it",
-        ),)
+        return (
+            Reason(
+                f"its system is {facts.userland_bits}-bit ({facts.architecture}), for which numpy, ONNX Runtime"
+                " and LiteRT have no packages",
+                "install the 64-bit system image; every Raspberry Pi since the 3 runs it",
+            ),
+        )
     reasons = []
     if facts.python not in PYTHONS:
         found = f"Python {facts.python}" if facts.python else "no Python"
-        reasons.append(Reason(f"it has {found}, the agent runs on {PYTHONS[0]} to {PYTHONS[-1]}", "install python3"))
+        reasons.append(
+            Reason(f"it has {found}, the agent runs on {PYTHONS[0]} to {PYTHONS[-1]}", "install python3")
+        )
     if not facts.glibc:
         reasons.append(Reason("its C library is not glibc", "use a system image with glibc, like Debian's"))
     return tuple(reasons)
@@ -208,17 +223,23 @@ def runtime_fits(runtime: RuntimeManifest, facts: BoardFacts) -> tuple[Reason, .
     reasons = []
     platform = runtime.platform
     if platform.architecture != facts.architecture:
-        reasons.append(Reason(f"the runtime is for {platform.architecture}, the board is {facts.architecture}"))
+        reasons.append(
+            Reason(f"the runtime is for {platform.architecture}, the board is {facts.architecture}")
+        )
     if platform.python != facts.python:
-        reasons.append(Reason(f"the runtime is for Python {platform.python}, the board has {facts.python or 'none'}"))
+        reasons.append(
+            Reason(f"the runtime is for Python {platform.python}, the board has {facts.python or 'none'}")
+        )
     if facts.glibc and version_key(platform.glibc) > version_key(facts.glibc):
         reasons.append(Reason(f"the runtime needs glibc {platform.glibc}, the board has {facts.glibc}"))
     for layer in runtime.layers:
         if 0 < layer.page_size_bytes < facts.page_size_bytes:
-            reasons.append(Reason(
-                f"`{layer.name}` {layer.version} can be loaded with pages of {layer.page_size_bytes} bytes at most,"
-                f" the board's are {facts.page_size_bytes}"
-            ))
+            reasons.append(
+                Reason(
+                    f"`{layer.name}` {layer.version} can be loaded with pages of {layer.page_size_bytes} bytes at most,"
+                    f" the board's are {facts.page_size_bytes}"
+                )
+            )
     return tuple(reasons)
 
 
@@ -231,11 +252,15 @@ def bundle_fits(bundle: BundleManifest, runtime: RuntimeManifest, *, profile: st
         reasons.append(Reason(f"the bundle is for {', '.join(bundle.requires.architectures)}"))
     least = bundle.requires.engines.get(runtime.engine.value)
     if least is None:
-        reasons.append(Reason(
-            f"the bundle needs {' or '.join(bundle.requires.engines)}, the runtime has {runtime.engine.value}"
-        ))
+        reasons.append(
+            Reason(
+                f"the bundle needs {' or '.join(bundle.requires.engines)}, the runtime has {runtime.engine.value}"
+            )
+        )
     elif version_key(least) > version_key(runtime.engine_version):
-        reasons.append(Reason(
-            f"the bundle needs {runtime.engine.value} {least}, the runtime has {runtime.engine_version}"
-        ))
+        reasons.append(
+            Reason(
+                f"the bundle needs {runtime.engine.value} {least}, the runtime has {runtime.engine_version}"
+            )
+        )
     return tuple(reasons)

@@ -60,7 +60,9 @@ class Release:
         _known_schema("Release", self.schema, RELEASE_SCHEMA)
         check_name(self.name, what="model")
         if self.version < 1:
-            raise DocumentInvalid(document="Release", reason=f"`version` must be 1 or more, found {self.version}")
+            raise DocumentInvalid(
+                document="Release", reason=f"`version` must be 1 or more, found {self.version}"
+            )
         for profile, bundle in self.bundles.items():
             check_name(profile, what="profile")
             check_digest(bundle, what="bundle digest")
@@ -106,7 +108,9 @@ class GenerationModel:
         parse_release(self.release)
         check_digest(self.bundle, what="bundle digest")
         if not 0 <= self.share <= 100:
-            raise DocumentInvalid(document="GenerationModel", reason=f"`share` must be 0 to 100, found {self.share}")
+            raise DocumentInvalid(
+                document="GenerationModel", reason=f"`share` must be 0 to 100, found {self.share}"
+            )
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ class Generation:
         _known_schema("Generation", self.schema, GENERATION_SCHEMA)
         check_digest(self.runtime, what="runtime digest")
         if self.number < 1:
-            raise DocumentInvalid(document="Generation", reason=f"`number` must be 1 or more, found {self.number}")
+            raise DocumentInvalid(
+                document="Generation", reason=f"`number` must be 1 or more, found {self.number}"
+            )
 
     @property
     def title(self) -> str:
@@ -163,7 +169,9 @@ class TrialTerms:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1 or min(self.probation_s, self.check_timeout_s, self.start_timeout_s) < 0:
-            raise DocumentInvalid(document="TrialTerms", reason="deadlines must not be negative, attempts at least 1")
+            raise DocumentInvalid(
+                document="TrialTerms", reason="deadlines must not be negative, attempts at least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -201,4 +209,6 @@ class DesiredState:
 
 def _known_schema(document: str, found: str, known: str) -> None:
     if found != known:
-        raise DocumentInvalid(document=document, reason=f"`schema` is {found!r}, this version reads {known!r}")
+        raise DocumentInvalid(
+            document=document, reason=f"`schema` is {found!r}, this version reads {known!r}"
+        )

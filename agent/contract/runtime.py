@@ -89,7 +89,8 @@ class RuntimeManifest:
     def __post_init__(self) -> None:
         if self.schema != RUNTIME_SCHEMA:
             raise DocumentInvalid(
-                document="RuntimeManifest", reason=f"`schema` is {self.schema!r}, this version reads {RUNTIME_SCHEMA!r}"
+                document="RuntimeManifest",
+                reason=f"`schema` is {self.schema!r}, this version reads {RUNTIME_SCHEMA!r}",
             )
         if not self.layers or self.layers[0].name != "edge-agent":
             raise DocumentInvalid(document="RuntimeManifest", reason="the first layer must be `edge-agent`")

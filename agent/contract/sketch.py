@@ -48,7 +48,9 @@ class Sketch:
     def __post_init__(self) -> None:
         for number, count in self.counts.items():
             if number not in _BUCKETS or count < 1:
-                raise DocumentInvalid(document="Sketch", reason=f"`counts` holds {count} in bucket {number!r}")
+                raise DocumentInvalid(
+                    document="Sketch", reason=f"`counts` holds {count} in bucket {number!r}"
+                )
 
     @property
     def count(self) -> int:

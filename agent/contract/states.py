@@ -83,9 +83,7 @@ TRANSITIONS: Mapping[tuple[UpdateState, UpdateEvent], UpdateState] = {
     (_S.CONFIRMED, _E.FINALISE): _S.FINALISED,
 }
 
-END_STATES = frozenset(
-    {_S.NONE, _S.CONFIRMED, _S.FINALISED, _S.REFUSED, _S.ROLLED_BACK, _S.INCONSISTENT}
-)
+END_STATES = frozenset({_S.NONE, _S.CONFIRMED, _S.FINALISED, _S.REFUSED, _S.ROLLED_BACK, _S.INCONSISTENT})
 """States in which the board has nothing left to do."""
 
 
@@ -98,4 +96,6 @@ def advance(state: UpdateState, event: UpdateEvent) -> UpdateState:
     try:
         return TRANSITIONS[state, event]
     except KeyError:
-        raise DocumentInvalid(document="update", reason=f"{event.value} can't happen in {state.value}") from None
+        raise DocumentInvalid(
+            document="update", reason=f"{event.value} can't happen in {state.value}"
+        ) from None

@@ -36,10 +36,17 @@ class TopicKind(str, enum.Enum):
 
 RETAINED = frozenset({TopicKind.BIRTH, TopicKind.STATE, TopicKind.REPORTED, TopicKind.DESIRED, TopicKind.ACK})
 WITH_ID = frozenset({TopicKind.COMMAND, TopicKind.REPLY, TopicKind.INFER, TopicKind.RESULT})
-FROM_DEVICE = frozenset({
-    TopicKind.BIRTH, TopicKind.STATE, TopicKind.REPORTED, TopicKind.TELEMETRY, TopicKind.EVENT, TopicKind.REPLY,
-    TopicKind.RESULT,
-})
+FROM_DEVICE = frozenset(
+    {
+        TopicKind.BIRTH,
+        TopicKind.STATE,
+        TopicKind.REPORTED,
+        TopicKind.TELEMETRY,
+        TopicKind.EVENT,
+        TopicKind.REPLY,
+        TopicKind.RESULT,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,9 @@ def topic(fleet: str, device: str, kind: TopicKind, id: str | None = None) -> st
     check_name(fleet, what="fleet")
     check_name(device, what="device")
     if (id is not None) != (kind in WITH_ID):
-        raise NameInvalid(what="topic", name=kind.value, rule="with an id exactly for command, reply, infer, result")
+        raise NameInvalid(
+            what="topic", name=kind.value, rule="with an id exactly for command, reply, infer, result"
+        )
     levels = [ROOT, fleet, part(device), device, kind.value]
     if id is not None:
         levels.append(check_name(id, what="topic id"))

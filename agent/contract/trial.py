@@ -91,7 +91,9 @@ def judge(
     Returns:
         The verdict with its numbers; `passed` is False with the first code that decides.
     """
-    p95_budget, p95_from = _budget(budgets.p95_ms, replaced.p95_ms if replaced else None, terms.latency_factor, LEAST_LATENCY_MS)
+    p95_budget, p95_from = _budget(
+        budgets.p95_ms, replaced.p95_ms if replaced else None, terms.latency_factor, LEAST_LATENCY_MS
+    )
     memory_budget, memory_from = _budget(
         budgets.memory_mb, replaced.memory_mb if replaced else None, terms.memory_factor, LEAST_MEMORY_MB
     )
@@ -115,7 +117,9 @@ def judge(
     )
 
 
-def _budget(stated: float | None, replaced: float | None, factor: float, least: float) -> tuple[float | None, str]:
+def _budget(
+    stated: float | None, replaced: float | None, factor: float, least: float
+) -> tuple[float | None, str]:
     if stated is not None:
         return stated, "release"
     if replaced is not None:
@@ -137,5 +141,7 @@ def _first_error(
     if p95[0] is not None and measurement.p95_ms > p95[0]:
         return TooSlow(model=model, found_ms=measurement.p95_ms, budget_ms=p95[0], budget_from=p95[1])
     if memory[0] is not None and measurement.memory_mb > memory[0]:
-        return TooLarge(model=model, found_mb=measurement.memory_mb, budget_mb=memory[0], budget_from=memory[1])
+        return TooLarge(
+            model=model, found_mb=measurement.memory_mb, budget_mb=memory[0], budget_from=memory[1]
+        )
     return None
