@@ -125,6 +125,9 @@ class Agent:
         listening.close()
 
     def _end(self, again: bool) -> None:
+        if again and not self._folder.launcher.is_file():
+            LOG.error("can't start anew: `%s` is not there", self._folder.launcher)
+            return
         self._again = again
         self._ended.set()
 

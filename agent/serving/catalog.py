@@ -184,15 +184,12 @@ class Catalog:
 
         Raises:
             ModelNotServed, ModelVersionNotServed: there is none.
-            ModelUnavailable: it could not be loaded.
         """
         served = self.models.get(name)
         if served is None:
             raise ModelNotServed(model=name)
         if version is not None and version != str(served.version):
             raise ModelVersionNotServed(model=name, version=version)
-        if served.state == FAILED:
-            raise ModelUnavailable(model=name)
         return served
 
 

@@ -120,8 +120,7 @@ class Routes:
             )
         if not reads:
             return _wrong_method("GET")
-        served = self._catalog.models.get(name)
-        return _model_status(served if served and served.error else self._catalog.find(name, version))
+        return _model_status(self._catalog.find(name, version))
 
     def _health(self) -> Response:
         ready = self._catalog.ready

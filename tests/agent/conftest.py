@@ -40,7 +40,9 @@ class RunningAgent:
             if (self.board.root / "run" / "agent.json").exists() and what(found := self.board.running()):
                 return found
             if self.process.poll() is not None:
-                raise AssertionError(f"the agent ended with {self.process.returncode}: {self.log.read_text()}")
+                raise AssertionError(
+                    f"the agent ended with {self.process.returncode}: {self.log.read_text()}"
+                )
             time.sleep(0.01)
         raise AssertionError(f"the agent did not get there: {self.board.running()}\n{self.log.read_text()}")
 
@@ -108,7 +110,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
     """An agent that serves `digits` (ONNX, float), `small` (TFLite, int8) and `two` (two inputs, two outputs)."""
     folder = tmp_path_factory.mktemp("served")
     board = TestBoard(folder / "board")
-    board.generation(3, {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()})
+    board.generation(
+        3, {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()}
+    )
     board.link("current", 3)
     agent = RunningAgent(board, folder / "agent.log")
     try:

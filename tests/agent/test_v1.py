@@ -23,12 +23,19 @@ def test_rows_and_columns_say_the_same(served: RunningAgent) -> None:
     named_columns = served.post("/v1/models/digits:predict", {"inputs": {"x": images}})
 
     assert rows[0] == columns[0] == 200
-    assert rows[1]["predictions"] == columns[1]["outputs"] == named[1]["predictions"] == named_columns[1]["outputs"]
+    assert (
+        rows[1]["predictions"]
+        == columns[1]["outputs"]
+        == named[1]["predictions"]
+        == named_columns[1]["outputs"]
+    )
     assert np.mean(np.argmax(rows[1]["predictions"], axis=1) == digit_labels()) > 0.85
 
 
 def test_several_inputs_and_outputs_are_objects(served: RunningAgent) -> None:
-    rows = served.post("/v1/models/two:predict", {"instances": [ROW, ROW], "signature_name": "serving_default"})
+    rows = served.post(
+        "/v1/models/two:predict", {"instances": [ROW, ROW], "signature_name": "serving_default"}
+    )
     columns = served.post("/v1/models/two:predict", {"inputs": {"a": [[1, 2, 3]], "b": [[1, 1, 1]]}})
 
     assert rows == (200, {"predictions": [{"sum": [2, 3, 4], "product": [1, 2, 3]}] * 2})
@@ -80,7 +87,11 @@ def test_status_is_tf_servings_and_kserves(served: RunningAgent) -> None:
         ("digits", {"instances": [{"x": X}, 1]}, "'instances' entry 1 must be an object"),
         ("digits", {"inputs": {}}, "the input 'x' is missing"),
         ("digits", {"inputs": 1}, "input 'x' must have the shape [-1, 64], found []"),
-        ("digits", {"instances": [X], "signature_name": "other"}, 'Serving signature name: "other" not found'),
+        (
+            "digits",
+            {"instances": [X], "signature_name": "other"},
+            'Serving signature name: "other" not found',
+        ),
         ("digits", [], "JSON Value is not an object"),
         ("two", {"inputs": [[1, 2, 3]]}, "'inputs' must be an object of the inputs' values"),
         ("two", {"instances": [{"a": [1, 2, 3]}]}, "the input 'b' is missing"),

@@ -14,7 +14,9 @@ X = [0.5] * 64
 INPUT = "serving_default_keras_tensor:0"
 
 
-def infer(name: str = "x", shape: Any = (1, 64), datatype: str = "FP32", data: Any = X, **more: Any) -> dict[str, Any]:
+def infer(
+    name: str = "x", shape: Any = (1, 64), datatype: str = "FP32", data: Any = X, **more: Any
+) -> dict[str, Any]:
     return {"inputs": [{"name": name, "shape": list(shape), "datatype": datatype, "data": data}], **more}
 
 
@@ -41,7 +43,9 @@ def test_digits_are_recognised_by_the_float_and_by_the_int8_model(served: Runnin
     images, labels = digits(), digit_labels()
 
     for model, name in (("digits", "x"), ("small", INPUT)):
-        status, answer = served.post(f"/v2/models/{model}/infer", infer(name, images.shape, data=images.ravel().tolist()))
+        status, answer = served.post(
+            f"/v2/models/{model}/infer", infer(name, images.shape, data=images.ravel().tolist())
+        )
         scores = np.array(answer["outputs"][0]["data"]).reshape(answer["outputs"][0]["shape"])
 
         assert (status, answer["outputs"][0]["datatype"]) == (200, "FP32")
@@ -69,7 +73,9 @@ def test_two_inputs_and_the_outputs_that_are_asked_for(served: RunningAgent) -> 
     b = {"name": "b", "shape": [2, 3], "datatype": "INT32", "data": [2] * 6}
 
     both = served.post("/v2/models/two/infer", {"inputs": [b, a]})[1]["outputs"]
-    one = served.post("/v2/models/two/infer", {"inputs": [a, b], "outputs": [{"name": "product"}]})[1]["outputs"]
+    one = served.post("/v2/models/two/infer", {"inputs": [a, b], "outputs": [{"name": "product"}]})[1][
+        "outputs"
+    ]
 
     assert [output["name"] for output in both] == ["sum", "product"]
     assert both[0]["data"] == [3, 4, 5, 6, 7, 8]
@@ -193,5 +199,7 @@ def test_inputs_of_different_batches_are_refused(served: RunningAgent) -> None:
         ("GET", "/v2/models/%2e%2e%2f/ready", 404, "Not Found"),
     ],
 )  # fmt: skip
-def test_wrong_paths_and_methods(served: RunningAgent, method: str, path: str, status: int, error: str) -> None:
+def test_wrong_paths_and_methods(
+    served: RunningAgent, method: str, path: str, status: int, error: str
+) -> None:
     assert served.request(method, path)[:2] == (status, {"error": error})
