@@ -36,6 +36,8 @@ from edge.fleet.watchdog import Watchdog
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """Asked for first: a third less work than the library's own first choice."""
+LATER_S = 1.0
+"""The whole handshake's deadline behind the greeting's, so that the sentence names what did not come."""
 ATTEMPTS = 4
 """Connections tried when sshd closes before its greeting, as it does above `MaxStartups`."""
 
@@ -85,7 +87,7 @@ def open_connection(
         "banner_timeout": timeouts.handshake_s,
         "auth_timeout": timeouts.auth_s,
         "channel_timeout": timeouts.command_s,
-        "timeout": timeouts.handshake_s,
+        "timeout": timeouts.handshake_s + LATER_S,
         "transport_factory": _transport_factory(timeouts),
     }
     if address.host_key is not None:
@@ -109,8 +111,8 @@ def scan(address: Address, timeouts: Timeouts) -> HostKey:
     with _as_errors(address, connection, "nothing", timeouts):
         transport = _transport_factory(timeouts)(_way_to(connection, timeouts))
         try:
-            with Watchdog(timeouts.handshake_s + 1, transport.close):
-                transport.start_client(timeout=timeouts.handshake_s)
+            with Watchdog(timeouts.handshake_s + 2 * LATER_S, transport.close):
+                transport.start_client(timeout=timeouts.handshake_s + LATER_S)
                 return HostKey.of(transport.get_remote_server_key())
         finally:
             transport.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import paramiko
@@ -101,8 +102,8 @@ def converse(
         raise ConnectionLost(host=host, doing=doing) from error
     finally:
         if channel is not None and not channel.closed and transport.is_active():
-            with Watchdog(GRACE_S, transport.close):
-                channel.close()
+            with suppress(EOFError, OSError), Watchdog(GRACE_S, transport.close):
+                channel.close()  # a connection that just broke has nothing to close
 
 
 class _Passed(Exception):

@@ -13,12 +13,15 @@ import json
 import os
 import signal
 import sys
+import time
 from io import FileIO
 from typing import Any, BinaryIO
 
 CHUNK = 256 * 1024
 FLUSH = 8 * 1024 * 1024
 """So much is brought to the drive at a time: a power cut loses no more, and no flush takes long."""
+TELL_S = 0.2
+"""So often it is said how much has come: on a slow link the laptop must see that something comes through."""
 
 
 def say(**record: Any) -> None:
@@ -60,7 +63,7 @@ def receive(source: Source, path: str, item: dict[str, Any], received: list[int]
         for chunk in iter(lambda: part.read(CHUNK), b""):
             found.update(chunk)
         left = item["size"] - item["offset"]
-        since = 0
+        since, told = 0, time.monotonic()
         while left > 0:
             chunk = source.read(left)
             found.update(chunk)
@@ -72,8 +75,10 @@ def receive(source: Source, path: str, item: dict[str, Any], received: list[int]
             received[0] += len(chunk)
             if since >= FLUSH:
                 os.fsync(part.fileno())
-                say(received=received[0])
                 since = 0
+            if time.monotonic() - told > TELL_S:
+                say(received=received[0])
+                told = time.monotonic()
         os.fsync(part.fileno())
     say(received=received[0])
     return found.hexdigest()
