@@ -1,0 +1,1 @@
+"""Representative and held-out data. There is no default data, ever."""

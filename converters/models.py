@@ -1,0 +1,103 @@
+"""The model that was given, whatever it is: its tensors, its answers, and what it can become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from agent.contract.manifest import TensorSpec
+from converters.calibration.data import Data
+from converters.job import Target
+from converters.source import SourceFormat
+
+Staged = Callable[..., AbstractContextManager[None]]
+"""`stage(name, target key)`: announces and measures what happens inside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What a conversion made.
+
+    Attributes:
+        path: the file.
+        inputs, outputs: its tensors.
+        engines: engine name to the least version that runs it.
+        settings: how it was made, as data.
+        notes: what a person should know.
+    """
+
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    engines: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Model(Protocol):
+    """A model that was read.
+
+    Attributes:
+        inputs, outputs: its tensors; real numbers, open axes -1.
+        probabilities: its first output comes from a softmax.
+        can_answer: it can be run here.
+        answered_by: what runs it, like `keras 3.15.1`.
+        versions: of what was used to read it.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    probabilities: bool
+    can_answer: bool
+    answered_by: str
+    versions: Mapping[str, str]
+
+    @property
+    def classes(self) -> int | None:
+        """Scores of the first output where it is `[N, classes]`, or None."""
+
+    def answer(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Its outputs, real numbers `[N, ...]`."""
+
+    def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
+        """Make an artifact in `folder`.
+
+        Raises:
+            ModelUnsupported: it can't become that.
+        """
+
+
+def scores(outputs: Sequence[TensorSpec]) -> int | None:
+    """Scores of the first output where it is `[N, classes]`, or None."""
+    shape = outputs[0].shape if outputs else ()
+    return shape[1] if len(shape) == 2 and shape[1] > 0 else None
+
+
+def open_model(path: Path, kind: SourceFormat, stage: Staged, *, interpreter: bool) -> Model:
+    """Read a model.
+
+    Args:
+        path: the file.
+        kind: what it is.
+        stage: measures.
+        interpreter: a `.tflite` must be run here even where only TensorFlow can.
+
+    Raises:
+        ModelUnreadable, ModelHoldsCode, ModelUnsupported: it can't be read or used.
+    """
+    if kind.is_keras:
+        from converters.keras_model import KerasModel
+
+        return KerasModel(path, kind, stage)
+    if kind is SourceFormat.ONNX:
+        from converters.onnx_model import OnnxModel
+
+        return OnnxModel(path, stage)
+    from converters.tflite_model import TFLiteModel
+
+    return TFLiteModel(path, stage, interpreter=interpreter)

@@ -1,0 +1,186 @@
+"""ONNX files: read with their external data, brought to the opset and IR that boards take, checked, described.
+
+The rule: external data come from the model's own folder or not at all. What is written is one file of opset 17 and
+IR 8 wherever a converter can bring it there, and is checked and described from what was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.contract.errors import ModelUnreadable
+from agent.contract.manifest import TensorSpec
+
+OPSET = 17
+IR_VERSION = 8
+MOST_FILE_BYTES = 2 * 1024**3 - 1
+SOFTMAX_SLOPE = 0.5
+"""A change of all logits by at most d changes a probability by at most 2 p (1 - p) d, so by at most d / 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxFile:
+    """A model in memory.
+
+    Attributes:
+        proto: onnx.ModelProto, external data inside.
+        external: weights came from other files.
+        notes: what was changed that a person should know.
+    """
+
+    proto: Any
+    external: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> OnnxFile:
+    """Read a model and its external data.
+
+    Raises:
+        ModelUnreadable: it is no ONNX model, is damaged, or points outside of its folder.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+        external = _external_places(proto)
+        for place in external:
+            _check_place(path, place)
+        if external:
+            onnx.load_external_data_for_model(proto, str(path.parent))
+        if not proto.graph.node or not proto.graph.output:
+            raise ModelUnreadable(path=path, format="ONNX", reason="it holds no graph")
+        onnx.checker.check_model(proto)
+    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError, OSError) as error:
+        raise ModelUnreadable(path=path, format="ONNX", reason=" ".join(str(error).split())[:300]) from error
+    return OnnxFile(proto=proto, external=bool(external))
+
+
+def _external_places(proto: Any) -> list[str]:
+    """Where initializers and constants say that their data are."""
+    import onnx
+
+    places = []
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        if onnx.external_data_helper.uses_external_data(tensor):
+            places += [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]
+    return places
+
+
+def _check_place(path: Path, place: str) -> None:
+    folder = path.parent.resolve()
+    target = folder / place
+    inside = place and not Path(place).is_absolute() and target.resolve().is_relative_to(folder)
+    if not inside or target.is_symlink():
+        raise ModelUnreadable(
+            path=path, format="ONNX", reason=f"its weights are to come from `{place}`, outside of its folder"
+        )
+    if not target.is_file():
+        raise ModelUnreadable(
+            path=path, format="ONNX", reason=f"`{place}`, which holds its weights, is not there"
+        )
+
+
+def opset(proto: Any) -> int:
+    """Version of the standard operators that a model uses."""
+    return max(
+        (int(entry.version) for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0
+    )
+
+
+def for_boards(file: OnnxFile) -> OnnxFile:
+    """The model in opset 17 and IR 8, or as near to it as the converter can bring it; initializers are no inputs."""
+    import onnx
+    from onnx import version_converter
+
+    proto, notes = file.proto, list(file.notes)
+    found = opset(proto)
+    if found != OPSET:
+        try:
+            proto = version_converter.convert_version(_without_double_inputs(proto), OPSET)
+            onnx.checker.check_model(proto)
+        except Exception as error:  # the version converter raises plain RuntimeError and C++ exceptions
+            proto = file.proto
+            notes.append(
+                f"opset {found} could not become {OPSET} ({' '.join(str(error).split())[:120]}) and was kept"
+            )
+    proto = _without_double_inputs(proto)
+    if opset(proto) <= OPSET:
+        proto.ir_version = IR_VERSION
+    return OnnxFile(proto=proto, external=file.external, notes=tuple(notes))
+
+
+def _without_double_inputs(proto: Any) -> Any:
+    """A copy whose graph inputs are only what a caller must give (IR 3 lists initializers among them)."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    if copy.ir_version < 4:
+        copy.ir_version = 4
+    held = {tensor.name for tensor in copy.graph.initializer}
+    kept = [value for value in copy.graph.input if value.name not in held]
+    del copy.graph.input[:]
+    copy.graph.input.extend(kept)
+    return copy
+
+
+def inputs(proto: Any) -> tuple[TensorSpec, ...]:
+    """What a caller must give."""
+    held = {tensor.name for tensor in proto.graph.initializer}
+    return tuple(_spec(value) for value in proto.graph.input if value.name not in held)
+
+
+def outputs(proto: Any) -> tuple[TensorSpec, ...]:
+    """What it answers; `scale` is the step that the last quantizer before a float output leaves."""
+    return tuple(_spec(value, _last_step(proto, value.name)) for value in proto.graph.output)
+
+
+def ends_in_softmax(proto: Any) -> bool:
+    """Whether the first output comes from a softmax."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    node = makers.get(proto.graph.output[0].name)
+    while node is not None and node.op_type in (
+        "DequantizeLinear",
+        "QuantizeLinear",
+        "Identity",
+        "Cast",
+        "Reshape",
+    ):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+def _spec(value: Any, scale: float | None = None) -> TensorSpec:
+    import onnx
+
+    tensor = value.type.tensor_type
+    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "float32"
+    shape = tuple(int(axis.dim_value) if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim)
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape, scale=scale)
+
+
+def _last_step(proto: Any, name: str) -> float | None:
+    """Step of the quantizer that a float output comes from, through what stretches it by a known factor."""
+    import onnx
+
+    makers = {made: node for node in proto.graph.node for made in node.output}
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    slope = 1.0
+    node = makers.get(name)
+    while node is not None and node.op_type in (
+        "Softmax",
+        "Sigmoid",
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+    ):
+        slope *= {"Softmax": SOFTMAX_SLOPE, "Sigmoid": 0.25}.get(node.op_type, 1.0)
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "DequantizeLinear" or node.input[1] not in constants:
+        return None
+    return float(onnx.numpy_helper.to_array(constants[node.input[1]]).max()) * slope

@@ -1,0 +1,149 @@
+"""ONNX models: as they are, as float for boards, or quantized."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.contract.errors import ModelUnreadable, ModelUnsupported
+from converters import onnx_file
+from converters.calibration.data import Data
+from converters.engines import onnx_engine
+from converters.job import Target
+from converters.models import Artifact, Staged, scores
+from converters.onnx_file import OnnxFile
+from converters.recipe import RECIPES
+from converters.requirements import onnx_engines
+from converters.run_set import store
+
+
+class OnnxModel:
+    """See `converters.models.Model`."""
+
+    def __init__(self, path: Path, stage: Staged) -> None:
+        self.path = path
+        with stage("load the model"):
+            import onnx
+            import onnxruntime
+
+            self._file = onnx_file.read(path)
+            try:
+                self._engine = onnx_engine(path)
+            except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+                reason = " ".join(str(error).split())[:300]
+                raise ModelUnreadable(path=path, format="ONNX", reason=reason) from error
+        proto = self._file.proto
+        self.inputs, self.outputs = onnx_file.inputs(proto), onnx_file.outputs(proto)
+        self.probabilities = onnx_file.ends_in_softmax(proto)
+        self.versions: Mapping[str, str] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
+        self.can_answer = True
+        self.answered_by = self._engine.title
+        if any(not spec.shape or spec.shape[0] not in (1, -1) for spec in self.inputs):
+            raise ModelUnsupported(
+                path=path,
+                target="an artifact for boards",
+                reason="its inputs don't begin with a batch of 1 or any length",
+                way_out="export it with an open batch axis",
+            )
+
+    @property
+    def classes(self) -> int | None:
+        """Scores of the first output, or None."""
+        return scores(self.outputs)
+
+    def answer(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Its outputs by ONNX Runtime."""
+        return self._engine.answer(
+            [store(array, spec) for array, spec in zip(inputs, self.inputs, strict=True)]
+        )
+
+    def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
+        """See `converters.models.Model`."""
+        if not RECIPES[target.recipe].converts:
+            return self._as_is(target, folder, stage)
+        with stage("bring to opset 17", target.key):
+            file = onnx_file.for_boards(self._file)
+        return finish(
+            file, target, calibration, folder, stage, source=self.path, settings={"converter": "onnx"}
+        )
+
+    def _as_is(self, target: Target, folder: Path, stage: Staged) -> Artifact:
+        path = folder / f"{target.key}.onnx"
+        notes: tuple[str, ...] = ()
+        with stage("take it as it is", target.key):
+            if self._file.external:
+                save(self._file.proto, path, source=self.path)
+                notes = ("its external data were put into the file",)
+            else:
+                shutil.copyfile(self.path, path)
+        proto = self._file.proto
+        return Artifact(
+            path=path,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            engines=onnx_engines(onnx_file.opset(proto), proto.ir_version, self.path),
+            settings={"converter": "none"},
+            notes=notes,
+        )
+
+
+def finish(
+    file: OnnxFile,
+    target: Target,
+    calibration: Data | None,
+    folder: Path,
+    stage: Staged,
+    *,
+    source: Path,
+    settings: Mapping[str, Any],
+) -> Artifact:
+    """Quantize a float model for boards where the recipe says so, write it, check it, describe it.
+
+    Raises:
+        ModelUnsupported: it can't be quantized, or what was made is not valid.
+    """
+    from converters.keras_to_tflite import calibration_settings, few_samples
+
+    proto, notes, made = file.proto, file.notes, dict(settings)
+    if RECIPES[target.recipe].quantizes and calibration is not None:
+        from converters.onnx_quantize import quantize
+
+        with stage("quantize", target.key):
+            proto, how = quantize(
+                proto, target, calibration, folder, inputs=onnx_file.inputs(proto), source=source
+            )
+        made |= how | {"calibration": calibration_settings(calibration, "min-max")}
+        notes = (*notes, *few_samples(calibration))
+    path = folder / f"{target.key}.onnx"
+    with stage("write and check", target.key):
+        save(proto, path, source=source)
+        proto = onnx_file.read(path).proto
+    made |= {"opset": onnx_file.opset(proto), "ir_version": proto.ir_version}
+    return Artifact(
+        path=path,
+        inputs=onnx_file.inputs(proto),
+        outputs=onnx_file.outputs(proto),
+        engines=onnx_engines(onnx_file.opset(proto), proto.ir_version, source),
+        settings=made,
+        notes=notes,
+    )
+
+
+def save(proto: Any, path: Path, *, source: Path) -> None:
+    """Write a model as one file.
+
+    Raises:
+        ModelUnsupported: it is too large for one file.
+    """
+    if proto.ByteSize() > onnx_file.MOST_FILE_BYTES:
+        raise ModelUnsupported(
+            path=source,
+            target="one onnx file",
+            reason="it is larger than 2 GiB",
+            way_out="use a smaller model",
+        )
+    path.write_bytes(proto.SerializeToString(deterministic=True))

@@ -1,0 +1,148 @@
+"""What kind of model a file is, by its content.
+
+The rule: the first bytes decide, the name only tells what the user believes it to be. A file that begins as a
+model and ends too early is unreadable, a file that is none is unknown; both before anything heavy is started.
+"""
+
+from __future__ import annotations
+
+import enum
+import zipfile
+import zlib
+from pathlib import Path
+
+from agent.contract.errors import ModelFormatUnknown, ModelUnreadable
+from converters import tflite_file
+
+HEAD_BYTES = 16
+SUFFIXES = {
+    ".keras": "Keras",
+    ".h5": "Keras HDF5",
+    ".hdf5": "Keras HDF5",
+    ".onnx": "ONNX",
+    ".tflite": "TFLite",
+}
+
+
+class SourceFormat(enum.StrEnum):
+    """What the user's model is."""
+
+    KERAS = "keras"
+    KERAS_H5 = "keras-h5"
+    ONNX = "onnx"
+    TFLITE = "tflite"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return {"keras": "Keras", "keras-h5": "Keras HDF5", "onnx": "ONNX", "tflite": "TFLite"}[self.value]
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether Keras reads it."""
+        return self in (SourceFormat.KERAS, SourceFormat.KERAS_H5)
+
+
+def recognise(path: Path) -> SourceFormat:
+    """What kind of model `path` is.
+
+    Raises:
+        ModelUnreadable: there is no such file, or it is a model that was cut or damaged.
+        ModelFormatUnknown: it is no model that edge knows.
+    """
+    believed = SUFFIXES.get(path.suffix.lower())
+    if path.is_dir():
+        raise ModelFormatUnknown(path=path, reason="it is a folder")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise ModelUnreadable(path=path, format=believed or "trained", reason=reason) from error
+    if size == 0:
+        raise ModelUnreadable(path=path, format=believed or "trained", reason="the file is empty")
+    if head.startswith(b"PK"):
+        return _zipped(path, believed)
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        _check_hdf5(path, size)
+        return SourceFormat.KERAS_H5
+    if head[4:8] == tflite_file.IDENTIFIER:
+        tflite_file.read(path)
+        return SourceFormat.TFLITE
+    if head.startswith(b"\x80") and head[1:2] <= b"\x05":
+        raise ModelFormatUnknown(path=path, reason="it is a Python pickle, which runs code when it is read")
+    fields, whole = _protobuf_fields(path, size)
+    if whole and {1, 7} <= fields:
+        return SourceFormat.ONNX
+    if believed == "ONNX" and 1 in fields and not whole:
+        raise ModelUnreadable(path=path, format="ONNX", reason=f"it breaks off after {size:,} bytes")
+    if believed:
+        raise ModelUnreadable(path=path, format=believed, reason="it does not begin like one")
+    raise ModelFormatUnknown(path=path, reason="its content is that of no model")
+
+
+def _check_hdf5(path: Path, size: int) -> None:
+    """Raise ModelUnreadable where the superblock promises a longer file."""
+    with path.open("rb") as file:
+        block = file.read(48)
+    version = block[8] if len(block) == 48 else 0
+    at = {0: 40, 1: 44}.get(version, 28)
+    promised = int.from_bytes(block[at : at + 8], "little") if len(block) == 48 else size + 1
+    if promised > size:
+        raise ModelUnreadable(path=path, format="Keras HDF5", reason=f"it breaks off after {size:,} bytes")
+
+
+def _zipped(path: Path, believed: str | None) -> SourceFormat:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            damaged = archive.testzip() if "config.json" in names else None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelUnreadable(
+            path=path, format=believed or "Keras", reason=f"the archive is damaged: {error}"
+        ) from error
+    if damaged is not None:
+        raise ModelUnreadable(path=path, format="Keras", reason=f"`{damaged}` in it is damaged")
+    if "config.json" in names and any(name.startswith("model.weights") for name in names):
+        return SourceFormat.KERAS
+    if any(name.endswith("/data.pkl") for name in names):
+        raise ModelFormatUnknown(path=path, reason="it is a PyTorch file, which runs code when it is read")
+    raise ModelFormatUnknown(path=path, reason="it is an archive without a Keras model in it")
+
+
+def _protobuf_fields(path: Path, size: int) -> tuple[set[int], bool]:
+    """Numbers of the top-level fields of a protocol buffer, and whether it ends where the file does.
+
+    ONNX has no mark of its own; its ModelProto begins with `ir_version` (1) and holds a `graph` (7).
+    """
+    fields: set[int] = set()
+    with path.open("rb") as file:
+        while file.tell() < size:
+            key = _varint(file.read(10), file)
+            if key is None or not 1 <= key >> 3 <= 64:
+                return fields, False
+            kind = key & 7
+            fields.add(key >> 3)
+            if kind == 0:
+                skip = 0 if _varint(file.read(10), file) is not None else -1
+            elif kind == 2:
+                length = _varint(file.read(10), file)
+                skip = -1 if length is None else length
+            else:
+                skip = {1: 8, 5: 4}.get(kind, -1)
+            if skip < 0 or file.tell() + skip > size:
+                return fields, False
+            file.seek(skip, 1)
+    return fields, True
+
+
+def _varint(data: bytes, file: object) -> int | None:
+    """The varint that `data` begins with; `file` is set back to right behind it. None when it is none."""
+    value = 0
+    for index, byte in enumerate(data):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            file.seek(index + 1 - len(data), 1)  # type: ignore[attr-defined]
+            return value
+    return None
