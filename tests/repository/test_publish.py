@@ -22,6 +22,7 @@ from agent.contract.errors import (
 from agent.contract.manifest import Golden, GoldenOrigin
 from agent.contract.release import Budgets
 from agent.contract.trial import PROOF_PART
+from edge.bundle import open_bundle
 from edge.identity import KeyRing
 from edge.repository import Repository
 from tests.repository.fleet import Fleet, make_runtime, passphrase
@@ -175,3 +176,10 @@ def test_a_repository_is_made_once_and_quickly(fleet: Fleet, tmp_path: Path) -> 
     keys.create(passphrase)
     Repository.create(tmp_path / "repository", keys, passphrase)
     assert time.process_time() - began < 2.0
+
+
+def test_a_bundle_that_was_opened_from_disk_is_published(fleet: Fleet) -> None:
+    made = fleet.bundle("made")
+    opened = open_bundle(made.folder)
+    release = fleet.repository.publish("digits", [opened])
+    assert release.bundles == {opened.manifest.profile: opened.digest}
