@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except EdgeError as error:
-        if getattr(options, "json", False):
+        if getattr(options, "json", False) or options.command == "install":  # the laptop reads it
             _print({"error": error.to_plain()})
         sys.stderr.write(f"error: {error}\n")
         if error.hint:

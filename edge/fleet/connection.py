@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -231,7 +232,7 @@ class Board:
         """End the connection and everything on it."""
         for forward in self._forwards:
             forward.close()
-        with Watchdog(5.0, lambda: _drop(self._connection)):
+        with suppress(EOFError, OSError), Watchdog(5.0, lambda: _drop(self._connection)):
             self._connection.close()
             self._connection.client.close()
         gateway = self._connection.gateway
