@@ -21,12 +21,13 @@ def init(folder: Path, name: str | None) -> None:
     Commands find it from every folder below. The root and targets keys are encrypted with a passphrase, which is
     asked for here and at each publish (or taken from EDGE_KEY_PASSPHRASE).
     """
-    from edge.config import FleetFolder
+    from edge.config import EDGE_TOML, FleetFolder
     from edge.identity import KeyRing
     from edge.repository import Repository
 
     passphrase = asker(new=True)
-    fleet = FleetFolder.create(folder, name)
+    cut_short = (folder / EDGE_TOML).exists() and not (folder / "repository/metadata/timestamp.json").exists()
+    fleet = FleetFolder.open(folder) if cut_short else FleetFolder.create(folder, name)
     keys = KeyRing(fleet.keys)
     if not keys.complete:
         keys.create(passphrase)
