@@ -26,6 +26,7 @@ def init(folder: Path, name: str | None) -> None:
     from edge.repository import Repository
 
     passphrase = asker(new=True)
+    passphrase("root")  # before anything is made
     cut_short = (folder / EDGE_TOML).exists() and not (folder / "repository/metadata/timestamp.json").exists()
     fleet = FleetFolder.open(folder) if cut_short else FleetFolder.create(folder, name)
     keys = KeyRing(fleet.keys)
