@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(refusal(400, "upgrades are not served", close=True))
+            self._refused = True  # it was answered as if it had not asked; what follows is no HTTP
         except httptools.HttpParserError as error:
             self._refuse(refusal(400, f"no valid HTTP request: {error}", close=True))
         if self._in_head and self._head_bytes > self._limits.head_bytes:
@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
             path=self._url.partition(b"?")[0].decode("latin-1"),
             headers=self._headers,
             body=body,
-            keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
+            keep_alive=self._keeps_alive(),
             received=now,
         )
         if self._busy:
@@ -192,6 +192,12 @@ class Connection(asyncio.Protocol):
     def expires(self) -> bool:
         """Whether its deadline counts: not while the agent itself is what is waited for."""
         return self._task is None
+
+    def _keeps_alive(self) -> bool:
+        parser = self._parser
+        return bool(
+            parser.should_keep_alive() and parser.get_http_version() == "1.1" and not parser.should_upgrade()
+        )
 
     def _too_large(self) -> Response:
         text = f"the request's body is too large: at most {self._limits.body_bytes} bytes are taken"

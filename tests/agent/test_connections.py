@@ -1,0 +1,259 @@
+"""What clients may do to a connection: real sockets, with small limits."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from agent.serving.http import Connections, Limits
+from agent.serving.messages import Request, Response
+
+LIMITS = Limits(
+    head_bytes=2000, body_bytes=5000, connections=4, receive_s=0.5, idle_s=1.0, write_s=1.0, body_rate=10**9
+)
+
+
+class EchoServer:
+    """Answers with what it was sent; `/slow` after a while; `/large` with a lot."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(limits)))
+        self._thread.start()
+        self._ready.wait(10)
+
+    async def _serve(self, limits: Limits) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self.connections = Connections(self.loop, self._answer, limits)
+        server = await self.loop.create_server(self.connections.new, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        await self.connections.close(1)
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        if request.path == "/slow":
+            return self._slow(request)
+        if request.path == "/large":
+            return Response(200, b"x" * 20_000_000)
+        return Response(200, request.path.encode() + b" " + request.body)
+
+    async def _slow(self, request: Request) -> Response:
+        await asyncio.sleep(0.3)
+        return Response(200, b"slow " + request.body)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def server() -> Iterator[EchoServer]:
+    echo = EchoServer(LIMITS)
+    yield echo
+    echo.stop()
+
+
+Talk = Callable[..., bytes]
+
+
+@pytest.fixture
+def talk(server: EchoServer) -> Talk:
+    """Send pieces, with pauses in between, and read until the server ends the connection or `until` is there."""
+
+    def talk(*pieces: bytes, pause_s: float = 0.0, until: bytes | None = None) -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            for piece in pieces:
+                try:
+                    client.sendall(piece)
+                except OSError:
+                    break
+                time.sleep(pause_s)
+            found = b""
+            try:
+                while until is None or until not in found:
+                    data = client.recv(65536)
+                    if not data:
+                        break
+                    found += data
+            except ConnectionResetError:
+                pass
+            return found
+
+    return talk
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+CLOSE = "Connection: close"
+
+
+def test_a_request_in_single_bytes(talk: Talk) -> None:
+    whole = post("/a?b=c", b"hello", CLOSE)
+    answer = talk(*(whole[i : i + 1] for i in range(len(whole))))
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"/a hello")
+
+
+def test_pipelined_requests_are_answered_in_their_order(talk: Talk) -> None:
+    answer = talk(
+        post("/1", b"") + post("/slow", b"2") + post("/3", b"") + post("/slow", b"4") + post("/5", b"", CLOSE)
+    )
+
+    assert [part.rpartition(b"\r\n\r\n")[2].strip() for part in answer.split(b"HTTP/1.1 200 OK")[1:]] == [
+        b"/1",
+        b"slow 2",
+        b"/3",
+        b"slow 4",
+        b"/5",
+    ]
+
+
+def test_very_many_pipelined_requests(talk: Talk) -> None:
+    answer = talk(post("/slow", b"0") + post("/x", b"") * 500 + post("/end", b"", CLOSE))
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 502
+    assert answer.endswith(b"/end ")
+
+
+def test_chunked_bodies_are_taken(talk: Talk) -> None:
+    head = b"POST /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert talk(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").endswith(b"/c abcde")
+
+
+def test_a_client_that_asks_before_it_sends(talk: Talk) -> None:
+    head = b"POST /e HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+
+    answer = talk(head, b"abc", pause_s=0.1)
+
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+
+
+def test_head_has_no_body(talk: Talk) -> None:
+    answer = talk(b"HEAD /abc HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert b"Content-Length: 5\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_http_1_0_is_answered_and_closed(talk: Talk) -> None:
+    assert talk(b"GET /old HTTP/1.0\r\n\r\n").endswith(b"/old ")
+
+
+BAD = {
+    "no HTTP": (b"hello\r\n\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    "length and chunks": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "a negative length": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\n", 400),
+    "a bad chunk": (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    "an upgrade": (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 200),
+    "a large head": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 3000 + b"\r\n\r\n", 431),
+    "an endless head": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100_000, 431),
+    "many headers": (
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"h%d: v\r\n" % i for i in range(500)) + b"\r\n",
+        431,
+    ),
+    "a long path": (b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+    "a body that is said to be large": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5001\r\n\r\n", 413),
+    "a body that is large": (post("/", b"a" * 5001), 413),
+    "chunks without end": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"100\r\n"
+        + b"a" * 256
+        + b"\r\n" * 1,
+        408,
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "status"), BAD.values(), ids=BAD)
+def test_bad_requests_end_the_connection_and_no_other(talk: Talk, data: bytes, status: int) -> None:
+    answer = talk(data)
+
+    assert answer.split(b" ", 2)[1] == str(status).encode()
+    assert answer.lower().count(b"connection: close") == answer.count(b"HTTP/1.1 ") == 1
+    assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+
+
+def test_chunks_that_sum_up_are_refused(talk: Talk) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert talk(head, *[b"3e8\r\n" + b"a" * 1000 + b"\r\n"] * 6, pause_s=0.01).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"POST / HT",
+        b"POST / HTTP/1.1\r\nHost: x\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+    ],
+)
+def test_a_slow_request_is_ended(talk: Talk, beginning: bytes) -> None:
+    began = time.monotonic()
+    answer = talk(beginning)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - began < 4
+
+
+def test_a_client_that_says_nothing_is_ended(talk: Talk) -> None:
+    assert talk() == b""
+    assert talk(post("/one", b"")).endswith(b"/one ")
+
+
+def test_a_client_that_does_not_read_costs_nobody(server: EchoServer, talk: Talk) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(post("/large", b"") * 20)
+        time.sleep(0.2)
+
+        assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+        end = time.monotonic() + 8
+        while len(server.connections) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(server.connections) == 0
+
+
+def test_a_client_too_many_is_told_so(server: EchoServer, talk: Talk) -> None:
+    others = [
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(LIMITS.connections)
+    ]
+    for other in others:
+        other.sendall(post("/", b""))
+        other.recv(1000)
+
+    refused = talk(post("/", b""))
+
+    for other in others:
+        other.close()
+    assert refused == b"" or refused.startswith(b"HTTP/1.1 503 ")
+    time.sleep(0.1)
+    assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+
+
+def test_a_client_that_goes_away_is_forgotten(server: EchoServer) -> None:
+    for _ in range(20):
+        client: Any = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        client.sendall(post("/slow", b"") * 3)
+        client.close()
+    end = time.monotonic() + 5
+    while len(server.connections) and time.monotonic() < end:
+        time.sleep(0.05)
+
+    assert len(server.connections) == 0
