@@ -1,7 +1,19 @@
-"""From a trained model to proved bundles: converters joined with a measure function that is handed in."""
+"""From a trained model to proved bundles: converters joined with a measure function that is handed in.
+
+request      what is asked for, and what comes of it
+given        what the user gave, checked
+convert      from beginning to end
+proof        the artifact in the board's exact engine version
+judgement    from answers to a verdict
+pixels       how a picture becomes an input
+package      the bundle
+report       what lies in it as `report.json`
+"""
 
 from __future__ import annotations
 
+from edge.conversion.convert import convert
+from edge.conversion.proof import proof_measure
 from edge.conversion.request import (
     ConversionOutcome,
     ConversionRequest,
@@ -11,4 +23,13 @@ from edge.conversion.request import (
     ProfileResult,
 )
 
-__all__ = ["ConversionOutcome", "ConversionRequest", "Drop", "Measure", "MeasureResult", "ProfileResult"]
+__all__ = [
+    "ConversionOutcome",
+    "ConversionRequest",
+    "Drop",
+    "Measure",
+    "MeasureResult",
+    "ProfileResult",
+    "convert",
+    "proof_measure",
+]

@@ -1,0 +1,304 @@
+"""The end of a conversion for one profile: prove the artifact, judge its answers, write the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.codec import to_plain
+from agent.contract.errors import DataMismatch, EdgeError, ModelUnsupported, ProofFailed
+from agent.contract.manifest import Task
+from agent.contract.profile import DeviceProfile
+from agent.transforms.golden import GoldenSet, unpack
+from agent.transforms.quantization import dequantize
+from converters.convert import Conversion
+from converters.job import Converted, Original, RunOrigin, Target
+from converters.models import scores
+from converters.recipe import Recipe
+from converters.run_set import store
+from converters.statistics import UNDECIDED
+from edge.conversion.given import Given
+from edge.conversion.judgement import Judgement, judge
+from edge.conversion.package import ORIGINS, Package
+from edge.conversion.pixels import Pixels, derive, differently_scaled
+from edge.conversion.proof import Proof, prove
+from edge.conversion.report import report
+from edge.conversion.request import ConversionRequest, ProfileResult
+from edge.progress import Progress
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What an artifact answered to the run set.
+
+    Attributes:
+        outputs: one array `[N, ...]` an output tensor, engine dtype.
+        proof: the proof run that they come from, or None where the worker answered.
+        by: who answered, for the report.
+    """
+
+    outputs: tuple[Array, ...]
+    proof: Proof | None
+    by: str
+
+
+class Finishing:
+    """What all profiles of a conversion share, and the way each of them ends."""
+
+    def __init__(
+        self,
+        request: ConversionRequest,
+        given: Given,
+        conversion: Conversion,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self.request, self.given, self.conversion = request, given, conversion
+        self.folder, self.progress = folder, progress
+        self._answers: dict[tuple[str, str], Answers] = {}
+
+    def profile(self, profile: DeviceProfile, recipe: Recipe, target: Target) -> ProfileResult:
+        """End it for one profile; its error, if there is one, stands in the result."""
+        try:
+            if target.key in self.conversion.errors:
+                raise self.conversion.errors[target.key]
+            converted = self.conversion.converted[target.key]
+            self._check_engine(profile, converted)
+            return self._judged(profile, recipe, converted)
+        except EdgeError as error:
+            return ProfileResult(
+                profile=profile.name,
+                recipe=recipe.name,
+                format=target.format.value,
+                float_size_bytes=self.request.model.stat().st_size,
+                error=error,
+            )
+
+    @cached_property
+    def original(self) -> Original:
+        """The model that was given."""
+        assert self.conversion.original is not None, "a job that ends without an error has read its model"
+        return self.conversion.original
+
+    @cached_property
+    def run(self) -> dict[str, Array]:
+        """Arrays of the run set: `input_k`, `float_k`, `y`."""
+        return unpack(self.folder / "run.npz")
+
+    @cached_property
+    def task(self) -> Task:
+        """A classifier where there are labels or a softmax."""
+        classes = scores(self.original.outputs)
+        known = "y" in self.run or self.given.labels or self.original.probabilities
+        return Task.CLASSIFICATION if known and classes and classes > 1 else Task.TENSOR
+
+    def check_labels(self) -> None:
+        """Raise DataMismatch where the labels are not as many as the classes."""
+        classes, labels = scores(self.original.outputs), self.given.labels
+        if labels and classes != len(labels):
+            raise DataMismatch(
+                purpose="label",
+                path=self.request.labels,
+                reason=f"it holds {len(labels)} labels",
+                expected=f"{classes} labels, one a class"
+                if classes
+                else "none: its first output is not one score a class",
+            )
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """How pictures become inputs."""
+        if self.request.preprocessing is not None:
+            return Pixels(steps=self.request.preprocessing, scale_from="request")
+        data = tuple(facts for facts in (self.original.calibration, self.original.evaluation) if facts)
+        return derive(self.original.inputs, data, self.request.input_scale)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds for all profiles."""
+        notes = list(self.pixels.notes)
+        doubt = differently_scaled(self.original.calibration, self.original.evaluation)
+        if doubt:
+            notes.append(doubt)
+        if self.original.evaluation is not None and not self.original.evaluation.labelled:
+            notes.append("the held-out data have no labels: agreement is measured, accuracy is not")
+        elif self.original.evaluation is None:
+            notes.append("no held-out data: accuracy is not measured")
+        return tuple(notes)
+
+    def _check_engine(self, profile: DeviceProfile, converted: Converted) -> None:
+        if profile.engine.value not in converted.engines:
+            raise ModelUnsupported(
+                path=self.request.model,
+                target=f"an artifact for `{profile.name}`",
+                reason=f"{profile.engine.value} does not run it, only {', '.join(converted.engines)}",
+                way_out="take a profile with another engine, or convert the model with another recipe",
+            )
+
+    def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> ProfileResult:
+        inputs = tuple(store(self.run[f"input_{k}"], spec) for k, spec in enumerate(converted.inputs))
+        answers = self._answered(profile, recipe, converted, inputs)
+        judgement = judge(
+            profile=profile.name,
+            outputs=answers.outputs,
+            float_outputs=self._floats(converted, answers),
+            y=self.run.get("y"),
+            specs=converted.outputs,
+            task=self.task,
+            origin=self.original.origin,
+            max_drop_points=self.request.max_drop_points,
+            same_file=not recipe.converts,
+        )
+        package = self._package(profile, recipe, converted, inputs, answers, judgement)
+        admitted = judgement.error is None or self.request.keep_failed
+        folder = self.request.output / profile.name if admitted else None
+        digest = package.write(folder) if folder else None
+        return self._result(profile, recipe, package, judgement, answers, folder, digest)
+
+    def _floats(self, converted: Converted, answers: Answers) -> tuple[Array, ...]:
+        """The original's answers; where nothing here could run it, the untouched artifact's own stand for them."""
+        if self.original.answered_by is not None:
+            return tuple(self.run[f"float_{k}"] for k in range(len(converted.outputs)))
+        return tuple(
+            dequantize(array, spec) for array, spec in zip(answers.outputs, converted.outputs, strict=True)
+        )
+
+    def _answered(
+        self, profile: DeviceProfile, recipe: Recipe, converted: Converted, inputs: tuple[Array, ...]
+    ) -> Answers:
+        """The artifact's answers to the run set, once for each engine."""
+        key = (converted.key, profile.engine.value)
+        if key in self._answers:
+            return self._answers[key]
+        measure = self.given.measures[profile.engine]
+        if measure is None:
+            stored = unpack(self.folder / f"{converted.key}.npz")
+            outputs = tuple(stored[f"output_{k}"] for k in range(len(converted.outputs)))
+            answers = Answers(outputs=outputs, proof=None, by=f"{converted.answered_by}, in the converter")
+        else:
+            draft = self._package(profile, recipe, converted, inputs, None, None)
+            with tempfile.TemporaryDirectory(prefix="edge-draft-") as folder:
+                bundle = Path(folder) / profile.name
+                draft.write(bundle)
+                try:
+                    proof = prove(measure, bundle, inputs, outputs=len(converted.outputs))
+                except EdgeError as error:
+                    engine = profile.engine.value
+                    raise ProofFailed(profile=profile.name, engine=engine, reason=str(error)) from error
+            self.progress.step(f"proved {converted.key} in {proof.title}: {proof.result.p50_ms:.3f} ms")
+            answers = Answers(outputs=proof.outputs, proof=proof, by=proof.title)
+        self._answers[key] = answers
+        return answers
+
+    def _package(
+        self,
+        profile: DeviceProfile,
+        recipe: Recipe,
+        converted: Converted,
+        inputs: tuple[Array, ...],
+        answers: Answers | None,
+        judgement: Judgement | None,
+    ) -> Package:
+        """The bundle's content; a draft for the proof run where there are no answers yet."""
+        artifact = self.folder / converted.file
+        settings: dict[str, Any] = {"name": recipe.name, "asked": self.request.recipe, **converted.settings}
+        if self.pixels.plain():
+            settings["input_scale"] = self.pixels.plain()
+        package = Package(
+            model=self.given.name,
+            profile=profile,
+            artifact=artifact,
+            converted=converted,
+            task=self.task,
+            golden=GoldenSet(inputs=tuple(array[:1] for array in inputs)),
+            golden_facts={"origin": ORIGINS[self.original.origin]},
+            recipe=settings,
+            source_sha256=self.given.sha256,
+            verdict="not-judged",
+            preprocessing=self.pixels.steps,
+            probabilities=self.original.probabilities,
+            labels=self.given.labels,
+        )
+        if answers is None or judgement is None:
+            return package
+        return package.with_proof(
+            golden=self._golden(converted, inputs, answers, judgement),
+            golden_facts={
+                "origin": ORIGINS[self.original.origin],
+                "floor": judgement.floor,
+                "agreement": judgement.agreement,
+                "proved_in": answers.proof.title if answers.proof else None,
+            },
+            verdict="unknown" if judgement.verdict == UNDECIDED else judgement.verdict,
+            memory_bytes=int(answers.proof.result.memory_mb * 1e6) if answers.proof else 0,
+            report=report(
+                self.request, self.given, self.original, self.conversion, profile, settings, converted, judgement,
+                artifact_sha256=hashlib.sha256(artifact.read_bytes()).hexdigest(),
+                artifact_bytes=artifact.stat().st_size,
+                answered_by=answers.by,
+                proof=answers.proof,
+                notes=self._all_notes(profile, converted, answers),
+            ),
+        )  # fmt: skip
+
+    def _golden(
+        self, converted: Converted, inputs: tuple[Array, ...], answers: Answers, judgement: Judgement
+    ) -> GoldenSet:
+        chosen = judgement.golden
+        floats = () if self.original.origin is RunOrigin.SANITY else self._floats(converted, answers)
+        return GoldenSet(
+            inputs=tuple(array[chosen] for array in inputs),
+            proof=tuple(array[chosen] for array in answers.outputs) if answers.proof else (),
+            float_outputs=tuple(array[chosen].astype(np.float32) for array in floats),
+        )
+
+    def _all_notes(self, profile: DeviceProfile, converted: Converted, answers: Answers) -> tuple[str, ...]:
+        notes = list(converted.notes)
+        if answers.proof is None:
+            notes.append(
+                f"{profile.engine.value} has no proof environment on this machine: the board's trial will be its first"
+                f" run; what is said of its answers was measured with {answers.by}"
+            )
+        return tuple(notes)
+
+    def _result(
+        self,
+        profile: DeviceProfile,
+        recipe: Recipe,
+        package: Package,
+        judgement: Judgement,
+        answers: Answers,
+        folder: Path | None,
+        digest: str | None,
+    ) -> ProfileResult:
+        timed = answers.proof.result if answers.proof else None
+        return ProfileResult(
+            profile=profile.name,
+            recipe=recipe.name,
+            format=package.artifact.suffix[1:],
+            bundle=folder,
+            digest=digest,
+            verdict=judgement.verdict,
+            size_bytes=package.artifact.stat().st_size,
+            float_size_bytes=self.request.model.stat().st_size,
+            drop=judgement.drop,
+            agreement=judgement.agreement,
+            floor=judgement.floor,
+            golden=f"{package.golden.samples} {self.original.origin.value}",
+            p50_ms=timed.p50_ms if timed else None,
+            p95_ms=timed.p95_ms if timed else None,
+            memory_mb=timed.memory_mb if timed else None,
+            proved_in=answers.proof.title if answers.proof else None,
+            notes=self._all_notes(profile, package.converted, answers),
+            error=judgement.error,
+            report=to_plain(package.report),
+        )

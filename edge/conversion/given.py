@@ -1,0 +1,84 @@
+"""What the user gave, checked before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.contract.errors import DataMismatch, DataUnreadable, OptionInvalid
+from agent.contract.manifest import EngineName
+from agent.contract.names import check_name
+from agent.transforms.pipeline import check_steps
+from converters.calibration import data as arrays
+from converters.source import SourceFormat, recognise
+from edge.bundle import MANIFEST
+from edge.conversion.request import ConversionRequest, Measure
+
+
+@dataclass(kw_only=True)
+class Given:
+    """What the user gave.
+
+    Attributes:
+        source: format of the model.
+        sha256: of its file.
+        name: the model's.
+        labels: one a class, or none.
+        measures: measure function of each engine that is needed; None where there is no proof environment.
+    """
+
+    source: SourceFormat
+    sha256: str
+    name: str
+    labels: tuple[str, ...] = ()
+    measures: dict[EngineName, Measure | None] = field(default_factory=dict)
+
+
+def model_name(path: Path) -> str:
+    """A model's name from its file's: what may not stand in a name becomes `-`."""
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:64].strip("-") or "model"
+
+
+def check(request: ConversionRequest) -> Given:
+    """Everything that can be known to be wrong without starting a child."""
+    if not 0 <= request.max_drop_points <= 100:
+        raise OptionInvalid(
+            option="--max-drop", reason=f"{request.max_drop_points} is not within 0 to 100 points"
+        )
+    scale = request.input_scale
+    if scale is not None and not (
+        math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]
+    ):
+        raise OptionInvalid(option="--input-scale", reason="LOW must be below HIGH")
+    check_steps(request.preprocessing or ())
+    name = check_name(request.name or model_name(request.model), what="model")
+    for profile in request.profiles:
+        place = request.output / profile.name
+        if place.exists() and not (place / MANIFEST).exists():
+            raise OptionInvalid(option="--output", reason=f"`{place}` is there already and is no bundle")
+    source = recognise(request.model)
+    for path, purpose in ((request.calibration, arrays.CALIBRATION), (request.evaluation, arrays.EVALUATION)):
+        if path is not None:
+            arrays.load(path, purpose=purpose)
+    digest = hashlib.sha256(request.model.read_bytes()).hexdigest()
+    return Given(source=source, sha256=digest, name=name, labels=_labels(request.labels))
+
+
+def _labels(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataUnreadable(path=path, reason=str(getattr(error, "strerror", None) or error)) from error
+    labels = tuple(line.strip() for line in lines)
+    while labels and not labels[-1]:
+        labels = labels[:-1]
+    if not labels:
+        raise DataMismatch(
+            purpose="label", path=path, reason="it is empty", expected="one label a line for each class"
+        )
+    return labels

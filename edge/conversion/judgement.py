@@ -1,0 +1,146 @@
+"""From the answers of original and artifact to a verdict.
+
+The rule: with labels, the paired difference of accuracy is judged by its whole interval; the agreement on the golden
+set is judged always, by the number that the board will use. Without labels nothing is ever called accuracy. What
+does not run is worse than what is outside, and that is worse than what can't be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.errors import AccuracyOutside, AccuracyUndecided, AgreementBelowFloor, EdgeError
+from agent.contract.manifest import Task, TensorSpec
+from agent.contract.trial import agreement_floor
+from agent.transforms.agreement import agreement, classes
+from agent.transforms.quantization import dequantize
+from converters.calibration.data import evenly
+from converters.job import GOLDEN_SAMPLES, RunOrigin
+from converters.statistics import OUTSIDE, UNDECIDED, WITHIN, paired_drop, samples_needed
+from edge.conversion.request import Drop
+
+Arrays = Sequence[NDArray[Any]]
+SANITY_FLOOR = 0.99
+"""Least mean cosine similarity of a float conversion with its original on made-up numbers: it shows lost weights."""
+NOT_JUDGED = "not-judged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the answers say.
+
+    Attributes:
+        verdict: `within`, `outside`, `undecided` or `not-judged`.
+        error: why the artifact is not admitted, or None.
+        drop: with labels.
+        agreement, floor: on the golden set; None for a sanity set.
+        golden: indices of the golden samples in the run set.
+    """
+
+    verdict: str
+    error: EdgeError | None
+    drop: Drop | None
+    agreement: float | None
+    floor: float | None
+    golden: NDArray[np.int64]
+
+
+def judge(
+    *,
+    profile: str,
+    outputs: Arrays,
+    float_outputs: Arrays,
+    y: NDArray[np.int64] | None,
+    specs: Sequence[TensorSpec],
+    task: Task,
+    origin: RunOrigin,
+    max_drop_points: float,
+    same_file: bool,
+) -> Judgement:
+    """Judge an artifact's answers on the run set.
+
+    Args:
+        profile: for the sentence of an error.
+        outputs: the artifact's, engine dtype.
+        float_outputs: the original's, float32.
+        y: class indices, or None.
+        specs: of the artifact's outputs.
+        task: what the outputs mean.
+        origin: where the run set comes from.
+        max_drop_points: the budget in percentage points.
+        same_file: the artifact is the original, untouched.
+    """
+    golden = evenly(len(outputs[0]), GOLDEN_SAMPLES)
+    part, floats = [array[golden] for array in outputs], [array[golden] for array in float_outputs]
+    if origin is RunOrigin.SANITY:
+        agrees = agreement(part, floats, specs, Task.TENSOR)
+        error = _below(profile, agrees, SANITY_FLOOR)
+        verdict = OUTSIDE if error else NOT_JUDGED
+        return Judgement(verdict=verdict, error=error, drop=None, agreement=None, floor=None, golden=golden)
+    agrees, floor = agreement(part, floats, specs, task), agreement_floor(max_drop_points, len(golden))
+    drop = None
+    if y is not None and task is Task.CLASSIFICATION:
+        right = classes(dequantize(outputs[0], specs[0])) == y
+        drop = paired(right, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)
+    error = _drop_error(profile, drop, max_drop_points, OUTSIDE)
+    error = error or _below(profile, agrees, floor)
+    error = error or _drop_error(profile, drop, max_drop_points, UNDECIDED)
+    verdict = drop.verdict if drop else NOT_JUDGED
+    if isinstance(error, AgreementBelowFloor):
+        verdict = OUTSIDE
+    return Judgement(verdict=verdict, error=error, drop=drop, agreement=agrees, floor=floor, golden=golden)
+
+
+def paired(
+    right: NDArray[np.bool_],
+    float_right: NDArray[np.bool_],
+    max_drop_points: float,
+    *,
+    same_file: bool = False,
+) -> Drop:
+    """The paired difference of two answers to the same samples, against a budget.
+
+    Args:
+        right: which samples the artifact answered right, `[N]`.
+        float_right: which the original did.
+        max_drop_points: the budget in percentage points.
+        same_file: the two are one file, so that answers without a difference leave nothing to estimate.
+    """
+    samples = len(right)
+    lost, gained = int(np.sum(float_right & ~right)), int(np.sum(right & ~float_right))
+    found = paired_drop(samples=samples, lost=lost, gained=gained)
+    known = same_file and not lost and not gained
+    budget = max_drop_points / 100.0
+    verdict = WITHIN if known else found.verdict(budget)
+    return Drop(
+        samples=samples,
+        float_accuracy=float(np.mean(float_right)),
+        accuracy=float(np.mean(right)),
+        drop_points=100.0 * found.drop,
+        low=0.0 if known else 100.0 * found.low,
+        high=0.0 if known else 100.0 * found.high,
+        lost=lost,
+        gained=gained,
+        verdict=verdict,
+        needed=samples_needed(found, budget) if verdict == UNDECIDED else None,
+    )
+
+
+def _below(profile: str, agrees: float, floor: float) -> EdgeError | None:
+    return AgreementBelowFloor(profile=profile, agreement=agrees, floor=floor) if agrees < floor else None
+
+
+def _drop_error(profile: str, drop: Drop | None, budget: float, verdict: str) -> EdgeError | None:
+    """The error of a drop with this verdict, or None where it has another."""
+    if drop is None or drop.verdict != verdict:
+        return None
+    facts = {"profile": profile, "max_drop": budget, "low": drop.low, "high": drop.high}
+    if verdict == OUTSIDE:
+        return AccuracyOutside(drop_points=drop.drop_points, over=drop.drop_points - budget, **facts)
+    needed = f"{drop.needed:,}" if drop.needed else "more than a million"
+    return AccuracyUndecided(samples=drop.samples, needed=needed, **facts)
