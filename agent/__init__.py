@@ -1,3 +1,3 @@
 """The agent: what runs on the board."""
 
-__version__ = "0.1.0"
+__version__ = "0.1.0+edge"
