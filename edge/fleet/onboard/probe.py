@@ -43,9 +43,8 @@ def first(*texts: str) -> str:
     return next((text for text in texts if text), "")
 
 
-def architecture(bits: int) -> str:
+def architecture(bits: int, machine: str) -> str:
     """Of the userland: a 32-bit system often runs on a 64-bit kernel."""
-    machine = platform.machine()
     narrow = {"aarch64": "armv7l", "arm64": "armv7l", "x86_64": "i686", "amd64": "i686"}
     wide = {"arm64": "aarch64", "amd64": "x86_64"}
     return narrow.get(machine, machine) if bits == 32 else wide.get(machine, machine)
@@ -205,7 +204,7 @@ def facts(folder: str) -> dict[str, Any]:
         user = str(os.getuid())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "architecture": architecture(bits),
+        "architecture": architecture(bits, platform.machine()),
         "userland_bits": bits,
         "python": "%d.%d" % sys.version_info[:2],
         "glibc": glibc(),
