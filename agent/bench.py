@@ -73,10 +73,10 @@ async def _bench(
     if status == 404:
         raise ModelNotServed(model=model)
     metadata = json.loads(body)
-    request = _post(f"/v2/models/{model}/infer", _random_request(metadata["inputs"]))
-    await _load(address, running.port, request, connections, min(WARM_UP_S, seconds))
+    request = post_request(f"/v2/models/{model}/infer", random_request(metadata["inputs"]))
+    await load(address, running.port, request, connections, min(WARM_UP_S, seconds))
     cpu_before, began = cpu_seconds(running.pid), time.monotonic()
-    tally = await _load(address, running.port, request, connections, seconds)
+    tally = await load(address, running.port, request, connections, seconds)
     elapsed, cpu = time.monotonic() - began, cpu_seconds(running.pid) - cpu_before
     count = len(tally.latencies_s)
     pss = pss_bytes(running.pid)
@@ -98,7 +98,8 @@ async def _bench(
     }
 
 
-async def _load(address: str, port: int, request: bytes, connections: int, seconds: float) -> Tally:
+async def load(address: str, port: int, request: bytes, connections: int, seconds: float) -> Tally:
+    """Send one request again and again on each connection, for so many seconds."""
     tally = Tally()
     end = time.monotonic() + seconds
     await asyncio.gather(*(_client(address, port, request, end, tally) for _ in range(connections)))
@@ -149,12 +150,13 @@ def _get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n".encode()
 
 
-def _post(path: str, body: bytes) -> bytes:
+def post_request(path: str, body: bytes) -> bytes:
+    """The bytes of a request."""
     head = f"POST {path} HTTP/1.1\r\nHost: agent\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-def _random_request(inputs: Sequence[dict[str, Any]]) -> bytes:
+def random_request(inputs: Sequence[dict[str, Any]]) -> bytes:
     """One sample of random numbers, always the same: real numbers 0 to 1, integers 0 to 100."""
     chance = random.Random(0)  # noqa: S311 - a load, no secret
     tensors = []
