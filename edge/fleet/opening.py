@@ -68,8 +68,7 @@ def open_connection(
     Args:
         address: where, and which host key.
         key_file: the fleet folder's own key, tried first.
-        password: tried last, and only when it was given; then neither agent nor other keys are tried, so that
-            sshd's limit of attempts is not spent on them.
+        password: where it is given, nothing else is tried, so that the server's patience is not spent on keys.
         timeouts: for each phase.
 
     Raises:
@@ -80,7 +79,7 @@ def open_connection(
     connection = fabric_connection(address, timeouts)
     keys = _existing([*([key_file] if key_file else []), *connection.connect_kwargs.get("key_filename", [])])
     connection.connect_kwargs = {
-        "key_filename": [str(key) for key in (keys if password is None else _existing([key_file]))],
+        "key_filename": [str(key) for key in keys] if password is None else [],
         "allow_agent": password is None,
         "look_for_keys": password is None,
         "password": password,
@@ -94,7 +93,7 @@ def open_connection(
         name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
         pinned = parse_host_key(address.host_key)
         connection.client.get_host_keys().add(name, pinned.get_name(), pinned)
-    tried = _tried(key_file, password, connection)
+    tried = _tried(key_file, password)
     with _as_errors(address, connection, tried, timeouts):
         _open_patiently(connection, timeouts)
     connection.transport.set_keepalive(int(timeouts.keepalive_s) or 1)
@@ -275,14 +274,12 @@ def _words(error: BaseException | None) -> str:
     return str(error) or type(error).__name__
 
 
-def _tried(key_file: Path | None, password: str | None, connection: Any) -> str:
+def _tried(key_file: Path | None, password: str | None) -> str:
     """What was offered, in words."""
-    offered = ["the fleet folder's key"] if key_file and key_file.is_file() else []
-    if password is None:
-        offered.append("the user's own keys and agent")
-    else:
-        offered.append("the password")
-    return " and ".join(offered)
+    if password is not None:
+        return "the password"
+    own = "the user's own keys and agent"
+    return f"the fleet folder's key and {own}" if key_file and key_file.is_file() else own
 
 
 def _existing(files: list[Any]) -> list[Path]:

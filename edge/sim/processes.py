@@ -74,7 +74,7 @@ def boot(plan: Plan) -> bool:
     (root / "run").mkdir(exist_ok=True)
     with (root / "run" / "supervisor.log").open("ab") as log:
         subprocess.Popen(
-            [str(plan.folder / "bin" / "python3"), "-I", str(launcher), "supervise"],
+            [str(plan.folder / "bin" / "python3"), "-I", str(launcher), "--root", str(root), "supervise"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
