@@ -50,10 +50,10 @@ def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
         return Look(reason="no agent runs")
     except (OSError, ContractError) as error:
         return Look(reason=f"run/agent.json can't be read: {error}")
-    if running.generation != number:
-        return Look(reason=f"the agent serves generation {running.generation}")
     if not os.path.exists(f"/proc/{running.pid}"):  # noqa: PTH110
         return Look(reason="the agent has ended")
+    if running.generation != number:
+        return Look(reason=f"the agent serves generation {running.generation}")
     if running.error:
         code, message = str(running.error.get("code", "")), str(running.error.get("message", ""))
         return Look(reason=message, fatal=Reason.told(code, message))
@@ -160,22 +160,24 @@ def _watch(
 ) -> str | None:
     """Why the generation did not stay healthy, or None."""
     end = time.monotonic() + desired.terms.probation_s
-    next_traffic, sent_to_all, misses = 0.0, False, 0
-    while time.monotonic() < end or not sent_to_all or misses:
+    next_traffic, answered = 0.0, False
+    unhealthy, unanswered = 0, 0
+    while time.monotonic() < end or not answered or unhealthy or unanswered:
         if interrupted():
             raise Interrupted
         seen = look(folder, config, desired.generation.number)
-        reason = seen.reason
-        if not reason and seen.boot != first.boot:
+        if not seen.reason and seen.boot != first.boot:
             return "the agent went down and was started again"
-        if not reason and time.monotonic() >= next_traffic:
-            reason = next(
-                (why for why in (one.send(host_of(config), seen.port) for one in traffic) if why), ""
-            )
-            next_traffic, sent_to_all = time.monotonic() + TRAFFIC_EVERY_S, sent_to_all or not reason
-        misses = misses + 1 if reason else 0
-        if seen.fatal or misses >= MISSES:
-            return reason
+        unhealthy = unhealthy + 1 if seen.reason else 0
+        if seen.fatal or unhealthy >= MISSES:
+            return seen.reason
+        if not unhealthy and time.monotonic() >= next_traffic:
+            host = host_of(config)
+            reason = next((why for why in (one.send(host, seen.port) for one in traffic) if why), None)
+            unanswered, answered = (unanswered + 1, answered) if reason else (0, True)
+            if reason and unanswered >= MISSES:
+                return reason
+            next_traffic = time.monotonic() + (POLL_S if reason else TRAFFIC_EVERY_S)
         time.sleep(POLL_S)
     return None
 

@@ -42,6 +42,12 @@ class Plan:
             {self.desired.generation.runtime, *layers, *(digest for digest, _, _ in self.bundles)}
         )
 
+    @property
+    def blobs(self) -> frozenset[str]:
+        """Every blob that the objects are made from."""
+        files = {entry.sha256 for _, _, manifest in self.bundles for entry in manifest.files}
+        return frozenset({layer.sha256 for layer in self.runtime.layers} | files)
+
 
 def plan(desired: DesiredState, *, verifier: Verifier, folder: UpdateFolder, config: BoardConfig) -> Plan:
     """Read and judge every manifest that a verified desired state names.
@@ -104,8 +110,8 @@ def stage(plan: Plan, *, store: ObjectStore, pinned: frozenset[str], files: File
     for digest, data, manifest in bundles:
         store.put_bundle(digest, data, manifest)
     write_generation(plan.desired, folder=store.folder, files=files)
-    for blob in needed:
-        store.inbox.discard(BLOBS, blob.sha256)
+    for sha256 in plan.blobs:
+        store.inbox.discard(BLOBS, sha256)
 
 
 def write_generation(desired: DesiredState, *, folder: UpdateFolder, files: Files) -> None:

@@ -1,0 +1,114 @@
+"""Serving, as small as it can be: the same `run/agent.json`, health, requests and SIGHUP as the real agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from agent.config import BoardFolder, generation_to_serve, read_config, read_generation
+from agent.contract.board import RunningAgent
+from agent.contract.codec import encode
+
+LISTEN_FD = "EDGE_LISTEN_FD"
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    ready = True
+    answers = 200
+    serving: dict[str, Any] = {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        if self.path == "/v2/health/ready":
+            self._answer(200 if self.server.ready else 503, {})
+        else:
+            self._answer(200, self.server.serving)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer(self.server.answers, self.server.serving)
+
+    def _answer(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main(root: Path, *, generation: int | None = None) -> int:
+    board = BoardFolder(root)
+    config = read_config(board)
+    found = generation_to_serve(board, generation)
+    behaviours, number, releases = set(), 0, []
+    if found is not None:
+        document = read_generation(found)
+        number, releases = document.number, [model.release for model in document.models]
+        for model in document.models:
+            behaviours |= set((board.object(model.bundle) / "model.tflite").read_text().split())
+    if "dies" in behaviours:
+        sys.stderr.write("error: this model kills its agent\n")
+        return 9
+    if "hangs" in behaviours:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    listening = _listen(config.address, config.port)
+    server = Server((config.address, 0), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listening
+    server.ready = "unready" not in behaviours
+    server.answers = 500 if "answers-wrongly" in behaviours else 200
+    server.serving = {"generation": number, "releases": releases, "pid": os.getpid()}
+    again = threading.Event()
+    for number_of_signal, repeats in ((signal.SIGHUP, True), (signal.SIGTERM, False)):
+        signal.signal(number_of_signal, lambda *_, r=repeats: _stop(server, again, r))
+    running = RunningAgent(
+        pid=os.getpid(), boot=os.urandom(8).hex(), generation=number, port=listening.getsockname()[1],
+        started=time.time(), ready=server.ready,
+    )  # fmt: skip
+    new = board.running.with_suffix(".new")
+    new.write_bytes(encode(running))
+    new.replace(board.running)
+    if "dies-later" in behaviours:
+        threading.Timer(0.5, os._exit, (9,)).start()
+    server.serve_forever(poll_interval=0.02)
+    if again.is_set():
+        os.set_inheritable(listening.fileno(), True)
+        os.environ[LISTEN_FD] = str(listening.fileno())
+        os.execv(sys.executable, [sys.executable, "-I", str(board.launcher), "--root", str(root), "run"])
+    return 0
+
+
+def _stop(server: Server, again: threading.Event, repeats: bool) -> None:
+    if repeats:
+        again.set()
+    threading.Thread(target=server.shutdown).start()
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    inherited = os.environ.pop(LISTEN_FD, "")
+    if inherited:
+        handed = socket.socket(fileno=int(inherited))
+        handed.set_inheritable(False)
+        return handed
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((address, port))
+    listening.listen(64)
+    return listening

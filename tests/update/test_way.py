@@ -1,0 +1,154 @@
+"""The way of an update: first flash, replacement, refusal, taking back, going back, with real processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.contract.release import Budgets
+from agent.contract.states import UpdateState
+from tests.update.world import DEVICE, QUICK, Board, wait_until
+
+REFUSED = {
+    "good disagrees": "trial.golden-disagrees",
+    "good damaged": "trial.golden-mismatch",
+    "good slow": "trial.too-slow",
+    "good large": "trial.too-large",
+    "good check-fails": "engine.inference-failed",
+    "good check-killed": "trial.crashed",
+    "good unmeasured": "trial.crashed",
+    "good check-hangs": "trial.timed-out",
+}
+TAKEN_BACK = {
+    "dies": "trial.timed-out",
+    "hangs": "trial.timed-out",
+    "unready": "trial.timed-out",
+    "answers-wrongly": "trial.probation-failed",
+    "dies-later": "trial.probation-failed",
+}
+
+
+def test_a_bare_board_is_flashed_and_serves(board: Board) -> None:
+    report = board.flash(1, board.fleet.publish("good"))
+    assert (report.state, report.code, report.counter) == (UpdateState.CONFIRMED, None, 1)
+    assert report.current is not None
+    assert report.current.title == "digits@1"
+    assert report.checks[0].passed
+    assert report.verified is not None
+    assert report.verified.startswith("tuf root 1")
+    assert board.served()["releases"] == ["digits@1"]
+    assert (board.link("current"), board.link("trial")) == (1, None)
+
+
+def test_a_first_generation_that_is_refused_leaves_none_and_says_why(board: Board) -> None:
+    report = board.flash(1, board.fleet.publish("disagrees"))
+    assert (report.state, report.code) == (UpdateState.REFUSED, "trial.golden-disagrees")
+    assert (report.current, board.link("current"), board.link("trial")) == (None, None, None)
+    report = board.flash(2, board.fleet.publish("unready"), terms=replace(QUICK, start_timeout_s=1.0))
+    assert (report.state, board.link("trial")) == (UpdateState.ROLLED_BACK, None)
+    assert board.flash(3, board.fleet.publish("good")).state is UpdateState.CONFIRMED
+
+
+def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(board: Board) -> None:
+    budgets = Budgets(p95_ms=20.0, memory_mb=100.0)
+    board.flash(1, board.fleet.publish("good"))
+    before = board.served()
+    terms = replace(QUICK, check_timeout_s=4.0)
+    for counter, (behaviour, code) in enumerate(REFUSED.items(), start=2):
+        report = board.flash(counter, board.fleet.publish(behaviour, budgets=budgets), terms=terms)
+        assert (report.state, report.code) == (UpdateState.REFUSED, code), (behaviour, report.message)
+        assert report.message
+        assert report.history[0].counter == counter
+        assert board.served() == before, behaviour
+        assert (board.link("current"), board.link("trial")) == (1, None)
+    assert not list((board.root / "generations").glob("[2-9]")), "what was refused is reclaimed"
+
+
+def test_what_fails_its_probation_is_taken_back(board: Board) -> None:
+    board.flash(1, board.fleet.publish("good"))
+    terms = replace(QUICK, start_timeout_s=2.0, probation_s=1.5)
+    for counter, (behaviour, code) in enumerate(TAKEN_BACK.items(), start=2):
+        report = board.flash(counter, board.fleet.publish(behaviour), terms=terms)
+        assert (report.state, report.code) == (UpdateState.ROLLED_BACK, code), (behaviour, report.message)
+        assert board.served()["generation"] == 1, behaviour
+        assert (board.link("current"), board.link("trial")) == (1, None)
+
+
+def test_a_good_version_replaces_and_the_one_before_stays_pinned_until_finalised(board: Board) -> None:
+    first, second = board.fleet.publish("good"), board.fleet.publish("good second")
+    board.flash(1, first)
+    report = board.flash(2, second)
+    assert report.previous is not None
+    assert report.previous.number == 1
+    first_bundle = board.root / "objects" / next(iter(first.bundles.values()))
+    assert first_bundle.is_dir()
+    report = board.flash(3, second, finalise=2)
+    assert (report.state, report.counter, report.previous) == (UpdateState.FINALISED, 3, None)
+    assert report.current is not None
+    assert report.current.number == 2, "the same content needs no trial"
+    assert not first_bundle.exists()
+    report = board.flash(4, first)
+    assert (report.state, board.served()["releases"]) == (UpdateState.CONFIRMED, ["digits@1"])
+
+
+def test_flashing_the_same_again_does_nothing_and_says_so(bare: Board) -> None:
+    bare.supervise()
+    bare.flash(1, bare.fleet.publish("good"))
+    served = bare.served()
+    bare.push("again")
+    wait_until(lambda: bare.report.request == "again", "it was looked at")
+    assert "nothing to do" in (bare.root / "run/update.log").read_text()
+    assert bare.served() == served
+
+
+def test_a_refused_desired_state_stays_refused_when_it_is_pushed_again(board: Board) -> None:
+    board.flash(1, board.fleet.publish("disagrees"))
+    board.stop()
+    board.push()
+    assert board.apply() == 3
+    assert board.report.state is UpdateState.REFUSED
+    assert board.report.code == "trial.golden-disagrees"
+
+
+def test_a_newer_desired_state_in_mid_trial_first_returns_to_current(board: Board) -> None:
+    first, second, third = (board.fleet.publish(f"good {name}") for name in ("a", "b", "c"))
+    board.flash(1, first)
+    board.assign(2, second, terms=replace(QUICK, probation_s=30.0))
+    board.push("second")
+    wait_until(lambda: board.served().get("generation") == 2, "the second is on trial")
+    report = board.flash(3, third)
+    assert (report.state, report.counter) == (UpdateState.CONFIRMED, 3)
+    assert board.served()["releases"] == ["digits@3"]
+    ended = {entry.counter: (entry.state, entry.code) for entry in report.history}
+    assert ended[2] == (UpdateState.ROLLED_BACK, "update.superseded")
+    assert report.previous is not None
+    assert report.previous.number == 1
+
+
+def test_a_new_runtime_comes_in_a_generation_and_a_broken_one_is_refused(board: Board) -> None:
+    release = board.fleet.publish("good")
+    board.flash(1, release)
+    broken = board.fleet.another_agent({"agent/update/verify.py": b"import nothing_of_the_kind\n"})
+    report = board.flash(2, release, runtime=broken)
+    assert (report.state, report.code) == (UpdateState.REFUSED, "trial.crashed")
+    assert "update process" in (report.message or "")
+    silent = board.fleet.another_agent(
+        {"agent/app.py": b"import time\n\ndef main(root, *, generation=None):\n    time.sleep(600)\n"}, version="0.1.2"
+    )
+    report = board.flash(3, release, runtime=silent, terms=replace(QUICK, start_timeout_s=2.0))
+    assert (report.state, board.served()["generation"]) == (UpdateState.ROLLED_BACK, 1)
+    supervisor = board.supervisor
+    assert supervisor is not None
+    better = board.fleet.another_agent({"agent/better.py": b""}, version="0.1.3")
+    report = board.flash(4, release, runtime=better)
+    assert (report.state, board.served()["generation"]) == (UpdateState.CONFIRMED, 4)
+    wait_until(lambda: "\0supervise" in _command(supervisor.pid), "the supervisor goes on in the new runtime")
+    assert board.served()["generation"] == 4
+
+
+def test_the_device_of_the_report_is_the_boards(board: Board) -> None:
+    assert board.flash(1).device == DEVICE, "a generation without models is one too"
+
+
+def _command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
