@@ -111,6 +111,7 @@ class Model:
         bundle: where it comes from.
         engine: name and version of what runs it.
         inputs, outputs: tensors in the engine's order, with the manifest's quantization; `dtype` is the stored one.
+        input_names, output_names: their names.
         input_dtypes, output_dtypes: element types as clients see them: float32 where integers stand for real numbers.
         fixed_batch: the length of axis 0 that the artifact insists on, or None when it takes any.
     """
@@ -147,6 +148,8 @@ class Model:
         self.fixed_batch = max(lengths) if lengths and min(lengths) > 0 else None
         self.input_is_quantized = [is_quantized(spec) for spec in self.inputs]
         self.output_is_quantized = [is_quantized(spec) for spec in self.outputs]
+        self.input_names = [spec.name for spec in self.inputs]
+        self.output_names = [spec.name for spec in self.outputs]
         self.input_dtypes = _client_dtypes(self.inputs, self.input_is_quantized)
         self.output_dtypes = _client_dtypes(self.outputs, self.output_is_quantized)
         self.quantized_inputs = any(self.input_is_quantized)

@@ -134,6 +134,7 @@ class Catalog:
 
     Attributes:
         generation: number, 0 without one. title: what it is, like `digits@2`.
+        loading: the generation's models are still being loaded.
         models: by name.
     """
 
@@ -142,13 +143,9 @@ class Catalog:
         self.title = "nothing"
         self.models: dict[str, Served] = {}
         self.error: EdgeError | None = None
+        self.loading = True
         self._loaded: Future[None] = Future()
         self._waiting = 0
-
-    @property
-    def loading(self) -> bool:
-        """Whether the generation's models are still being loaded."""
-        return not self._loaded.done()
 
     @property
     def ready(self) -> bool:
@@ -163,6 +160,7 @@ class Catalog:
 
     def finish(self) -> None:
         """All models are loaded, or failed to be."""
+        self.loading = False
         self._loaded.set_result(None)
 
     async def wait(self) -> None:

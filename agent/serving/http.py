@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, cast
 
 import httptools
@@ -63,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._parsed_bytes = self._body_bytes = 0
         self._receiving = self._in_head = False
         self._refused = False
         self._pending: deque[Request | Response] = deque()
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None
         self._reading = True
         self._writable = True
-        self.deadline = self._loop.time() + limits.receive_s
+        self.deadline = monotonic() + limits.receive_s
 
     # --- the transport's side
 
@@ -91,12 +92,12 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = False
-        self.deadline = self._loop.time() + self._limits.write_s
+        self.deadline = monotonic() + self._limits.write_s
         self._read(False)
 
     def resume_writing(self) -> None:
         self._writable = True
-        self.deadline = self._loop.time() + self._limits.idle_s
+        self.deadline = monotonic() + self._limits.idle_s
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -121,30 +122,34 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, []
-        self._body_bytes = 0
+        self._parsed_bytes = self._body_bytes = 0
         self._receiving = self._in_head = True
-        self.deadline = self._loop.time() + self._limits.receive_s
+        self.deadline = monotonic() + self._limits.receive_s
 
     def on_url(self, url: bytes) -> None:
         self._url += url
+        self._parsed_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
-        self._headers[name.lower()] = value or b""
+        value = value or b""
+        self._headers[name.lower()] = value
+        self._parsed_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        head = len(self._url) + sum(len(name) + len(value) for name, value in self._headers.items())
-        if head > self._limits.head_bytes:
+        headers = self._headers
+        if self._parsed_bytes > self._limits.head_bytes:
             self._refuse(refusal(431, "the request's head is too large", close=True))
             return
-        length = self._headers.get(b"content-length", b"0")
-        declared = int(length) if length.isdigit() else 0
-        if declared > self._limits.body_bytes:
-            self._refuse(self._too_large())
-            return
-        self.deadline += declared / self._limits.body_rate
-        if b"expect" in self._headers and not self._busy:
+        length = headers.get(b"content-length", b"")
+        if length.isdigit():
+            declared = int(length)
+            if declared > self._limits.body_bytes:
+                self._refuse(self._too_large())
+                return
+            self.deadline += declared / self._limits.body_rate
+        if b"expect" in headers and not self._busy:
             self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -160,17 +165,17 @@ class Connection(asyncio.Protocol):
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        now = self._loop.time()
+        now = monotonic()
         self.deadline = now + self._limits.idle_s
         request = Request(
-            method=self._parser.get_method().decode("ascii"),
-            path=self._url.partition(b"?")[0].decode("latin-1"),
-            headers=self._headers,
-            body=body,
-            keep_alive=self._keeps_alive(),
-            received=now,
+            self._parser.get_method().decode("ascii"),
+            self._url.partition(b"?")[0].decode("latin-1"),
+            self._headers,
+            body,
+            self._keeps_alive(),
+            now,
         )
-        if self._busy:
+        if self._task is not None or self._pending or not self._writable:
             self._pending.append(request)
             if len(self._pending) >= PIPELINED:
                 self._read(False)
@@ -225,6 +230,7 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, task: asyncio.Task[Response]) -> None:
         self._task = None
+        self.deadline = monotonic() + self._limits.idle_s
         if task.cancelled() or self._transport.is_closing() or self._request is None:
             return
         self._finish(self._request, task.result())
@@ -232,11 +238,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, request: Request, response: Response) -> None:
         self._request = None
-        self.deadline = self._loop.time() + self._limits.idle_s
         if self._server.closing or not request.keep_alive:
-            response = Response(
-                response.status, response.body, response.content_type, response.headers, close=True
-            )
+            response = response._replace(close=True)
         self._write(response, head_only=request.method == "HEAD")
 
     def _next(self) -> None:
@@ -331,7 +334,7 @@ class Connections:
         self._open.discard(connection)
 
     def _sweep(self) -> None:
-        now = self.loop.time()
+        now = monotonic()
         for connection in [each for each in self._open if each.deadline < now and each.expires]:
             connection.expired()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep) if self._open else None
@@ -358,8 +361,8 @@ class Connections:
         return [handle for handle in handles if handle >= 0]
 
     async def _until(self, done: Callable[[], bool], timeout_s: float) -> None:
-        end = self.loop.time() + timeout_s
-        while not done() and self.loop.time() < end:
+        end = monotonic() + timeout_s
+        while not done() and monotonic() < end:
             await asyncio.sleep(0.01)
 
 
@@ -375,7 +378,9 @@ def rendered(response: Response, head_only: bool) -> bytes:
         head = _HEADS[key] = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (
             response.status, phrase, response.content_type,
         )  # fmt: skip
-    more = b"".join(b"\r\n%b: %b" % header for header in response.headers)
+    more = b""
+    if response.headers:
+        more = b"".join([b"\r\n%b: %b" % header for header in response.headers])
     if response.close:
         more += b"\r\nConnection: close"
     return b"%b%d%b\r\n\r\n%b" % (head, len(response.body), more, b"" if head_only else response.body)

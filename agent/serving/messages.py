@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -44,7 +43,6 @@ class Request:
 
     def __init__(
         self,
-        *,
         method: str,
         path: str,
         headers: Mapping[bytes, bytes],
@@ -60,8 +58,7 @@ class Request:
         self.received = received
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """One whole answer. `close`: the connection ends with it."""
 
     status: int = 200

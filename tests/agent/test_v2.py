@@ -136,7 +136,7 @@ BAD = {
     "text for numbers": (infer(data=["1.5"] * 64), 400, "Unable to parse 'data': must be real number, not str"),
     "null for numbers": (infer(data=[None] * 64), 400, "Unable to parse 'data': must be real number"),
     "no data": ({"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32"}]}, 400, "input 'x' holds no 'data'"),
-    "twice": ({"inputs": infer()["inputs"] * 2}, 400, "an input stands twice in the request for model 'digits'"),
+    "twice": ({"inputs": infer()["inputs"] * 2}, 400, "input 'x' stands twice in the request for model 'digits'"),
     "unknown output": (infer(outputs=[{"name": "zz"}]), 400,
                        "unexpected inference output 'zz' for model 'digits'"),
     "no inputs": ({}, 400, "Unable to parse 'inputs': it must be an array of objects"),
