@@ -8,7 +8,7 @@ is left over is said before anything is sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,16 +174,3 @@ def _gpu(packed: Packed) -> str | None:
     """What an engine can use beside the CPU, by what lies in it."""
     found = [name for library, name in GPU_LIBRARIES.items() if library in packed.objects]
     return " and ".join(found) or None
-
-
-def sizes(composed: Sequence[Composed]) -> list[tuple[str, int, int]]:
-    """Platform and engine, bytes to be sent, bytes unpacked, of each runtime."""
-    return [
-        (
-            f"{runtime.manifest.platform.architecture}, Python {runtime.manifest.platform.python},"
-            f" {runtime.manifest.engine.value} {runtime.manifest.engine_version}",
-            runtime.manifest.size_bytes,
-            sum(layer.unpacked_bytes for layer in runtime.manifest.layers),
-        )
-        for runtime in composed
-    ]

@@ -71,7 +71,7 @@ def read_shared_object(data: bytes) -> SharedObject:
             glibc=max(_glibc_versions(data, segments, dynamic, strings), key=version_key, default=""),
             needed=tuple(_text(data, strings + value) for tag, value in dynamic if tag == _NEEDED),
         )
-    except (struct.error, UnicodeDecodeError) as error:
+    except (struct.error, OverflowError, ValueError) as error:
         raise ValueError(f"its ELF headers are damaged: {error}") from error
 
 
@@ -105,7 +105,7 @@ def _offset(segments: tuple[_Segment, ...], address: int) -> int:
     for segment in segments:
         if segment.kind == _LOAD and segment.address <= address < segment.address + segment.size:
             return address - segment.address + segment.offset
-    raise ValueError(f"its ELF headers are damaged: nothing is loaded at {address:#x}")
+    raise ValueError(f"nothing is loaded at {address:#x}")
 
 
 def _text(data: bytes, offset: int) -> str:
@@ -130,5 +130,9 @@ def _glibc_versions(
                 yield _GLIBC_MARKS[version]
             elif version.startswith("GLIBC_") and version[6:7].isdigit():
                 yield version[6:]
+            if after == 0:
+                break
             symbol += after
+        if following == 0:
+            break
         entry += following

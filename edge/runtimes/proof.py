@@ -45,11 +45,6 @@ class ProofEnvironment:
     digest: str
     root: Path
 
-    @property
-    def title(self) -> str:
-        """`litert 2.3.0, x86_64, Python 3.11, glibc 2.27`: what a report calls it."""
-        return f"{self.runtime.engine.value} {self.runtime.engine_version}, {self.runtime.platform}"
-
     def run(self, args: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
         """Run a command of the agent in it, like `["measure", "--bundle", …]`.
 
