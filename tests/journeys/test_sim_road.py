@@ -1,0 +1,92 @@
+"""A simulated board from bare to wiped, with the command that a user types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.journeys.boards import SimBoard
+from tests.journeys.bundles import digits
+from tests.journeys.laptop import Client, Laptop, forwarded, get, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def board(sims: Laptop) -> SimBoard:
+    return SimBoard.take(sims, 1)
+
+
+def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_path: Path) -> None:
+    name = board.name
+    probed = sims.does("device", "probe", name, "--json").json
+    assert (probed["profile"], probed["facts"]["simulated"]) == ("sim-onnx", True)
+    assert sims.does("infer", name, "nothing.npy", code=1).err.count("[board.not-flashed]") == 1
+
+    flashed = sims.does("flash", name, "digits@1")
+    for word in ("runtime pushed", "installed", "trial", "confirmed", f"{name} runs digits@1"):
+        assert word in flashed.err
+    assert flashed.out == ""
+    reported = sims.reported(name)
+    assert (reported["state"], reported["current"]["models"][0]["release"]) == ("confirmed", "digits@1")
+    assert reported["verified"].startswith("tuf root 1")
+    assert board.links() == {"current": 1}
+
+    agent = board.agent()
+    again = sims.does("flash", name, "digits@1")
+    assert "nothing to do" in again.err
+    assert board.agent() == agent, "the agent was not touched"
+
+    samples, truths = digits()
+    sample, truth = samples[1], truths[1]
+    np.save(tmp_path / "one.npy", sample)
+    answered = sims.does("infer", name, str(tmp_path / "one.npy"), "--json").json
+    assert answered["answers"][0]["label"] == str(truth)
+    with forwarded(sims, name) as port:
+        v2 = Client(port, sample.tolist()).ask()
+        assert int(np.argmax(v2["outputs"][0]["data"])) == truth
+        refused_in_mid_service(sims, board, port, sample.tolist())
+        replaced_and_back(sims, board, port, sample.tolist())
+
+    assert "digits" in sims.does("logs", name).out
+    board_folder = board.root
+    assert board_folder.is_dir()
+    sims.does("device", "remove", name, "--wipe", code=2)
+    sims.does("device", "remove", name, "--wipe", "-y")
+    assert not board_folder.exists()
+    assert board.processes() == ()
+    assert sims.does("device", "show", name, code=2).err.count("[device.unknown]") == 1
+
+
+def refused_in_mid_service(sims: Laptop, board: SimBoard, port: int, sample: list[float]) -> None:
+    with Client(port, sample) as client:
+        refused = sims.does("flash", board.name, "digits@2", code=3)
+    assert "digits@2 was refused" in refused.err
+    assert "[trial.golden-disagrees]" in refused.err
+    assert f"{board.name} runs digits@1, as before" in refused.err
+    assert client.failed == []
+    assert client.versions == ["1"]
+    assert client.answered > 20
+    shown = sims.does("device", "show", board.name).out
+    assert "digits@1" in shown
+    assert "[trial.golden-disagrees]" in shown
+    assert board.links() == {"current": 1}
+    assert "[trial.golden-disagrees]" in sims.does("flash", board.name, "digits@2", code=3).err
+
+
+def replaced_and_back(sims: Laptop, board: SimBoard, port: int, sample: list[float]) -> None:
+    with Client(port, sample) as client:
+        replaced = sims.does("flash", board.name, "digits@3", "--json")
+        assert (replaced.json["state"], replaced.json["changed"]) == ("confirmed", True)
+        assert replaced.json["pushed_bytes"] < 200_000, "the engine was not sent again"
+        wait_until(lambda: client.versions[-1] == "3", "version 3 answers")
+        back = sims.does("flash", board.name, "--previous", "--json")
+        assert back.json["title"] == "digits@1"
+        wait_until(lambda: client.versions[-1] == "1", "version 1 answers again")
+    assert client.failed == []
+    assert client.versions == ["1", "3", "1"]
+    assert sims.reported(board.name)["current"]["models"][0]["release"] == "digits@1"
+    assert json.loads((board.root / "current" / "generation.json").read_text())["models"][0]["release"] == "digits@1"
