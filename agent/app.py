@@ -19,19 +19,21 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from agent import __version__
 from agent.config import BoardFolder, generation_to_serve, read_config, read_generation
 from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import encode, to_plain
 from agent.contract.errors import EdgeError, EngineRefusesModel, PortTaken
-from agent.contract.release import Generation, ModelRole
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.catalog import Catalog, Served
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
 from agent.system import board_counters, memory_limit_bytes, rss_bytes
+
+if TYPE_CHECKING:
+    from agent.contract.release import Generation
 
 LISTEN_FD = "EDGE_LISTEN_FD"
 CONNECTION_FDS = "EDGE_CONNECTION_FDS"
@@ -149,6 +151,8 @@ class Agent:
         loop.call_soon_threadsafe(self._loaded)
 
     def _load_generation(self, loop: asyncio.AbstractEventLoop, generation: Generation) -> None:
+        from agent.contract.release import ModelRole
+
         entries = [Served(model) for model in generation.models if model.role is ModelRole.PRIMARY]
         loop.call_soon_threadsafe(self._begin, generation, entries)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads' buffers are memory that nobody uses

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.contract.board import BoardConfig
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode
 from agent.contract.errors import AgentConfigInvalid, ContractError, StateDamaged
-from agent.contract.release import Generation
+
+if TYPE_CHECKING:
+    from agent.contract.release import Generation
 
 T = TypeVar("T")
 
@@ -71,6 +73,8 @@ def read_generation(path: Path) -> Generation:
     Raises:
         StateDamaged: its document is not there or not valid.
     """
+    from agent.contract.release import Generation  # not before the agent listens: it is large
+
     document = path / "generation.json"
     try:
         return _read(Generation, document)

@@ -7,10 +7,12 @@ Beside our own names stand Triton's, so that dashboards made for it work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.contract.messages import BoardCounters, ModelCounters
 from agent.contract.sketch import Sketch, bucket
+
+if TYPE_CHECKING:
+    from agent.contract.messages import BoardCounters, ModelCounters
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -71,6 +73,8 @@ class ModelMetrics:
 
     def counters(self, name: str, release: str, queue: int) -> ModelCounters:
         """The counters as telemetry has them."""
+        from agent.contract.messages import ModelCounters  # not before the agent listens: it is large
+
         return ModelCounters(
             name=name,
             release=release,
@@ -84,8 +88,7 @@ class ModelMetrics:
         )
 
 
-@dataclass(frozen=True)
-class ModelSample:
+class ModelSample(NamedTuple):
     """A model in the text for Prometheus."""
 
     name: str

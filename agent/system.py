@@ -12,8 +12,10 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.contract.messages import BoardCounters
+if TYPE_CHECKING:
+    from agent.contract.messages import BoardCounters
 
 PROC = Path("/proc")
 SYS = Path("/sys")
@@ -76,6 +78,8 @@ def board_counters(folder: Path) -> BoardCounters:
     Args:
         folder: whose file system's free space is meant.
     """
+    from agent.contract.messages import BoardCounters  # not before the agent listens: it is large
+
     memory = _memory()
     used = os.times()
     sent, received = _network()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import (
@@ -24,6 +24,8 @@ from agent.contract.names import parse_release
 from agent.metrics import ModelMetrics, ModelSample
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from agent.contract.release import GenerationModel
     from agent.models import Model
     from agent.serving.tensors import Array
@@ -104,6 +106,8 @@ class Served:
     async def _in_worker(self, model: Model, arrays: Sequence[Array]) -> list[Array]:
         loop = asyncio.get_running_loop()
         if self._worker is None:
+            from concurrent.futures import ThreadPoolExecutor  # a board of quick models never needs it
+
             self._worker = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         self.waiting += 1
         future = self._worker.submit(_timed, model, arrays, time.perf_counter())

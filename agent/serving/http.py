@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from time import monotonic
 from typing import Any, cast
 
@@ -23,6 +22,11 @@ from agent.serving.messages import Request, Response, refusal
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 LOG = logging.getLogger("agent")
+PHRASES = {
+    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    413: b"Content Too Large", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}  # fmt: skip
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWEEP_S = 1.0
 ACCEPTING_S = 0.02
@@ -374,7 +378,7 @@ def rendered(response: Response, head_only: bool) -> bytes:
     key = (response.status, response.content_type)
     head = _HEADS.get(key)
     if head is None:
-        phrase = HTTPStatus(response.status).phrase.encode()
+        phrase = PHRASES.get(response.status, b"Error")
         head = _HEADS[key] = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (
             response.status, phrase, response.content_type,
         )  # fmt: skip
