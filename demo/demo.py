@@ -76,6 +76,7 @@ def first_version() -> None:
 
     title("A fleet folder")
     type_("edge init --name demo")
+    type_("sed -i.bak 's/^probation_s = .*/probation_s = 3.0/' edge.toml")
 
     title("Converted for two kinds of boards, with what it cost")
     type_(
@@ -90,8 +91,8 @@ def first_version() -> None:
 def boards() -> None:
     title("Two simulated boards: real SSH servers, nothing to install")
     printed = type_("edge sim up 2")
-    for name, port in re.findall(r"(sim-\d+)\s.*?127\.0\.0\.1:(\d+)", printed):
-        type_(f"edge device add edge@127.0.0.1:{port} --name {name} --yes")
+    for name, address in re.findall(r"(sim-\d+) .* (\S+@127\.0\.0\.1:\d+)", printed):
+        type_(f"edge device add {address} --name {name} --yes")
     type_("edge device probe sim-1")
     type_("edge device probe sim-2")
     type_("edge device list")

@@ -118,6 +118,7 @@ class _Flash:
         self._progress = progress
         self._device = workspace.inventory.get(request.device)
         self._told: UpdateState | None = None
+        self._asked_for = 0
         self._passed_s: dict[str, float] = {}
         self._pushed_bytes = 0
         self._notes: tuple[str, ...] = ()
@@ -234,6 +235,7 @@ class _Flash:
     def _update(self, board: Board, content: Generation, reported: Reported | None) -> FlashOutcome:
         """Sign, push, and wait for the end. `content` is what to run; its number is given here."""
         desired = self._assign(content, reported)
+        self._asked_for = desired.counter
         root = self._device.root
         assert root is not None
         with self._timed("push"):
@@ -288,7 +290,8 @@ class _Flash:
     def _tell(self, reported: Reported, status: BoardStatus) -> None:
         if status.signed is not None:
             self._device = dataclasses.replace(self._device, counter_seen=status.signed.counter)
-        if reported.state in WORDS and reported.state is not self._told:
+        looked_at = reported.counter == self._asked_for
+        if looked_at and reported.state in WORDS and reported.state is not self._told:
             self._told = reported.state
             self._progress.step(WORDS[reported.state])
 
