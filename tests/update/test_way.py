@@ -132,7 +132,8 @@ def test_a_new_runtime_comes_in_a_generation_and_a_broken_one_is_refused(board: 
     assert (report.state, report.code) == (UpdateState.REFUSED, "trial.crashed")
     assert "update process" in (report.message or "")
     silent = board.fleet.another_agent(
-        {"agent/app.py": b"import time\n\ndef main(root, *, generation=None):\n    time.sleep(600)\n"}, version="0.1.2"
+        {"agent/app.py": b"import time\n\ndef main(root, *, generation=None):\n    time.sleep(600)\n"},
+        version="0.1.2",
     )
     report = board.flash(3, release, runtime=silent, terms=replace(QUICK, start_timeout_s=2.0))
     assert (report.state, board.served()["generation"]) == (UpdateState.ROLLED_BACK, 1)

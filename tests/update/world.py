@@ -49,7 +49,15 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURE_AGENT = ROOT / "tests" / "fakes" / "fixture_agent"
 PROFILE = "sim-x86-64"
 DEVICE = "d-0123456789"
-PACKAGES = ("tuf", "securesystemslib", "cryptography", "cffi", "urllib3", "_cffi_backend", "typing_extensions")
+PACKAGES = (
+    "tuf",
+    "securesystemslib",
+    "cryptography",
+    "cffi",
+    "urllib3",
+    "_cffi_backend",
+    "typing_extensions",
+)
 QUICK = TrialTerms(probation_s=0.3, check_timeout_s=20.0, start_timeout_s=8.0, max_attempts=3)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 GLIBC = "2.17"
@@ -112,7 +120,9 @@ def package_files() -> dict[str, bytes]:
     import tuf
 
     site = Path(tuf.__file__).parents[1]
-    found = [path for name in PACKAGES for path in sorted(site.glob(f"{name}*")) if ".dist-info" not in path.name]
+    found = [
+        path for name in PACKAGES for path in sorted(site.glob(f"{name}*")) if ".dist-info" not in path.name
+    ]
     files = {}
     for entry in found:
         for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
@@ -168,10 +178,17 @@ class Fleet:
         return self.repository.publish(model, [bundle], budgets=budgets, force=True)
 
     def desired(
-        self, counter: int, *releases: Release, terms: TrialTerms = QUICK, runtime: str | None = None, **changes: Any
+        self,
+        counter: int,
+        *releases: Release,
+        terms: TrialTerms = QUICK,
+        runtime: str | None = None,
+        **changes: Any,
     ) -> DesiredState:
         models = tuple(
-            GenerationModel(release.name, release.title, next(iter(release.bundles.values())), budgets=release.budgets)
+            GenerationModel(
+                release.name, release.title, next(iter(release.bundles.values())), budgets=release.budgets
+            )
             for release in releases
         )
         state = DesiredState(
@@ -225,7 +242,15 @@ class Board:
     def __init__(self, root: Path, fleet: Fleet, placed: Path) -> None:
         self.root = root
         self.fleet = fleet
-        for name in ("bin", "generations", "run", "inbox/metadata", "inbox/targets", "inbox/blobs", "state/tuf"):
+        for name in (
+            "bin",
+            "generations",
+            "run",
+            "inbox/metadata",
+            "inbox/targets",
+            "inbox/blobs",
+            "state/tuf",
+        ):
             (root / name).mkdir(parents=True)
         shutil.copytree(placed / "objects", root / "objects", copy_function=os.link)
         shutil.copy(ROOT / "agent" / "launch.py", root / "bin" / "launch.py")
@@ -256,7 +281,11 @@ class Board:
     def fill_inbox(self) -> None:
         there = {path.name for path in (self.root / "objects").iterdir()}
         push_set = self.fleet.repository.push_set(DEVICE)
-        for folder, files in (("metadata", push_set.metadata), ("targets", push_set.targets), ("blobs", push_set.blobs)):
+        for folder, files in (
+            ("metadata", push_set.metadata),
+            ("targets", push_set.targets),
+            ("blobs", push_set.blobs),
+        ):
             for name, path in files.items():
                 if folder == "blobs" and name in there:
                     continue
