@@ -1,14 +1,18 @@
 """The steps of an enrolment, in the order in which a crash between any two can be repeated.
 
 The rule: what decides against it (another fleet, another hardware, a runtime that does not fit) is looked at before
-anything is written; the identity is kept unless it was asked to be given up.
+anything is written; the identity is kept unless it was asked to be given up. An installer whose laptop went away goes
+on, so the next one waits for it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +56,23 @@ def enrol(root: Path, request: InstallRequest) -> Enrolment:
         InstallFailed: a program of the system refuses.
     """
     folder = UpdateFolder(root)
+    with _alone(folder):
+        return _enrol(folder, request)
+
+
+@contextmanager
+def _alone(folder: UpdateFolder) -> Iterator[None]:
+    """Be the only installer of this board."""
+    DISK.make_folder(folder.root)
+    descriptor = os.open(folder.install_lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _enrol(folder: UpdateFolder, request: InstallRequest) -> Enrolment:
     inbox = Path(request.inbox) if request.inbox else folder.inbox
     _check_runtime(folder, request, inbox)
     config, new_identity = _configuration(folder, request)
@@ -61,7 +82,7 @@ def enrol(root: Path, request: InstallRequest) -> Enrolment:
     if system:
         make_user()
     give_folders(folder, pusher=request.user if system else None)
-    place(root, request.runtime_digest, inbox)
+    place(folder.root, request.runtime_digest, inbox)
     _write_launcher(folder, request.runtime)
     DISK.replace(folder.bootstrap, f"{request.runtime_digest}\n".encode())
     _write_trust(folder, request)

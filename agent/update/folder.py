@@ -55,6 +55,11 @@ class UpdateFolder(BoardFolder):
         return self.state / "lock"
 
     @property
+    def install_lock(self) -> Path:
+        """Held by the installer, which begins before there is a `state/`."""
+        return self.root / "install.lock"
+
+    @property
     def resume(self) -> Path:
         """There while an interrupted update waits to be carried on; starts the update process like a request."""
         return self.state / "resume"
