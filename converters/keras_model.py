@@ -187,9 +187,10 @@ def _names(model: Any) -> list[str]:
 
 def _output_names(model: Any) -> list[str]:
     """Names of the layers that make the outputs; of the tensors where these are not one each."""
-    names = [str(name) for name in getattr(model, "output_names", None) or ()]
     tensors = [str(tensor.name) for tensor in model.outputs]
-    return names if len(set(names)) == len(tensors) else tensors
+    makers = [getattr(tensor, "_keras_history", None) for tensor in model.outputs]
+    layers = [str(maker.operation.name) for maker in makers if maker is not None]
+    return layers if len(set(layers)) == len(tensors) else tensors
 
 
 def _spec(tensor: Any, name: str) -> TensorSpec:
