@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import paramiko
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER
+from agent.contract.codec import decode
+from agent.contract.messages import Reported
 from agent.contract.profile import BoardFacts, DeviceProfile, accepts
 from edge.fleet.connection import Board
 from edge.fleet.status import BoardStatus
@@ -139,6 +141,8 @@ def _service(facts: BoardFacts, status: BoardStatus) -> list[Check]:
     elif status.agent is not None and status.agent.error:
         text = str(status.agent.error.get("message", "failed"))
         checks.append(Check(name="agent", verdict="bad", text=text, hint="look at `edge logs`"))
+    elif status.signed is not None and decode(Reported, status.signed.payload.encode()).current is None:
+        checks.append(Check(name="agent", verdict="note", text="installed; it has no model to serve yet"))
     else:
         text = "runs, is not ready yet" if status.agent_alive else "does not run"
         verdict = "doubt" if status.agent_alive else "bad"

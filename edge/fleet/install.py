@@ -63,11 +63,14 @@ def choose_placement(facts: BoardFacts, *, user_install: bool = False) -> Placem
         return Placement(root=own, service=SERVICE_SUPERVISOR, sudo=False)
     if facts.systemd and not user_install and facts.sudo != "none":
         return Placement(root=SYSTEM_ROOT, service=SERVICE_SYSTEMD, sudo=facts.sudo != "root")
+    note = (
+        "without root the agent and its updater are the same user, so what serves could change what is served"
+    )
     if facts.systemd and facts.user != "root":
-        note = "" if facts.lingering else "the agent ends at logout unless lingering can be switched on"
         return Placement(root=own, service=SERVICE_SYSTEMD_USER, sudo=False, note=note)
-    note = "there is no systemd: edge's own supervisor keeps the agent running, and does not start at boot"
-    return Placement(root=own, service=SERVICE_SUPERVISOR, sudo=False, note=note)
+    return Placement(
+        root=own, service=SERVICE_SUPERVISOR, sudo=False, note=note if facts.user != "root" else ""
+    )
 
 
 def stage(board: Board, placement: Placement) -> None:

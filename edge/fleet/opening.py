@@ -23,6 +23,7 @@ import paramiko
 
 from agent.contract.errors import (
     AuthenticationFailed,
+    ConfigInvalid,
     DeadlinePassed,
     EdgeError,
     HostKeyChanged,
@@ -31,6 +32,7 @@ from agent.contract.errors import (
 )
 from edge.fleet.address import Address
 from edge.fleet.host_keys import HostKey, OnlyPinned, fingerprint, parse_host_key
+from edge.fleet.ssh_config import read_ssh_config
 from edge.fleet.timeouts import Timeouts
 from edge.fleet.watchdog import Watchdog
 
@@ -45,12 +47,18 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it write
 
 
 def fabric_connection(address: Address, timeouts: Timeouts) -> Any:
-    """A Fabric connection that is not open yet: `~/.ssh/config` is read, no key is accepted unseen."""
-    config = fabric.Config(lazy=True)
-    config.load_ssh_config()
-    connection = fabric.Connection(
-        address.host, user=address.user, port=address.port, config=config, connect_timeout=None
-    )
+    """A Fabric connection that is not open yet: `~/.ssh/config` is read, no key is accepted unseen.
+
+    Raises:
+        ConfigInvalid: `~/.ssh/config` can't be understood.
+    """
+    try:
+        config = fabric.Config(lazy=True, ssh_config=read_ssh_config())
+        connection = fabric.Connection(
+            address.host, user=address.user, port=address.port, config=config, connect_timeout=None
+        )
+    except (paramiko.ConfigParseError, ValueError) as error:
+        raise ConfigInvalid(path="~/.ssh/config", reason=str(error)) from error
     connection.connect_timeout = None  # `ConnectTimeout` of ~/.ssh/config; the deadlines here are our own
     connection.client.set_missing_host_key_policy(OnlyPinned(connection.host))
     gateway = connection.gateway
@@ -124,7 +132,9 @@ def _known_to_the_user(gateway: Any, timeouts: Timeouts) -> None:
     gateway.client.load_system_host_keys()
     gateway.client.set_missing_host_key_policy(OnlyPinned(gateway.host))
     gateway.connect_timeout = None
-    gateway.connect_kwargs = gateway.connect_kwargs | {
+    keys = _existing(list(gateway.connect_kwargs.get("key_filename", [])))
+    gateway.connect_kwargs = {
+        "key_filename": [str(key) for key in keys],
         "timeout": timeouts.connect_s,
         "banner_timeout": timeouts.handshake_s,
         "auth_timeout": timeouts.auth_s,

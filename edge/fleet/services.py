@@ -16,6 +16,7 @@ from edge.fleet.sudo import SudoWay
 UNITS = "edge-*"
 _TAIL = 'cd "$1" 2>/dev/null || exit 44; ls *.log >/dev/null 2>&1 || exit 44; exec tail "$2" "$3" $4 -- *.log'
 NO_LOGS = 44
+NO_UNITS = b"Failed to add filter for units: No data available"
 
 
 def logs(
@@ -47,11 +48,21 @@ def logs(
         if ended.status == NO_LOGS:
             raise BoardNotFlashed(device=board.name)
     else:
-        argv = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={lines}", f"--unit={UNITS}"]
+        argv = [
+            "env",
+            "LC_ALL=C",
+            "journalctl",
+            "--no-pager",
+            "--output=short-iso",
+            f"--lines={lines}",
+            f"--unit={UNITS}",
+        ]
         argv += ["--user"] if placement.service == SERVICE_SYSTEMD_USER else []
         argv += ["--follow"] if follow else []
         sudo = placement.sudo and not _reads_journal(board)
         ended = board.stream(argv, limits=limits, doing="reading its logs", on_output=writer.take, sudo=sudo)
+    if NO_UNITS in ended.stderr:
+        raise BoardNotFlashed(device=board.name)
     writer.end()
     if ended.status not in (0, -1):
         raise InstallFailed(host=board.name, step="reading its logs", reason=ended.last_words)

@@ -11,6 +11,7 @@ import pytest
 
 from agent.contract.errors import (
     AuthenticationFailed,
+    ConfigInvalid,
     HostKeyChanged,
     HostKeyUnknown,
     HostUnknown,
@@ -141,7 +142,9 @@ def test_an_alias_of_the_users_ssh_config_is_followed(
     ssh = tmp_path / ".ssh"
     ssh.mkdir()
     shutil.copy(bed_key(), ssh / "mine")
-    (ssh / "config").write_text(
+    (ssh / "config").write_text("Include more/*.conf\nHost cellar\n  Port 1\n")
+    (ssh / "more").mkdir()
+    (ssh / "more" / "boards.conf").write_text(
         f"Host kitchen\n  HostName 127.0.0.1\n  Port {bed.board.port}\n  User {bed.board.user}\n"
         f"  IdentityFile {ssh}/missing\n  IdentityFile {ssh}/mine\n  ConnectTimeout 3\n"
     )
@@ -151,6 +154,44 @@ def test_an_alias_of_the_users_ssh_config_is_followed(
     with connect(Address(host="kitchen", host_key=key.text, name="kitchen"), fleet=None) as board:
         assert (board.host, board.port, board.user) == ("127.0.0.1", bed.board.port, bed.board.user)
         assert board.run(["true"]).status == 0
+
+
+def test_a_jump_host_is_gone_through_when_the_user_knows_its_key(
+    bed: SshdBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = bed.board
+    with SshdBoard("gate") as gate:
+        ssh = tmp_path / ".ssh"
+        ssh.mkdir()
+        shutil.copy(bed_key(), ssh / "mine")
+        (ssh / "config").write_text(
+            f"Host kitchen\n  HostName 127.0.0.1\n  Port {target.port}\n  User {target.user}\n"
+            f"  ProxyJump {gate.board.user}@localhost:{gate.board.port}\n"
+            f"Host *\n  IdentityFile {ssh}/mine\n"
+        )
+        key, gate_key = shown_key(target).text, shown_key(gate.board).text
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        address = Address(host="kitchen", host_key=key, name="kitchen")
+        with pytest.raises(HostKeyUnknown) as refused:
+            connect(address, fleet=None)
+        assert refused.value.facts["fingerprint"] == gate.board.host_key_fingerprint
+        (ssh / "known_hosts").write_text(f"[localhost]:{gate.board.port} {gate_key}\n")
+        assert scan_host_key(Address(host="kitchen")).text == key
+        with connect(address, fleet=None) as board:
+            assert (
+                board.run(["sh", "-c", "echo $SSH_CONNECTION"]).stdout.split()[3] == str(target.port).encode()
+            )
+
+
+def test_a_configuration_that_cannot_be_understood_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host kitchen\n  Port twenty\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigInvalid, match=r"~/.ssh/config"):
+        scan_host_key(Address(host="kitchen"))
 
 
 def test_keys_of_an_agent_open_a_board(
