@@ -354,7 +354,7 @@ class ConvertError(EdgeError):
 
 class ModelUnreadable(ConvertError):
     code = "model.unreadable"
-    template = "`{path}` can't be read as a {format} model: {reason}"
+    template = "`{path}` is no readable {format} model: {reason}"
     hint_template = "check that the file is whole and of the kind its name says"
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @click.argument("release", required=False)
 @click.option("--previous", is_flag=True, help="Go back to the generation before the current one.")
 @click.option(
+    "--only", is_flag=True, help="Serve nothing beside it. Else models of other names stay on the board."
+)
+@click.option(
     "--engine-wheel",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Your own wheel of the inference engine, like NVIDIA's GPU build for a Jetson.",
@@ -53,6 +56,7 @@ def flash(
     target: str,
     release: str | None,
     previous: bool,
+    only: bool,
     engine_wheel: Path | None,
     engine_wheel_sha256: str | None,
     user_install: bool,
@@ -100,6 +104,7 @@ def flash(
         FlashRequest(
             device=target,
             release=release,
+            only=only,
             engine_wheel=_wheel(engine_wheel, engine_wheel_sha256),
             user_install=user_install,
             port=port,

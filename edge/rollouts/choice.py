@@ -99,6 +99,6 @@ def check_fit(
 def next_generation(
     number: int, *, runtime: str, model: GenerationModel, current: Generation | None
 ) -> Generation:
-    """`current` with `model` in the place of the model of its name, in `runtime`."""
+    """`current` with `model` in the place of the model of its name, in `runtime`; with no `current`, `model` alone."""
     others = tuple(other for other in (current.models if current else ()) if other.name != model.name)
     return Generation(number=number, runtime=runtime, models=(*others, model))

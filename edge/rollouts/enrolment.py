@@ -112,7 +112,7 @@ def enrol(
     blobs = {**composed.blobs, composed.digest: manifest}
     sent = send_runtime(board, placement, request=request, blobs=blobs, progress=progress)
     progress.step(
-        f"runtime pushed: {sent.sent_bytes / 1e6:.1f} MB in {len(sent.files)} layers, {sent.seconds:.1f} s"
+        f"runtime pushed: {sent.sent_bytes / 1e6:.1f} MB in {len(sent.files)} files, {sent.seconds:.1f} s"
     )
     enrolment = run_installer(board, placement, request)
     progress.step(f"installed in {placement.root}, kept running by {_keeper(enrolment.service)}")

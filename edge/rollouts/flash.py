@@ -51,6 +51,7 @@ class FlashRequest:
     Attributes:
         device: its name in the inventory.
         release: `digits@2`; None goes back to the generation before the current one.
+        only: serve nothing beside it; else models of other names stay.
         engine_wheel: a wheel of the user's own for the inference engine.
         user_install: install without root even where sudo could be had.
         port: where the agent is to listen, set at the first flash; None takes the fleet's setting.
@@ -61,6 +62,7 @@ class FlashRequest:
 
     device: str
     release: str | None
+    only: bool = False
     engine_wheel: EngineWheel | None = None
     user_install: bool = False
     port: int | None = None
@@ -145,7 +147,8 @@ class _Flash:
             if not self._is_enrolled(status):
                 reported = self._enrol(board, composed, profile)
             current = reported.current if reported else None
-            generation = next_generation(1, runtime=composed.digest, model=model, current=current)
+            beside = None if self._request.only else current
+            generation = next_generation(1, runtime=composed.digest, model=model, current=beside)
             if reported is not None and current is not None and self._runs(reported, generation):
                 return self._nothing_to_do(reported, current)
             return self._update(board, generation, reported)
@@ -182,7 +185,8 @@ class _Flash:
         manifest = composed.manifest
         self._progress.step(
             f"runtime {composed.digest[:12]}: {manifest.engine.value} {manifest.engine_version},"
-            f" {manifest.gpu or 'CPU only'}, for {manifest.platform}"
+            f" {manifest.gpu or 'CPU only'}, for {manifest.platform}; {len(manifest.layers)} layers,"
+            f" {_size(manifest.size_bytes)}"
         )
         return composed, GenerationModel(
             name=release.name, release=release.title, bundle=digest, budgets=release.budgets

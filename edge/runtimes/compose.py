@@ -99,17 +99,12 @@ def compose(request: RuntimeRequest, cache: Path | None = None, progress: Progre
         gpu=_gpu(packed[engine]),
     )
     data = encode(manifest)
-    composed = Composed(
+    return Composed(
         manifest=manifest,
         manifest_bytes=data,
         digest=digest(data),
         blobs={layer.layer.sha256: layer.blob for layer in layers},
     )
-    progress.step(
-        f"runtime for {manifest.platform}: {manifest.engine.value} {manifest.engine_version},"
-        f" {len(layers)} layers, {manifest.size_bytes / 1e6:.1f} MB"
-    )
-    return composed
 
 
 def _own_wheel(request: RuntimeRequest, wheel: EngineWheel) -> LockedWheel:
