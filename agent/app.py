@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from agent import __version__
 from agent.config import BoardFolder, generation_to_serve, read_config, read_generation
 from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import encode, to_plain
-from agent.contract.errors import EdgeError, EngineRefusesModel, PortTaken
+from agent.contract.errors import AgentConfigInvalid, EdgeError, EngineRefusesModel, PortTaken
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.catalog import Catalog, Served
 from agent.serving.http import Connections
@@ -64,7 +65,7 @@ def main(root: Path, *, generation: int | None = None) -> int:
     )
     agent = Agent(folder, config, generation)
     try:
-        listening = _listening_socket(config)
+        listening = _listening_socket(config, folder)
     except EdgeError as error:
         agent.say(port=config.port, error=error)
         raise
@@ -212,7 +213,7 @@ class Agent:
     # --- what it says of itself
 
     def say(self, *, port: int, ready: bool = False, error: EdgeError | None = None) -> None:
-        """Write `run/agent.json`, whole or not at all."""
+        """Write `run/agent.json`, whole or not at all. Where it can't be written, serving goes on all the same."""
         running = RunningAgent(
             pid=os.getpid(),
             boot=self._boot,
@@ -224,9 +225,12 @@ class Agent:
         )
         path = self._folder.running
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        path.parent.mkdir(exist_ok=True)
-        fresh.write_bytes(encode(running))
-        fresh.replace(path)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            fresh.write_bytes(encode(running))
+            fresh.replace(path)
+        except OSError as failure:
+            LOG.error("`%s` can't be written: %s", path, failure.strerror)
 
     def _status(self) -> Mapping[str, Any]:
         error = self._catalog.first_error
@@ -297,11 +301,12 @@ def _model_status(served: Served) -> dict[str, Any]:
     }
 
 
-def _listening_socket(config: BoardConfig) -> socket.socket:
+def _listening_socket(config: BoardConfig, folder: BoardFolder) -> socket.socket:
     """The socket that the process before this one handed over, or a new one.
 
     Raises:
-        PortTaken: the address can't be had.
+        PortTaken: another process has it.
+        AgentConfigInvalid: the address is none of this board's, or the port is not for this user.
     """
     inherited = os.environ.pop(LISTEN_FD, "")
     if inherited.isdigit():
@@ -322,7 +327,10 @@ def _listening_socket(config: BoardConfig) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise PortTaken(port=config.port, address=config.address) from error
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(port=config.port, address=config.address) from error
+        reason = f"can't listen on {config.address} port {config.port}: {error.strerror}"
+        raise AgentConfigInvalid(path=folder.config, reason=reason) from error
     return listening
 
 

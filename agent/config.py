@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOG_LEVELS = ("debug", "info", "warning")
+
 
 @dataclass(frozen=True)
 class BoardFolder:
@@ -62,9 +64,18 @@ def read_config(folder: BoardFolder) -> BoardConfig:
         AgentConfigInvalid: it is not there or not valid.
     """
     try:
-        return _read(BoardConfig, folder.config)
+        config = _read(BoardConfig, folder.config)
     except (OSError, ContractError) as error:
         raise AgentConfigInvalid(path=folder.config, reason=_reason(error)) from error
+    if config.log_level not in LOG_LEVELS:
+        raise AgentConfigInvalid(
+            path=folder.config, reason=f"`log_level` must be one of {', '.join(LOG_LEVELS)}"
+        )
+    if config.threads < 1 or config.memory_limit_mib < 1:
+        raise AgentConfigInvalid(
+            path=folder.config, reason="`threads` and `memory_limit_mib` must be 1 or more"
+        )
+    return config
 
 
 def read_generation(path: Path) -> Generation:

@@ -241,6 +241,27 @@ def test_systemd_is_told(board: TestBoard, start: Start, tmp_path_factory: pytes
     assert b"STATUS=serving nothing" in words
 
 
+def test_serving_goes_on_where_nothing_can_be_written(board: TestBoard, start: Start) -> None:
+    port = free_port()
+    board.configure(port=port)
+    (board.root / "run").rmdir()
+    (board.root / "run").write_text("in the way")
+    agent = start(board)
+    end = time.monotonic() + 20
+    while "listening" not in agent.log.read_text() and time.monotonic() < end:
+        time.sleep(0.02)
+
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    assert "agent.json` can't be written" in agent.log.read_text()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 def test_too_much_memory_is_said(board: TestBoard, start: Start) -> None:
     board.configure(memory_limit_mib=1)
     agent = start(board).ready()
@@ -262,8 +283,19 @@ def test_metrics_carry_tritons_names_beside_ours(served: RunningAgent) -> None:
     assert counters["digits"]["requests"] >= 2
 
 
-def test_a_config_that_is_none_is_said(board: TestBoard, start: Start) -> None:
-    (board.root / "board.json").write_text("{}")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device": 7},
+        {"log_level": "loud"},
+        {"threads": 0},
+        {"address": "192.0.2.1"},
+        {"address": "no address"},
+    ],
+)
+def test_a_config_that_is_none_is_said(board: TestBoard, start: Start, change: dict[str, object]) -> None:
+    config = json.loads((board.root / "board.json").read_bytes())
+    (board.root / "board.json").write_text(json.dumps({**config, **change}))
     agent = start(board)
 
     assert agent.process.wait(20) == 1
