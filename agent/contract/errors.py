@@ -720,7 +720,7 @@ class AttemptsExhausted(UpdateError):
 class KnownBad(UpdateError):
     code = "update.known-bad"
     template = "{bundle} was refused before under desired state {counter}: {reason}"
-    hint_template = "trying again takes a new desired state: flash again with --retry"
+    hint_template = "flash again: that makes a new desired state, and the trial decides anew"
 
 
 class Superseded(UpdateError):
