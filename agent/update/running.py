@@ -112,6 +112,7 @@ class UpdateRun:
             The exit code of the last thing that was asked for.
         """
         starts = self._count_start()
+        self._inbox.give_request_back()
         self.machine.settle_at_start()
         self._tidy()
         if starts > MAX_STARTS:

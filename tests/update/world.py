@@ -113,6 +113,11 @@ def agent_files() -> dict[str, bytes]:
     }
     for name in ("app", "measure"):
         files[f"agent/{name}.py"] = (FIXTURE_AGENT / f"{name}.py").read_bytes()
+    # The fixture runtime's file system can be told to fall over at its n-th change
+    files["agent/update/files.py"] += (
+        b"\n\nfrom agent import falling  # noqa: E402\n\nDISK = falling.disk(Files)\n"
+    )
+    files["agent/falling.py"] = (FIXTURE_AGENT / "falling.py").read_bytes()
     return files | {"__main__.py": b"import sys\nfrom agent.__main__ import main\nsys.exit(main())\n"}
 
 
@@ -264,10 +269,12 @@ class Board:
         shutil.copy(metadata / "1.root.json", root / "root.json")
         (root / "serial").write_text("simulated-1")
         self.supervisor: subprocess.Popen[bytes] | None = None
+        self.more_environment: dict[str, str] = {}
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "EDGE_SIM": "1", "EDGE_SIM_SERIAL_FILE": str(self.root / "serial")}
+        simulated = {"EDGE_SIM": "1", "EDGE_SIM_SERIAL_FILE": str(self.root / "serial")}
+        return {**os.environ, **simulated, **self.more_environment}
 
     # --- what the host does ----------------------------------------------------------------------------------------
 
