@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from agent.contract.board import SERVICE_SUPERVISOR
 from agent.contract.errors import NoPrevious
 from agent.contract.messages import Reported
 from agent.contract.profile import DeviceProfile
 from agent.contract.release import DesiredState, Generation, GenerationModel, Release, TrialTerms
 from agent.contract.states import END_STATES, UpdateState
 from edge.config import cache_dir
+from edge.fleet import services
 from edge.fleet.connection import Board, connect
 from edge.fleet.probe import probe
 from edge.fleet.push import push
@@ -139,6 +141,7 @@ class _Flash:
         with board:
             profile, status = self._look(board)
             reported = self._believed(status)
+            self._wake(board, status)
             if release is None:
                 if reported is None or reported.previous is None:
                     raise NoPrevious(device=self._device.name)
@@ -193,9 +196,26 @@ class _Flash:
         )
 
     def _is_enrolled(self, status: BoardStatus) -> bool:
-        """Whether the board is ours already, as far as it can be seen from here."""
-        ours = status.config is not None and status.config.device == self._device.device_id
-        return ours and status.installed and self._device.enrolled and not self._request.re_enrol
+        """Whether the board is ours already, as far as it can be seen from here, and installed as it is asked for."""
+        config = status.config
+        if config is None or config.device != self._device.device_id or self._request.re_enrol:
+            return False
+        as_asked = self._request.port in (None, config.port)
+        return as_asked and status.installed and self._device.enrolled
+
+    def _wake(self, board: Board, status: BoardStatus) -> None:
+        """Start what looks at pushes, where nothing on the board does after it booted."""
+        config, root = status.config, self._device.root
+        if (
+            config is None
+            or root is None
+            or config.service != SERVICE_SUPERVISOR
+            or status.supervised
+            or not self._is_enrolled(status)
+        ):
+            return
+        services.wake(board, root)
+        self._progress.step("edge's own supervisor did not run; it was started")
 
     def _enrol(self, board: Board, composed: Composed, profile: DeviceProfile) -> Reported | None:
         with self._timed("install"):
