@@ -152,7 +152,7 @@ def write_requests() -> None:
 def bad_version() -> None:
     title("A wrong version 2: calibrated with wrongly scaled data")
     wrong = (
-        "edge convert digits.keras --for sim-tflite --for sim-onnx --calibration wrong-calibration.npz"
+        "edge convert digits.keras --for sim-tflite --calibration wrong-calibration.npz"
         " --eval digits-eval.npz --labels labels.txt --max-drop 1.5 -o digits-v2"
     )
     type_(wrong, expect=3)
