@@ -65,7 +65,9 @@ def _digest(path: Path) -> str | None:
 
 def _fetch(missing: list[LockedWheel], request: RuntimeRequest, cache: Path, progress: Progress) -> None:
     size = sum(wheel.size_bytes for wheel in missing)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=durable.PREFIX) as folder:
+    for leftover in (cache / "wheels").glob(f"{durable.PREFIX}*"):  # of a process that was killed
+        shutil.rmtree(leftover)
+    with tempfile.TemporaryDirectory(dir=cache / "wheels", prefix=durable.PREFIX) as folder:
         _download(missing, request, Path(folder), progress)
         for wheel in missing:
             found = Path(folder, wheel.name.file)
@@ -150,7 +152,7 @@ def _run(command: list[str], missing: list[LockedWheel], progress: Progress) -> 
 @contextlib.contextmanager
 def _alone(cache: Path) -> Iterator[None]:
     """Hold the cache's lock; whoever held it and died holds it no more."""
-    durable.make_folder(cache)
-    with (cache / "wheels.lock").open("wb") as file:
+    durable.make_folder(cache / "wheels")
+    with (cache / "wheels" / "lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

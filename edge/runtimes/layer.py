@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -211,5 +210,4 @@ def _from_cache(note: Path, cache: Path) -> Packed | None:
         return None
     if not _is_whole(packed.blob, layer.sha256):
         return None
-    os.utime(packed.blob)  # what is used last is thrown away last
     return packed

@@ -28,8 +28,6 @@ from edge.runtimes.agent_layer import agent_folder
 from edge.runtimes.compose import Composed, compose
 from edge.runtimes.request import RuntimeRequest
 
-PLACE_TIMEOUT_S = 600.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProofEnvironment:
@@ -99,11 +97,11 @@ def proof_environment(
     cache, progress = cache or cache_dir(), progress or Silent()
     composed = compose(RuntimeRequest.for_this_machine(engine), cache, progress)
     root = cache / "proof"
-    _place(composed, root, cache, progress)
+    _place(composed, root, progress)
     return ProofEnvironment(runtime=composed.manifest, digest=composed.digest, root=root)
 
 
-def _place(composed: Composed, root: Path, cache: Path, progress: Progress) -> None:
+def _place(composed: Composed, root: Path, progress: Progress) -> None:
     """Unpack a runtime by the agent's own `place`, one process at a time; what is whole there is left as it is."""
     objects = root / "objects"
     launcher = (agent_folder() / "launch.py").read_bytes()
@@ -115,7 +113,9 @@ def _place(composed: Composed, root: Path, cache: Path, progress: Progress) -> N
             durable.write(target, launcher)
         if all((objects / name).is_dir() for name in (composed.digest, *composed.blobs)):
             return
-        with tempfile.TemporaryDirectory(dir=cache, prefix=durable.PREFIX) as inbox:
+        for leftover in root.glob(f"{durable.PREFIX}*"):  # of a process that was killed
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(dir=root, prefix=durable.PREFIX) as inbox:
             _fill(Path(inbox) / "blobs", composed)
             agent = composed.blobs[composed.manifest.layers[0].sha256]
             arguments = ["place", "--root", str(root), "--runtime", composed.digest, "--inbox", inbox]
@@ -125,7 +125,6 @@ def _place(composed: Composed, root: Path, cache: Path, progress: Progress) -> N
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=PLACE_TIMEOUT_S,
             )
     if placed.returncode != 0:
         said = (placed.stderr.strip().splitlines() or [f"exit code {placed.returncode}"])[0]
