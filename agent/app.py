@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
 LISTEN_FD = "EDGE_LISTEN_FD"
 CONNECTION_FDS = "EDGE_CONNECTION_FDS"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BACKLOG = 512
 DRAIN_S = 10.0
+SETTLE_S = 0.01
+"""For signals that have come to be seen."""
 MEMORY_CHECK_S = 15.0
 
 LOG = logging.getLogger("agent")
@@ -94,14 +97,16 @@ class Agent:
     async def serve(self, listening: socket.socket) -> None:
         """Answer clients of `listening` until a signal comes."""
         loop = asyncio.get_running_loop()
+        # Threads inherit the mask: signals are for this one alone, so that none is lost when it hands over.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         routes = Routes(self._catalog, version=__version__, exposition=self._exposition, status=self._status)
         self._clients = Connections(loop, routes)
         # The server closes its own copy of the socket; clients that come meanwhile wait in this one.
         server = await loop.create_server(self._clients.new, sock=listening.dup(), backlog=BACKLOG)
         self._port = int(listening.getsockname()[1])
         await self._take_over(loop)
-        for number, again in ((signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, True)):
-            loop.add_signal_handler(number, self._end, again)
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._end, number == signal.SIGHUP)
         found = generation_to_serve(self._folder, self._chosen)
         self._catalog.generation = int(found.name) if found is not None and found.name.isdigit() else 0
         self.say(port=self._port)
@@ -115,6 +120,7 @@ class Agent:
             self._catalog.generation,
         )
         threading.Thread(target=self._load, args=(loop, found), name="loading", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
         await self._ended.wait()
 
@@ -122,7 +128,11 @@ class Agent:
         if self._again:
             _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             connections = await self._clients.park(DRAIN_S)
-            self._execute(listening, connections)
+            # A signal that comes from here on waits for the process that can take it; one that came is seen below.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            await asyncio.sleep(SETTLE_S)
+            if self._again:
+                self._execute(listening, connections)
         _notify("STOPPING=1")
         await self._clients.close(DRAIN_S)
         listening.close()

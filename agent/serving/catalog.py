@@ -8,6 +8,7 @@ worker thread, behind a bounded queue that says no when it is full.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
@@ -108,7 +109,7 @@ class Served:
         if self._worker is None:
             from concurrent.futures import ThreadPoolExecutor  # a board of quick models never needs it
 
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+            self._worker = ThreadPoolExecutor(1, self.name, _leave_signals)
         self.waiting += 1
         future = self._worker.submit(_timed, model, arrays, time.perf_counter())
         # A request that is given up while it runs still holds its place until the engine is done.
@@ -124,6 +125,11 @@ class Served:
     def sample(self) -> ModelSample:
         """Its numbers for Prometheus."""
         return ModelSample(self.name, self.version, self.metrics, self.waiting)
+
+
+def _leave_signals() -> None:
+    """In a worker thread: signals are the event loop's matter."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
 def _timed(model: Model, arrays: Sequence[Array], submitted: float) -> tuple[list[Array], float, float]:

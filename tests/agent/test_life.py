@@ -141,6 +141,24 @@ def test_a_request_that_is_under_way_is_answered_before_the_end(board: TestBoard
     assert agent.process.wait(20) == 0
 
 
+def test_signals_in_any_order_end_as_the_last_one_wants(board: TestBoard, start: Start) -> None:
+    board.generation(1, {"digits": board.digits_onnx()})
+    board.link("current", 1)
+    agent = start(board).ready()
+    boot = board.running()["boot"]
+
+    for pause_s in (0.0, 0.01, 0.03, 0.1, 0.2, 0.0):
+        agent.process.send_signal(signal.SIGHUP)
+        time.sleep(pause_s)
+    agent.wait_until(lambda said: said["boot"] != boot and said["ready"])
+    assert agent.post("/v2/models/digits/infer", BODY)[0] == 200
+    agent.process.send_signal(signal.SIGHUP)
+    time.sleep(0.03)
+    agent.process.send_signal(signal.SIGTERM)
+
+    assert agent.process.wait(20) == 0
+
+
 def test_a_taken_port_is_said(board: TestBoard, start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
