@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from edge.runtimes.wheel import WheelName
 
 OLDEST_GLIBC = "2.17"
 """What a runtime is said to need at least: no wheel of today is for less."""
+PACKERS = 4
+"""Wheels that are packed at once, each in memory as a whole."""
 GPU_LIBRARIES = {
     "libonnxruntime_providers_cuda.so": "CUDA",
     "libonnxruntime_providers_tensorrt.so": "TensorRT",
@@ -78,10 +81,14 @@ def compose(request: RuntimeRequest, cache: Path | None = None, progress: Progre
         _check_name(wheel, request)
     paths |= fetch_wheels([wheel for wheel in wheels if wheel not in paths], request, cache, progress)
     own_engine = engine if request.engine_wheel else None
-    packed = {
-        wheel: pack_wheel(wheel, paths[wheel], request.architecture, cache, own=wheel is own_engine)
-        for wheel in wheels
-    }
+    with ThreadPoolExecutor(max_workers=PACKERS) as pool:  # compressing needs no interpreter lock
+        made = pool.map(
+            lambda wheel: pack_wheel(
+                wheel, paths[wheel], request.architecture, cache, own=wheel is own_engine
+            ),
+            wheels,
+        )
+        packed = dict(zip(wheels, made, strict=True))
     for wheel, layer in packed.items():
         _check_layer(wheel, layer, request, own=wheel is own_engine)
     layers = (pack_agent(cache), *packed.values())
