@@ -782,6 +782,12 @@ class OptionInvalid(UsageError):
     template = "{option}: {reason}"
 
 
+class SystemRefused(EdgeError):
+    code = "machine.refused"
+    template = "this machine's system refuses: {reason}"
+    hint_template = "check space, permissions and the path, then run the same command again"
+
+
 class PythonUnsupported(UsageError):
     code = "usage.python-unsupported"
     template = "edge needs Python 3.11 to 3.13, this is {found}"

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from agent.contract.errors import EdgeError, ExitCode, PythonUnsupported
+from agent.contract.errors import EdgeError, ExitCode, PythonUnsupported, SystemRefused
 from edge.cli.output import show_error
 
 COMMANDS = {
@@ -91,3 +91,6 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.DONE
+    except OSError as error:
+        show_error(SystemRefused(reason=error))
+        return ExitCode.FAILED
