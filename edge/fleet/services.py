@@ -1,11 +1,11 @@
-"""What keeps the agent running on a board: its logs, and its removal."""
+"""What keeps the agent running on a board: its logs, its start where nothing else starts it, and its removal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER
-from agent.contract.errors import BoardNotFlashed, InstallFailed, SudoRefused
+from agent.contract.errors import BoardNotFlashed, InstallFailed, RemoteCommandFailed, SudoRefused
 from edge.fleet.connection import Board
 from edge.fleet.install import Placement
 from edge.fleet.onboard import script
@@ -15,6 +15,9 @@ from edge.fleet.sudo import SudoWay
 
 UNITS = "edge-*"
 _TAIL = 'cd "$1" 2>/dev/null || exit 44; ls *.log >/dev/null 2>&1 || exit 44; exec tail "$2" "$3" $4 -- *.log'
+_SUPERVISE = (
+    'cd / && nohup python3 -I "$1/bin/launch.py" supervise </dev/null >>"$1/run/supervisor.log" 2>&1 &'
+)
 NO_LOGS = 44
 NO_UNITS = b"Failed to add filter for units: No data available"
 
@@ -66,6 +69,18 @@ def logs(
     writer.end()
     if ended.status not in (0, -1):
         raise InstallFailed(host=board.name, step="reading its logs", reason=ended.last_words)
+
+
+def wake(board: Board, root: str) -> None:
+    """Start edge's own supervisor, which nothing starts when the board boots. Where one runs, this changes nothing.
+
+    Raises:
+        RemoteCommandFailed: it can't be started.
+    """
+    doing = "starting edge's own supervisor"
+    ended = board.run(["sh", "-c", _SUPERVISE, "sh", root], doing=doing)
+    if ended.status != 0:
+        raise RemoteCommandFailed(host=board.name, doing=doing, status=ended.status, output=ended.last_words)
 
 
 def remove(board: Board, placement: Placement, *, wipe: bool) -> None:

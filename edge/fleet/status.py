@@ -31,6 +31,7 @@ class BoardStatus:
         config: what enrolment wrote, or None.
         signed: the board's report in its envelope, or None. Nothing in it is verified yet.
         agent: what the serving agent says of itself, or None. agent_alive: its process runs.
+        supervised: edge's own supervisor runs, on a board that is kept running by it.
         request_waits: a push has not been looked at yet.
         clock: the board's, seconds since 1970.
     """
@@ -40,6 +41,7 @@ class BoardStatus:
     signed: Signed | None
     agent: RunningAgent | None
     agent_alive: bool
+    supervised: bool
     request_waits: bool
     clock: float
 
@@ -118,7 +120,7 @@ def wait_for_end(
         script("status"),
         asked,
         doing="carrying out the update",
-        limits=Limits(whole_s=deadline_s + 10.0, stall_s=max(15.0, board.timeouts.stall_s)),
+        limits=Limits(whole_s=deadline_s + 10.0, stall_s=max(60.0, board.timeouts.stall_s)),
         on_record=heard,
     )
     if not ended:
@@ -133,6 +135,7 @@ def _status(record: Any) -> BoardStatus:
         signed=_document(Signed, record["reported"]),
         agent=_document(RunningAgent, record["agent"]),
         agent_alive=bool(record["alive"]),
+        supervised=bool(record["supervised"]),
         request_waits=bool(record["waiting"]),
         clock=float(record["clock"]),
     )

@@ -34,7 +34,7 @@ class SudoWay(enum.Enum):
 
 def way_to_root(run: Run) -> SudoWay:
     """How the user of this connection becomes root; no password is tried."""
-    said = run(["sh", "-c", _ASK], timeout_s=30.0).stdout.decode(errors="replace").split()
+    said = run(["sh", "-c", _ASK], timeout_s=90.0).stdout.decode(errors="replace").split()
     return SudoWay(said[-1]) if said and said[-1] in SudoWay._value2member_map_ else SudoWay.NONE
 
 
@@ -46,7 +46,7 @@ def check_password(run: Run, password: str | None, *, host: str, user: str) -> N
     """
     if password is None:
         raise SudoRefused(host=host, user=user, reason="it asks for a password and none was given")
-    result = run([*prefix(SudoWay.PASSWORD), "true"], input=line(password), timeout_s=60.0)
+    result = run([*prefix(SudoWay.PASSWORD), "true"], input=line(password), timeout_s=90.0)
     if result.status != 0:
         raise SudoRefused(host=host, user=user, reason=_reason(result))
 

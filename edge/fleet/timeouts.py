@@ -21,6 +21,6 @@ class Timeouts:
     connect_s: float = 10.0
     handshake_s: float = 30.0
     auth_s: float = 20.0
-    command_s: float = 60.0
+    command_s: float = 120.0
     stall_s: float = 30.0
     keepalive_s: float = 15.0

@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Any
 
+NVIDIA_PACKAGES = ("nvidia-jetpack", "tensorrt", "libnvinfer10", "libnvinfer8")
+
 
 def read(path: str, limit: int = 65536) -> str:
     """A small file's text, or an empty string."""
@@ -22,20 +24,20 @@ def read(path: str, limit: int = 65536) -> str:
         return ""
 
 
-def said(*argv: str) -> str:
-    """What a program writes, or an empty string where it is missing, fails or takes too long."""
+def said(*argv: str, may_fail: bool = False) -> str:
+    """What a program writes, or an empty string where it is missing, takes too long, or fails and may not."""
     try:
         done = subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=10,
+            timeout=30,
             env=dict(os.environ, LC_ALL="C"),
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "replace").strip() if may_fail or done.returncode == 0 else ""
 
 
 def first(*texts: str) -> str:
@@ -154,39 +156,37 @@ def memory_cgroup() -> bool:
     return False
 
 
-def package(name: str) -> str | None:
-    """A Debian package's version, or None."""
-    found = said("dpkg-query", "-W", "-f=${db:Status-Status} ${Version}", name)
-    state, _, version = found.partition(" ")
-    return version if state == "installed" and version else None
+def packages() -> dict[str, str]:
+    """Versions of those of Nvidia's Debian packages that are installed, asked in one call: each is dear on a Pi."""
+    if not shutil.which("dpkg-query"):
+        return {}
+    shown = "-f=${db:Status-Status} ${Package} ${Version}\\n"
+    text = said("dpkg-query", "-W", shown, *NVIDIA_PACKAGES, may_fail=True)
+    lines = [line.split() for line in text.splitlines()]
+    return {line[1]: line[2] for line in lines if len(line) == 3 and line[0] == "installed"}
 
 
-def jetpack() -> str | None:
-    found = package("nvidia-jetpack")
-    if found:
-        return found
-    release = read("/etc/nv_tegra_release")
-    match = re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", release)
-    if not match:
-        return None
-    return "L4T %s.%s" % match.groups()
+def jetpack(installed: dict[str, str]) -> str | None:
+    if "nvidia-jetpack" in installed:
+        return installed["nvidia-jetpack"]
+    match = re.search(r"R(\d+)\D+REVISION:\s*([\d.]+)", read("/etc/nv_tegra_release"))
+    return "L4T %s.%s" % match.groups() if match else None
 
 
 def cuda() -> str | None:
     try:
         return str(json.loads(read("/usr/local/cuda/version.json"))["cuda"]["version"])
     except (ValueError, KeyError, TypeError):
-        pass
-    for compiler in ("nvcc", "/usr/local/cuda/bin/nvcc"):
-        match = re.search(r"release ([\d.]+)", said(compiler, "--version"))
-        if match:
-            return match.group(1)
+        compiler = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    match = re.search(r"release ([\d.]+)", said(compiler, "--version")) if compiler else None
+    return match.group(1) if match else None
+
+
+def tensorrt(installed: dict[str, str]) -> str | None:
+    for name in NVIDIA_PACKAGES[1:]:
+        if name in installed:
+            return installed[name].partition("+")[0].partition("-")[0]
     return None
-
-
-def tensorrt() -> str | None:
-    found = package("tensorrt") or package("libnvinfer10") or package("libnvinfer8")
-    return found.partition("+")[0].partition("-")[0] if found else None
 
 
 def lingering(user: str) -> bool:
@@ -196,6 +196,7 @@ def lingering(user: str) -> bool:
 def facts(folder: str) -> dict[str, Any]:
     bits = 64 if sys.maxsize > 2**32 else 32
     home = os.path.expanduser("~")
+    installed = packages()
     try:
         import pwd
 
@@ -220,9 +221,9 @@ def facts(folder: str) -> dict[str, Any]:
         "systemd": read("/proc/1/comm") == "systemd" and not simulated(),
         "sudo": sudo(),
         "memory_cgroup": memory_cgroup(),
-        "jetpack": jetpack(),
+        "jetpack": jetpack(installed),
         "cuda": cuda(),
-        "tensorrt": tensorrt(),
+        "tensorrt": tensorrt(installed),
         "simulated": simulated(),
         "user": user,
         "home": home,

@@ -41,6 +41,13 @@ def alive(pid: Any) -> bool:
     return True
 
 
+def supervised(root: str) -> bool:
+    """Whether edge's own supervisor runs; the start time tells it from another process of its number."""
+    said = parsed(read(os.path.join(root, "run", "supervisor.json")))
+    fields = (read("/proc/%s/stat" % said.get("pid")) or "").rpartition(")")[2].split()
+    return len(fields) > 19 and fields[0] not in "ZX" and fields[19] == str(said.get("started"))
+
+
 def status(root: str) -> dict[str, Any]:
     agent = read(os.path.join(root, "run", "agent.json"))
     return {
@@ -49,6 +56,7 @@ def status(root: str) -> dict[str, Any]:
         "reported": read(os.path.join(root, "state", "reported.json")),
         "agent": agent,
         "alive": alive(parsed(agent).get("pid")),
+        "supervised": supervised(root),
         "waiting": os.path.exists(os.path.join(root, "inbox", "request")),
         "clock": time.time(),
     }
