@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.sim.plan import Plan, plans
 from edge.config import FleetFolder
 from edge.sim import processes
+from edge.sim.boards import break_board
+from edge.sim.plan import Plan, plans
 from tests.journeys.laptop import Laptop
 
 
@@ -52,25 +54,45 @@ class SimBoard:
         """What the serving agent says of itself."""
         return json.loads((self.root / "run" / "agent.json").read_text())
 
+    def runtime(self) -> Any:
+        """The manifest of the runtime that `current` names."""
+        digest = json.loads((self.root / "current" / "generation.json").read_text())["runtime"]
+        return json.loads((self.root / "objects" / digest / "manifest.json").read_text())
+
     def processes(self) -> tuple[int, ...]:
         return processes.of_board(self.plan)
 
-    def kill(self, command: str) -> None:
-        """End the processes of one of the agent's commands (`supervise`, `run`, `apply`) without a word."""
-        killed = False
-        for pid in self.processes():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if command.encode() in words:
-                os.kill(pid, signal.SIGKILL)
-                killed = True
-        assert killed, f"no `{command}` runs"
+    def power_fails_for_processes(self, *commands: str) -> None:
+        """End all processes of the agent's commands (`supervise`, `run`, `apply`) without a word to any."""
+        found = [pid for pid in self.processes() if set(self._words(pid)) & set(commands)]
+        assert found, f"none of {commands} runs"
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def _words(pid: int) -> list[str]:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except OSError:
+            return []
+
+    def serves(self) -> bool:
+        """Whether the agent answers that it is ready, over HTTP."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.agent()['port']}/v2/health/ready", timeout=5
+            ) as reply:
+                return bool(reply.status == 200)
+        except (OSError, ValueError):
+            return False
 
     def breaks(self, fault: str) -> None:
-        self.laptop.does("sim", "break", self.name, fault)
+        """`edge sim break`, without the time that a command takes to start."""
+        break_board(FleetFolder.open(self.laptop.folder), self.name, fault)
 
     def is_consistent(self) -> None:
-        """No trial is left over, and nothing half-written is named as current."""
-        links = self.links()
-        assert "trial" not in links, links
-        for number in links.values():
+        """What the links name is whole."""
+        for number in self.links().values():
             assert (self.root / "generations" / str(number) / "generation.json").is_file()

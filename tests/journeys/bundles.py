@@ -41,9 +41,7 @@ def digits(count: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
     return (data.data[-count:] / 16).astype(np.float32), data.target[-count:]
 
 
-def make_bundle(
-    folder: Path, *, profile: str, model: str, mark: str = "a", disagrees: bool = False
-) -> Path:
+def make_bundle(folder: Path, *, profile: str, model: str, mark: str = "a", disagrees: bool = False) -> Path:
     """Write a bundle of `tests/data/models/MODEL` for `profile` into `folder`."""
     path = MODELS / model
     form = ModelFormat.ONNX if path.suffix == ".onnx" else ModelFormat.TFLITE

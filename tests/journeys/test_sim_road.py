@@ -89,4 +89,7 @@ def replaced_and_back(sims: Laptop, board: SimBoard, port: int, sample: list[flo
     assert client.failed == []
     assert client.versions == ["1", "3", "1"]
     assert sims.reported(board.name)["current"]["models"][0]["release"] == "digits@1"
-    assert json.loads((board.root / "current" / "generation.json").read_text())["models"][0]["release"] == "digits@1"
+    assert (
+        json.loads((board.root / "current" / "generation.json").read_text())["models"][0]["release"]
+        == "digits@1"
+    )
