@@ -224,7 +224,7 @@ class Board:
         Raises:
             PortTaken: `local_port` is in use here.
         """
-        forward = Forward(self.transport, self.name, remote_port, local_port, self.timeouts.connect_s)
+        forward = Forward(self.transport, self.name, remote_port, local_port, self.timeouts.handshake_s)
         self._forwards.append(forward)
         return forward
 
