@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 from agent.contract.errors import (
+    AccuracyUndecided,
     AgreementBelowFloor,
     CalibrationMissing,
     DataMismatch,
@@ -133,6 +134,19 @@ def test_a_tflite_file_needs_no_data_and_no_tensorflow(tmp_path: Path) -> None:
     assert bundle.manifest.recipe["name"] == "as-is"
     assert bundle.path("model.tflite").read_bytes() == model.read_bytes()
     assert read_golden(bundle.path("golden.npz")).inputs[0].dtype == np.dtype(bundle.manifest.inputs[0].dtype)
+
+
+def test_too_few_held_out_samples_can_t_tell(tmp_path: Path) -> None:
+    outcome = run(
+        classifier_onnx(tmp_path / "m.onnx"), evaluation=data(tmp_path / "e.npz", 20), recipe="fp32"
+    )
+
+    result = outcome.results[0]
+    assert outcome.exit_code is ExitCode.INCOMPLETE
+    assert isinstance(result.error, AccuracyUndecided)
+    assert result.error.hint == "about 382 samples would tell"
+    assert result.verdict == "undecided"
+    assert not (tmp_path / "out").exists()
 
 
 def other_answers(bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureResult:

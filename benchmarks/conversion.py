@@ -1,0 +1,51 @@
+"""Conversion time and peak memory by stage: `python benchmarks/conversion.py MODEL CALIBRATION EVALUATION [RECIPE…]`.
+
+One child process makes all artifacts, as for `edge convert --for … --for …`. Each RECIPE is FORMAT:NAME, like
+`tflite:int8`; without any, all four of a Keras model. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from agent.contract.manifest import ModelFormat
+from converters.convert import convert
+from converters.job import ConversionJob, Target
+from converters.source import recognise
+
+RECIPES = ("tflite:fp32", "tflite:int8", "onnx:fp32", "onnx:int8")
+
+
+def main(model: Path, calibration: Path, evaluation: Path, recipes: list[str]) -> None:
+    """Convert once and print what each stage took."""
+    targets = []
+    for recipe in recipes or RECIPES:
+        kind, name = recipe.split(":")
+        targets.append(Target(recipe.replace(":", "-"), ModelFormat(kind), name, "x86_64", answer_here=True))
+    with tempfile.TemporaryDirectory() as folder:
+        job = ConversionJob(
+            source=str(model),
+            source_format=recognise(model),
+            targets=tuple(targets),
+            folder=folder,
+            calibration=str(calibration),
+            evaluation=str(evaluation),
+        )
+        began = time.perf_counter()
+        result = convert(job, log=Path(folder) / "log")
+        seconds = time.perf_counter() - began
+        sizes = {key: (Path(folder) / made.file).stat().st_size for key, made in result.converted.items()}
+    print(f"`{model.name}`: {seconds:.1f} s in all\n")
+    print("| stage | artifact | seconds | peak memory, MB |\n|---|---|---:|---:|")
+    for stage in result.stages:
+        print(f"| {stage.name} | {stage.target or ''} | {stage.seconds:.2f} | {stage.peak_memory_mb:.0f} |")
+    print(f"\n{', '.join(f'{key}: {size:,} bytes' for key, size in sizes.items())}")
+    for key, error in result.errors.items():
+        print(f"{key}: {error}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]), sys.argv[4:])
