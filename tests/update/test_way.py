@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from agent.contract.release import Budgets
 from agent.contract.states import UpdateState
@@ -151,5 +152,4 @@ def test_the_device_of_the_report_is_the_boards(board: Board) -> None:
 
 
 def _command(pid: int) -> str:
-    with open(f"/proc/{pid}/cmdline") as file:
-        return file.read()
+    return Path(f"/proc/{pid}/cmdline").read_text()

@@ -24,7 +24,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     ready = True
     answers = 200
-    serving: dict[str, Any] = {}
+    serving: Any = None
 
 
 class Handler(BaseHTTPRequestHandler):
