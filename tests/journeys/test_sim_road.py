@@ -10,7 +10,7 @@ import pytest
 
 from tests.journeys.boards import SimBoard
 from tests.journeys.bundles import digits
-from tests.journeys.laptop import Client, Laptop, forwarded, get, wait_until
+from tests.journeys.laptop import Client, Laptop, forwarded, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
