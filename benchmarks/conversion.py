@@ -1,4 +1,4 @@
-"""Conversion time and peak memory by stage: `python benchmarks/conversion.py MODEL CALIBRATION EVALUATION [RECIPE…]`.
+"""Conversion time and peak memory by stage: `python -m benchmarks.conversion MODEL CALIBRATION EVALUATION [RECIPE…]`.
 
 One child process makes all artifacts, as for `edge convert --for … --for …`. Each RECIPE is FORMAT:NAME, like
 `tflite:int8`; without any, all four of a Keras model. Prints a Markdown table.

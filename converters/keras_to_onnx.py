@@ -7,23 +7,20 @@ engine takes. The batch axis stays open.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from agent.contract.errors import ModelUnreadable, ModelUnsupported
 from converters.calibration.data import Data
 from converters.job import Target
-from converters.models import Artifact, Staged
+from converters.models import Artifact, KerasSource, Staged
 from converters.onnx_file import IR_VERSION, OPSET, OnnxFile
 from converters.onnx_model import finish
 
-if TYPE_CHECKING:
-    from converters.keras_model import KerasModel
-
 
 def to_onnx(
-    source: KerasModel, target: Target, calibration: Data | None, folder: Path, stage: Staged
+    source: KerasSource, target: Target, calibration: Data | None, folder: Path, stage: Staged
 ) -> Artifact:
     """Make an `.onnx` in `folder`.
 
@@ -56,7 +53,7 @@ def to_onnx(
         ) from error
 
 
-def _convert(source: KerasModel) -> Any:
+def _convert(source: KerasSource) -> Any:
     import tensorflow
     import tf2onnx
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +17,15 @@ from agent.contract.errors import ModelUnsupported
 from converters import tflite_file
 from converters.calibration.data import Data, evenly
 from converters.job import MOST_CALIBRATION_SAMPLES, Target
-from converters.models import Artifact, Staged
+from converters.models import Artifact, KerasSource, Staged
 from converters.recipe import RECIPES
 from converters.requirements import tflite_engines
-
-if TYPE_CHECKING:
-    from converters.keras_model import KerasModel
 
 FEW_SAMPLES = 50
 
 
 def to_tflite(
-    source: KerasModel, target: Target, calibration: Data | None, folder: Path, stage: Staged
+    source: KerasSource, target: Target, calibration: Data | None, folder: Path, stage: Staged
 ) -> Artifact:
     """Make a `.tflite` in `folder`.
 
@@ -54,7 +51,7 @@ def to_tflite(
     )
 
 
-def _freeze(source: KerasModel, *, batch: int | None) -> Any:
+def _freeze(source: KerasSource, *, batch: int | None) -> Any:
     import tensorflow
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -70,7 +67,7 @@ def _freeze(source: KerasModel, *, batch: int | None) -> Any:
     return convert_variables_to_constants_v2(tensorflow.function(answer).get_concrete_function(*signature))
 
 
-def _convert(source: KerasModel, frozen: Any, target: Target, calibration: Data | None) -> bytes:
+def _convert(source: KerasSource, frozen: Any, target: Target, calibration: Data | None) -> bytes:
     import tensorflow
 
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([frozen])
@@ -123,7 +120,7 @@ def calibration_settings(calibration: Data, method: str) -> dict[str, Any]:
     }
 
 
-def _notes(source: KerasModel, calibration: Data | None) -> tuple[str, ...]:
+def _notes(source: KerasSource, calibration: Data | None) -> tuple[str, ...]:
     notes = []
     if source.recurrent:
         notes.append(f"{', '.join(source.recurrent)} layers were unrolled, the batch is fixed to 1")

@@ -1,4 +1,4 @@
-"""The model that was given, whatever it is: its tensors, its answers, and what it can become."""
+"""What every model that was given has, whatever it is: its tensors, its answers, and what it can become."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from agent.contract.manifest import TensorSpec
 from converters.calibration.data import Data
 from converters.job import Target
-from converters.source import SourceFormat
 
 Staged = Callable[..., AbstractContextManager[None]]
 """`stage(name, target key)`: announces and measures what happens inside."""
@@ -78,26 +77,25 @@ def scores(outputs: Sequence[TensorSpec]) -> int | None:
     return shape[1] if len(shape) == 2 and shape[1] > 0 else None
 
 
-def open_model(path: Path, kind: SourceFormat, stage: Staged, *, interpreter: bool) -> Model:
-    """Read a model.
+class KerasSource(Protocol):
+    """What the ways out of Keras need of a model.
 
-    Args:
+    Attributes:
         path: the file.
-        kind: what it is.
-        stage: measures.
-        interpreter: a `.tflite` must be run here even where only TensorFlow can.
-
-    Raises:
-        ModelUnreadable, ModelHoldsCode, ModelUnsupported: it can't be read or used.
+        model: the Keras model.
+        inputs, outputs: its tensors.
+        recurrent: names of its kinds of recurrent layers.
     """
-    if kind.is_keras:
-        from converters.keras_model import KerasModel
 
-        return KerasModel(path, kind, stage)
-    if kind is SourceFormat.ONNX:
-        from converters.onnx_model import OnnxModel
+    path: Path
+    model: Any
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    recurrent: list[str]
 
-        return OnnxModel(path, stage)
-    from converters.tflite_model import TFLiteModel
+    def unrolled(self) -> Any:
+        """The model with its recurrent layers unrolled.
 
-    return TFLiteModel(path, stage, interpreter=interpreter)
+        Raises:
+            ModelUnsupported: its sequences are too long for that.
+        """

@@ -25,7 +25,8 @@ from agent.contract.errors import ConversionCrashed, EdgeError, ModelUnsupported
 from agent.transforms.golden import pack
 from converters.calibration import data as arrays
 from converters.job import ConversionJob, Converted, DataFacts, Failure, Line, Original, Stage, Target
-from converters.models import Artifact, Model, open_model
+from converters.models import Artifact, Model
+from converters.reader import open_model
 from converters.run_set import RunSet, choose
 
 PR_SET_PDEATHSIG = 1
