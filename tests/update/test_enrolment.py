@@ -20,7 +20,8 @@ from agent.contract.runtime import RuntimeManifest
 from agent.install.units import units
 from agent.update.folder import UpdateFolder
 from agent.update.service import start_ticks
-from tests.update.world import DEVICE, PROFILE, Board, Fleet, wait_until
+from tests.update.bundles import PROFILE
+from tests.update.world import DEVICE, Board, Fleet, wait_until
 
 
 class Bare:

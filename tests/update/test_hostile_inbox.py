@@ -20,7 +20,8 @@ from agent.contract.targets import bundle_target, desired_target
 from agent.update import commands
 from edge.repository import Repository
 from edge.repository.roles import target_file
-from tests.update.world import DEVICE, PROFILE, Board, Fleet, make_bundle, passphrase
+from tests.update.bundles import PROFILE, make_bundle
+from tests.update.world import DEVICE, Board, Fleet, passphrase
 
 YEAR_S = 365 * 86_400
 

@@ -66,8 +66,9 @@ def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(board: Boa
 
 def test_what_fails_its_probation_is_taken_back(board: Board) -> None:
     board.flash(1, board.fleet.publish("good"))
-    terms = replace(QUICK, start_timeout_s=2.0, probation_s=1.5)
     for counter, (behaviour, code) in enumerate(TAKEN_BACK.items(), start=2):
+        start_timeout_s = 2.0 if code == "trial.timed-out" else 20.0
+        terms = replace(QUICK, start_timeout_s=start_timeout_s, probation_s=1.5)
         report = board.flash(counter, board.fleet.publish(behaviour), terms=terms)
         assert (report.state, report.code) == (UpdateState.ROLLED_BACK, code), (behaviour, report.message)
         assert board.served()["generation"] == 1, behaviour

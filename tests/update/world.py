@@ -22,21 +22,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import decode, digest, encode
-from agent.contract.manifest import (
-    BundleManifest,
-    EngineName,
-    FileEntry,
-    Golden,
-    GoldenOrigin,
-    ModelFormat,
-    Requirements,
-    Task,
-    TensorSpec,
-)
+from agent.contract.manifest import EngineName
 from agent.contract.messages import Reported, Signed
 from agent.contract.release import Budgets, DesiredState, Generation, GenerationModel, Release, TrialTerms
 from agent.contract.runtime import Layer, Platform, RuntimeManifest
@@ -44,10 +32,10 @@ from agent.update.commands import place
 from edge.config import FleetFolder
 from edge.identity import KeyRing, verify_signed
 from edge.repository import Repository, new_nonce
+from tests.update.bundles import PROFILE, make_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE_AGENT = ROOT / "tests" / "fakes" / "fixture_agent"
-PROFILE = "sim-x86-64"
 DEVICE = "d-0123456789"
 PACKAGES = (
     "tuf",
@@ -58,17 +46,9 @@ PACKAGES = (
     "_cffi_backend",
     "typing_extensions",
 )
-QUICK = TrialTerms(probation_s=0.3, check_timeout_s=20.0, start_timeout_s=8.0, max_attempts=3)
+QUICK = TrialTerms(probation_s=0.3, check_timeout_s=60.0, start_timeout_s=20.0, max_attempts=3)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 GLIBC = "2.17"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bundle:
-    manifest: BundleManifest
-    manifest_bytes: bytes
-    digest: str
-    folder: Path
 
 
 @dataclass
@@ -134,31 +114,6 @@ def package_files() -> dict[str, bytes]:
             if path.is_file() and path.suffix in (".py", ".so") and "requests_fetcher" not in path.name:
                 files[str(path.relative_to(site))] = path.read_bytes()
     return files
-
-
-def golden_npz() -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, input_0=np.zeros((8, 4), np.int8))
-    return stream.getvalue()
-
-
-def make_bundle(folder: Path, *, behaviour: str, profile: str = PROFILE, model: str = "digits") -> Bundle:
-    """A bundle whose model file says how the fixture agent behaves with it."""
-    folder.mkdir(parents=True)
-    files = {"model.tflite": behaviour.encode(), "golden.npz": golden_npz(), "report.json": b"{}"}
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    tensor = TensorSpec("x", "int8", (-1, 4), 0.1, 3)
-    manifest = BundleManifest(
-        model=model, profile=profile, format=ModelFormat.TFLITE, model_file="model.tflite",
-        task=Task.CLASSIFICATION, inputs=(tensor,), outputs=(tensor,),
-        golden=Golden("golden.npz", 8, GoldenOrigin.HELD_OUT, floor=0.9, agreement=0.98),
-        requires=Requirements({"litert": "2.0.0"}, (platform.machine(),)), recipe={"name": "int8"},
-        report_file="report.json", source_sha256=digest(b"source"), verdict="within",
-        files=tuple(FileEntry(name, len(data), digest(data)) for name, data in sorted(files.items())),
-    )  # fmt: skip
-    data = encode(manifest)
-    return Bundle(manifest=manifest, manifest_bytes=data, digest=digest(data), folder=folder)
 
 
 @dataclass(frozen=True, kw_only=True)
