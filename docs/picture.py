@@ -2,7 +2,7 @@
 
 Usage: python docs/picture.py RECORDED.txt PICTURE.svg --title "edge flash" [--columns 100]
 
-RECORDED.txt is real output, with its colours: `script -qec "edge flash sim-1 digits@1" RECORDED.txt` makes it. Of a line
+RECORDED.txt is real output, with its colours, from `script -qec "edge flash sim-1 digits@1" RECORDED.txt`. Of a line
 that was written over (a progress bar) what was last to be seen is drawn.
 """
 

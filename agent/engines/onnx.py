@@ -3,10 +3,13 @@
 The rule: quiet and small. Threads that wait do not spin (an idle board stays cool), the memory arena is off (it
 keeps the largest batch ever seen), and the model is opened by its path, so that its weights are not held twice.
 Tensors that a model keeps in other files are not taken: a bundle's artifact is the one file that was verified.
+And nobody else hears of it: the library's own telemetry (on by default since 1.32: an identifier and events in the
+user's cache folder, sent to its maker) is switched off before it is loaded.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +39,13 @@ PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 """What may run a model, the best first; a wheel for the CPU knows only the last."""
 
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""Read by the library when it is loaded; `1` leaves out its uploader, its events and its identifier."""
+
+
 def version() -> str:
     """Import the library and return its version."""
+    os.environ[NO_TELEMETRY] = "1"
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
@@ -50,6 +58,7 @@ class OnnxEngine:
     name = EngineName.ONNXRUNTIME
 
     def __init__(self, path: Path, *, threads: int) -> None:
+        os.environ[NO_TELEMETRY] = "1"
         import onnxruntime
 
         self.version = str(onnxruntime.__version__)

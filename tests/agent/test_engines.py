@@ -3,6 +3,9 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import tomllib
@@ -49,6 +52,26 @@ def test_a_file_that_is_no_model_is_refused(
         open_engine(engine, path)
 
     assert str(tmp_path) not in str(refused.value)
+
+
+def test_no_engine_writes_into_the_home_folder_or_keeps_telemetry(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from agent.contract.manifest import EngineName;"
+        "from agent.engines import open_engine;"
+        "open_engine(EngineName.ONNXRUNTIME, Path(sys.argv[1])); open_engine(EngineName.LITERT, Path(sys.argv[2]))"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
+    subprocess.run(
+        [sys.executable, "-c", program, str(MODELS / "digits.onnx"), str(MODELS / "digits.tflite")],
+        env={**environment, "HOME": str(home)},
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
+
+    assert list(home.rglob("*")) == []
 
 
 def test_the_broken_model_of_the_wild_is_refused_or_fails(real_models: Path) -> None:
