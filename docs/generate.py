@@ -48,7 +48,7 @@ def states_page() -> str:
         [
             "# The states of an update",
             "",
-            "Made from `agent/contract/states.py` by `docs/generate.py`; the board moves along this table and no other way.",
+            "Made from `agent/contract/states.py` by `docs/generate.py`. A board moves along this table alone.",
             "",
             "```mermaid",
             "stateDiagram-v2",
