@@ -61,7 +61,7 @@ def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(board: Boa
         assert report.history[0].counter == counter
         assert board.served() == before, behaviour
         assert (board.link("current"), board.link("trial")) == (1, None)
-    assert not list((board.root / "generations").glob("[2-9]")), "what was refused is reclaimed"
+    wait_until(lambda: not list((board.root / "generations").glob("[2-9]")), "what was refused is reclaimed")
 
 
 def test_what_fails_its_probation_is_taken_back(board: Board) -> None:
@@ -87,7 +87,7 @@ def test_a_good_version_replaces_and_the_one_before_stays_pinned_until_finalised
     assert (report.state, report.counter, report.previous) == (UpdateState.FINALISED, 3, None)
     assert report.current is not None
     assert report.current.number == 2, "the same content needs no trial"
-    assert not first_bundle.exists()
+    wait_until(lambda: not first_bundle.exists(), "what nothing refers to is reclaimed")
     report = board.flash(4, first)
     assert (report.state, board.served()["releases"]) == (UpdateState.CONFIRMED, ["digits@1"])
 
