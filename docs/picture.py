@@ -25,7 +25,7 @@ def last_seen(line: str) -> str:
 
 def lines_of(recorded: str) -> list[str]:
     """The lines that a terminal would show, without what `script` writes around them."""
-    lines = [last_seen(line.rstrip("\r")) for line in recorded.replace("\x1b[K", "").splitlines()]
+    lines = [last_seen(line.rstrip("\r")) for line in recorded.replace("\x1b[K", "").split("\n")]
     return [line for line in lines if line and not re.match(r"Script (started|done) on ", line)]
 
 
@@ -34,7 +34,8 @@ def draw(recorded: str, *, title: str, columns: int) -> str:
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     for line in lines_of(recorded):
         console.print(Text.from_ansi(line), soft_wrap=False)
-    return console.export_svg(title=title, theme=MONOKAI, font_aspect_ratio=0.61)
+    picture = console.export_svg(title=title, theme=MONOKAI, font_aspect_ratio=0.61)
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)  # nothing is fetched to show it
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=100)
     options = parser.parse_args()
     options.picture.write_text(
-        draw(options.recorded.read_text(), title=options.title, columns=options.columns)
+        draw(options.recorded.read_bytes().decode(), title=options.title, columns=options.columns)
     )
 
 

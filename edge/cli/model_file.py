@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.contract.errors import ReleaseUnknown
 from edge.cli import output
 from edge.cli.convert import measure_for
 from edge.rollouts.boards import probe_device
 from edge.rollouts.workspace import Workspace
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import BundleManifest
 
 
 def publish_file(
@@ -58,7 +62,10 @@ def publish_file(
             (
                 release
                 for release in workspace.repository.releases()
-                if release.name == outcome.model and release.bundles.get(profile.name) == bundle.digest
+                if release.name == outcome.model
+                and profile.name in release.bundles
+                and _what_counts(workspace.repository.bundle(release.bundles[profile.name]))
+                == _what_counts(bundle.manifest)
             ),
             None,
         ) or workspace.repository.publish(outcome.model, [bundle])
@@ -66,3 +73,9 @@ def publish_file(
         f"{release.title}: {model.name} for {profile.name}, recipe {result.recipe}, golden set: {result.golden}"
     )
     return release.title
+
+
+def _what_counts(manifest: BundleManifest) -> tuple[object, ...]:
+    """What makes a bundle another one to a board: not what the conversion's report measured on this machine."""
+    files = {entry.path: entry.sha256 for entry in manifest.files if entry.path != manifest.report_file}
+    return files, manifest.recipe, manifest.verdict, manifest.requires.engines
