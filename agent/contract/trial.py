@@ -7,6 +7,7 @@ admits unforced, a board never refuses for its answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ PROOF_RELATIVE = 1e-3
 """The same for float outputs, relative to the largest magnitude of the sample's output."""
 PROOF_PART = 0.99
 """Part of the output values that must be that close."""
+ANSWERS_A_POINT = 5.0
+"""Points of the answers that may change for each point of accuracy that may be lost; see docs/decisions/0004."""
 LEAST_LATENCY_MS = 0.5
 """A model that runs below this is not called slower than the one it replaces: the measurement is coarser."""
 LEAST_MEMORY_MB = 16.0
@@ -57,9 +60,9 @@ class Measurement:
 def agreement_floor(max_drop_points: float, samples: int) -> float:
     """Least agreement with the float model on a golden set of `samples`, from the accuracy budget.
 
-    Each point of accuracy that may be lost lets two points of the answers change (an answer that changes from one
-    wrong class to another, or from wrong to right, costs nothing), and two samples more are granted because the set
-    is small.
+    Each point of accuracy that may be lost lets `ANSWERS_A_POINT` points of the answers change: most changes are
+    between classes that are nearly even, and cost nothing on the whole. Beyond that rate the set may be unlucky by
+    three standard deviations of a binomial count, or by two samples, whichever is more.
 
     Args:
         max_drop_points: the budget, in percentage points of accuracy.
@@ -68,7 +71,11 @@ def agreement_floor(max_drop_points: float, samples: int) -> float:
     Returns:
         0 to 1.
     """
-    return max(0.0, 1.0 - 2.0 * max_drop_points / 100.0 - 2.0 / max(samples, 1))
+    count = max(samples, 1)
+    changed = min(1.0, ANSWERS_A_POINT * max_drop_points / 100.0)
+    even = min(changed, 0.5)
+    luck = max(2.0 / count, 3.0 * math.sqrt(even * (1.0 - even) / count))
+    return max(0.0, 1.0 - changed - luck)
 
 
 def judge(
