@@ -44,16 +44,15 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         output.data(found)
         return
-    rows = []
+    click.echo(found.name)
     for field, value in vars(found).items():
         if field in ("extra", "name") or value in (None, "", ()):
             continue
         if isinstance(value, Sourced):
-            rows.append((field, f"{value.value:g}", value.source))
+            text = f"{value.value:g}  ({value.source})"
         else:
             text = ", ".join(value) if isinstance(value, tuple) else str(getattr(value, "value", value))
-            rows.append((field, text, ""))
-    output.table((found.name, "", "source"), rows)
+        click.echo(f"  {field:16}  {text}")
 
 
 def known_profiles() -> dict[str, DeviceProfile]:

@@ -136,6 +136,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{shown(page)} links to {link}"
 
 
+def test_every_test_that_is_named_exists() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for page in PAGES:
+        for name in re.findall(r"`(test_\w+)`", page.read_text()):
+            assert f"def {name}(" in sources, f"{shown(page)} names {name}"
+        for path in re.findall(r"`(tests/[\w/.]+)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{shown(page)} names {path}"
+
+
 def anchors(page: Path) -> set[str]:
     """Of a page's headings, as they are usually made."""
     return {
