@@ -20,6 +20,7 @@ from pathlib import Path
 from agent.contract import codec
 from agent.contract.errors import (
     ArchiveUnsafe,
+    BundleMissing,
     DigestMismatch,
     DocumentInvalid,
     FileMissing,
@@ -123,15 +124,19 @@ def find_bundles(path: Path) -> list[Path]:
     """The bundle folders that `path` names: itself, or those directly in it, sorted by name.
 
     Raises:
-        FileMissing: there is none.
+        BundleMissing: there is none.
     """
+    if not path.is_dir():
+        reason = "it is a file" if path.exists() else "there is no such folder"
+        raise BundleMissing(path=path, reason=reason)
     if (path / MANIFEST).exists():
         return [path]
     found = sorted(
         below.parent for below in path.glob(f"*/{MANIFEST}") if not below.parent.name.startswith(".")
     )
     if not found:
-        raise FileMissing(file=MANIFEST, what=f"`{path}`")
+        reason = f"neither it nor a folder in it holds `{MANIFEST}`"
+        raise BundleMissing(path=path, reason=reason)
     return found
 
 

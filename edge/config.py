@@ -21,6 +21,7 @@ from typing import Any
 
 from agent.contract.errors import (
     ConfigInvalid,
+    EdgeError,
     FleetFolderBusy,
     FleetFolderExists,
     FleetFolderMissing,
@@ -295,6 +296,11 @@ class FleetFolder:
         return self.path / "cache"
 
     @property
+    def locks(self) -> Path:
+        """Files that commands hold while they are at work; empty."""
+        return self.cache / "locks"
+
+    @property
     def profiles(self) -> Path:
         """The user's own device profiles."""
         return self.path / "device_profiles"
@@ -323,18 +329,26 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+def lock(
+    folder: Path, *, wait_s: float = LOCK_WAIT_S, file: str = ".lock", busy: EdgeError | None = None
+) -> Iterator[None]:
     """Hold `folder` alone, against other processes and other threads; a dead holder holds nothing.
+
+    Args:
+        folder: where the lock's file lies.
+        wait_s: how long to wait for another holder, in seconds.
+        file: name of the lock's file.
+        busy: raised instead of FleetFolderBusy.
 
     Raises:
         FleetFolderBusy: someone else still held it after `wait_s` seconds.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         deadline = time.monotonic() + wait_s
         while not _held(descriptor):
             if time.monotonic() >= deadline:
-                raise FleetFolderBusy(path=folder)
+                raise busy or FleetFolderBusy(path=folder)
             time.sleep(LOCK_POLL_S)
         yield
     finally:

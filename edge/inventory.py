@@ -1,26 +1,30 @@
 """The fleet's devices: one JSON file each in `devices/`.
 
 The rule: a file is written whole or not at all, and read strictly; a name that is not in the folder never
-becomes a path. What a newer edge wrote into a file is kept by an older one.
+becomes a path. What a newer edge wrote into a file is kept by an older one. Two commands at work never write
+over each other: a change is made to what the file holds now.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agent.contract.codec import decode, encode
-from agent.contract.errors import DeviceExists, DeviceUnknown, DocumentInvalid
+from agent.contract.errors import DeviceBusy, DeviceExists, DeviceUnknown, DocumentInvalid
 from agent.contract.names import check_name
 from agent.contract.profile import BoardFacts
 from edge import durable
-from edge.config import FleetFolder
+from edge.config import FleetFolder, lock
 from edge.suggestion import did_you_mean
 
 DEVICE_SCHEMA = "edge.device/1"
+BUSY_WAIT_S = 1.0
+"""How long a command waits for another one that is at work on the same board."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ class Inventory:
 
     def __init__(self, folder: FleetFolder) -> None:
         self._folder = folder.devices
+        self._locks = folder.locks
 
     def list(self) -> tuple[Device, ...]:
         """All devices, by name.
@@ -143,6 +148,28 @@ class Inventory:
         """
         self._must_be_known(device.name)
         durable.write(self._file(device.name), encode(device) + b"\n")
+
+    def update(self, name: str, change: Callable[[Device], Device]) -> Device:
+        """Change what is known of a device now, whatever another command wrote since it was read.
+
+        Raises:
+            DeviceUnknown: it is not there any more.
+            FleetFolderBusy: someone else is writing.
+        """
+        with lock(self._folder):
+            changed = change(self.get(name))
+            self.replace(changed)
+        return changed
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Be the only command that changes this board, for as long as the context lasts.
+
+        Raises:
+            DeviceBusy: another one is at work on it.
+        """
+        durable.make_folder(self._locks)
+        file = f"{check_name(name, what='device')}.lock"
+        return lock(self._locks, wait_s=BUSY_WAIT_S, file=file, busy=DeviceBusy(device=name))
 
     def remove(self, name: str) -> None:
         """Forget a device.

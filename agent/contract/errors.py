@@ -173,7 +173,7 @@ class ReportForged(ArtifactError):
 class ReportReplayed(ArtifactError):
     code = "report.replayed"
     template = "the report of `{device}` is an old one: counter {found}, seen {seen}"
-    hint_template = "ask the board again; if it stays so, someone holds newer reports back"
+    hint_template = "ask the board again; if it stays so, someone holds newer reports back, or its card was restored from a backup: `edge flash --re-enrol`"
 
 
 # --- repository, keys, fleet folder --------------------------------------------------------------------------
@@ -249,6 +249,21 @@ class ReleaseLacksProfile(RepositoryError):
     code = "release.lacks-profile"
     template = "release `{release}` has no bundle for `{profile}`; it has: {known}"
     hint_template = "convert the model with `--for {profile}` and publish a new release"
+
+
+class ModelsApart(RepositoryError):
+    code = "release.models-apart"
+    template = (
+        "`{release}` can't be served together with `{beside}`, which `{device}` serves already: {reason}"
+    )
+    hint_template = "take the other one off the board with --only, or convert both for one engine and profile"
+
+
+class BundleMissing(RepositoryError):
+    code = "bundle.missing"
+    template = "there is no bundle in `{path}`: {reason}"
+    hint_template = "name a folder that `edge convert -o` wrote"
+    exit_code = ExitCode.USAGE
 
 
 class PublishRefused(RepositoryError):
@@ -546,7 +561,7 @@ class SudoRefused(TransferError):
 class BoardForeign(TransferError):
     code = "board.foreign"
     template = "`{host}` belongs to the fleet `{fleet}`"
-    hint_template = "move it to this fleet with --adopt"
+    hint_template = "take it into this fleet with `edge flash --adopt`"
     exit_code = ExitCode.FAILED
 
 
@@ -591,6 +606,19 @@ class DeviceExists(InventoryError):
     code = "device.exists"
     template = "there is a device `{device}` already, at {address}"
     hint_template = "choose another name with --name"
+
+
+class DeviceSame(InventoryError):
+    code = "device.same"
+    template = "the board at {address} is in this fleet already, as `{device}`"
+    hint_template = "use it by that name"
+
+
+class DeviceBusy(InventoryError):
+    code = "device.busy"
+    template = "another edge command is at work on `{device}`"
+    hint_template = "wait until it is done, then run this again"
+    exit_code = ExitCode.INCOMPLETE
 
 
 class NoPrevious(InventoryError):
@@ -780,6 +808,12 @@ class UsageError(EdgeError):
 class OptionInvalid(UsageError):
     code = "usage.option-invalid"
     template = "{option}: {reason}"
+
+
+class Interrupted(EdgeError):
+    code = "machine.interrupted"
+    template = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
 
 
 class SystemRefused(EdgeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from edge.cli import output
 
 if TYPE_CHECKING:
     from edge.conversion import ConversionOutcome, Measure, ProfileResult
+    from edge.conversion.convert import MeasureFor
 
 FILE = click.Path(path_type=Path)
 
@@ -111,7 +113,7 @@ def convert(
     return int(outcome.exit_code)
 
 
-def measure_for(progress: output.Steps):  # type: ignore[no-untyped-def]
+def measure_for(progress: output.Steps) -> MeasureFor:
     """A function from profile to the measure function of its engine's proof environment, or None without one."""
     from agent.contract.errors import PlatformUnsupported
     from agent.contract.manifest import EngineName
@@ -203,7 +205,9 @@ def _range(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
+        low, high = 0.0, 0.0
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise OptionInvalid(
-            option=f"--input-scale {text}", reason="two numbers with a comma, like 0,1"
-        ) from None
+            option=f"--input-scale {text}", reason="two numbers with a comma, the lower one first, like 0,1"
+        )
     return low, high

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import HostKeyUnknown, OptionInvalid
+from agent.contract.errors import DeviceExists, DeviceSame, ExitCode, HostKeyUnknown, OptionInvalid
 from edge.cli import output
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, read_password, sudo_password_option
+
+if TYPE_CHECKING:
+    from edge.fleet.address import Address
+    from edge.fleet.host_keys import HostKey
+    from edge.inventory import Device, Inventory
 
 
 @click.group()
@@ -25,7 +31,11 @@ def device() -> None:
 @click.option(
     "--ask-password", is_flag=True, help="Ask for the user's password once and install the fleet's SSH key."
 )
-@click.option("--replace-key", is_flag=True, help="Pin the host key that the device of this name shows now.")
+@click.option(
+    "--replace-key",
+    is_flag=True,
+    help="Pin the host key that a known device shows now: ADDRESS is its name, or with --name where it is now.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Trust the host key that is shown without asking.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def add(
@@ -35,7 +45,6 @@ def add(
 
     Compare the fingerprint with the board's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
     """
-    from edge.fleet.address import Address
     from edge.fleet.authorize import authorize
     from edge.fleet.connection import connect, scan_host_key
     from edge.inventory import Device, new_device_id
@@ -43,15 +52,15 @@ def add(
 
     workspace = Workspace.find(asker())
     known = workspace.inventory.get(name or address) if replace_key else None
-    where = (
-        Address.parse(address)
-        if known is None
-        else Address(host=known.host, user=known.user, port=known.port)
-    )
+    where = _where(address, known)
+    called = known.name if known else _name(name, where.host, workspace.inventory)
     key = scan_host_key(where)
     output.line("note", f"{where.host} shows the host key {key.fingerprint}")
-    if not output.confirm("Is that the board's own, and shall it be pinned?", yes=yes):
-        raise HostKeyUnknown(host=where.host, fingerprint=key.fingerprint)
+    if known is None:
+        _look_for_it(where, key, workspace.inventory)
+    elif known.fingerprint == key.fingerprint:
+        output.line("note", "that is the key which is pinned already")
+    _confirm_key(where, key, yes=yes)
     password = read_password(f"Password on {where.host}") if ask_password else None
     pinned = dataclasses.replace(where, host_key=key.text)
     with connect(pinned, fleet=workspace.folder, password=password) as board:
@@ -62,8 +71,8 @@ def add(
                 "the fleet's SSH key " + ("is installed on the board" if added else "was there already"),
             )
         found = Device(
-            name=known.name if known else _name(name, where.host, workspace.inventory.names()),
-            device_id=known.device_id if known else new_device_id(),
+            name=called,
+            device_id=new_device_id(),
             host=where.host,
             port=board.port,
             user=board.user,
@@ -72,8 +81,8 @@ def add(
             added_at=int(time.time()),
         )
     if known is not None:
-        found = dataclasses.replace(known, host_key=key.text, fingerprint=key.fingerprint)
-        workspace.inventory.replace(found)
+        now = {field: getattr(found, field) for field in ("host", "port", "user", "host_key", "fingerprint")}
+        found = workspace.inventory.update(called, lambda there: dataclasses.replace(there, **now))
     else:
         workspace.inventory.add(found)
     if as_json:
@@ -144,8 +153,7 @@ def probe(name: str, chosen: str | None, as_json: bool) -> None:
         ("serial", facts.serial),
         ("profile", f"{found.profile.name}: {found.why}"),
     ]
-    for key, text in rows:
-        click.echo(f"  {key:10} {text}")
+    output.facts(rows)
     if facts.simulated:
         output.line("note", "this is a simulated board: its speed says nothing of any real one")
 
@@ -175,8 +183,9 @@ def show(name: str, as_json: bool) -> None:
     "--wipe", is_flag=True, help="Stop the agent and remove everything of edge from the board first."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @sudo_password_option
-def remove(name: str, wipe: bool, yes: bool, sudo_password: bool) -> None:
+def remove(name: str, wipe: bool, yes: bool, as_json: bool, sudo_password: bool) -> int:
     """Forget a board; with --wipe, take edge off it."""
     from edge.rollouts.boards import remove_device
     from edge.rollouts.workspace import Workspace
@@ -184,16 +193,73 @@ def remove(name: str, wipe: bool, yes: bool, sudo_password: bool) -> None:
     workspace = Workspace.find(asker())
     found = workspace.inventory.get(name)
     what = f"Remove everything of edge from {found.address} and forget" if wipe else "Forget"
-    if not output.confirm(f"{what} `{name}`?", yes=yes):
+    answer = output.confirm(f"{what} `{name}`?", yes=yes)
+    if answer is None:
         raise OptionInvalid(option="--yes", reason="without a terminal, say --yes to remove a board")
+    if not answer:
+        output.line("note", "nothing was changed")
+        return ExitCode.FAILED
     remove_device(
         workspace, name, wipe=wipe, sudo_password=ask_sudo_password(name) if sudo_password else None
     )
-    output.line("good", f"`{name}` is forgotten" + ("; nothing of edge is left on the board" if wipe else ""))
+    if as_json:
+        output.data({"device": name, "address": found.address, "wiped": wipe})
+    left = "; what runs on the board goes on there" if found.enrolled else ""
+    output.line(
+        "good", f"`{name}` is forgotten" + ("; nothing of edge is left on the board" if wipe else left)
+    )
+    return ExitCode.DONE
 
 
-def _name(wanted: str | None, host: str, taken: tuple[str, ...]) -> str:
+def _where(address: str, known: Device | None) -> Address:
+    """The address that was named, or that of the device which was named in its place."""
+    from edge.fleet.address import Address
+
+    if known is not None and address == known.name:
+        return Address(host=known.host, user=known.user, port=known.port)
+    return Address.parse(address)
+
+
+def _look_for_it(where: Address, key: HostKey, inventory: Inventory) -> None:
+    """Say what the inventory knows of this host key and this address; a board is not added twice."""
+    for other in inventory.list():
+        same_place = (other.host, other.port) == (where.host, where.port or 22)
+        if other.fingerprint == key.fingerprint and same_place and where.user in (None, other.user):
+            raise DeviceSame(device=other.name, address=other.address)
+        if other.fingerprint == key.fingerprint:
+            output.line(
+                "doubt",
+                f"`{other.name}` ({other.address}) has the same host key: the same board, or a copied card",
+            )
+        elif same_place:
+            output.line(
+                "doubt",
+                f"`{other.name}` is at this address with another host key; where it is the same board with a new"
+                f" system: edge device add {other.name} --replace-key",
+            )
+
+
+def _confirm_key(where: Address, key: HostKey, *, yes: bool) -> None:
+    """Have a person say that the key is the board's own.
+
+    Raises:
+        OptionInvalid: nobody can be asked. HostKeyUnknown: it is not.
+    """
+    answer = output.confirm("Is that the board's own, and shall it be pinned?", yes=yes)
+    if answer is None:
+        reason = f"without a terminal, say --yes to trust the key {key.fingerprint}"
+        raise OptionInvalid(option="--yes", reason=reason)
+    if not answer:
+        raise HostKeyUnknown(host=where.host, fingerprint=key.fingerprint)
+
+
+def _name(wanted: str | None, host: str, inventory: Inventory) -> str:
+    from agent.contract.names import check_name
+
+    taken = inventory.names()
     if wanted:
+        if check_name(wanted, what="device") in taken:
+            raise DeviceExists(device=wanted, address=inventory.get(wanted).address)
         return wanted
     base = re.sub(r"[^a-z0-9]+", "-", host.lower().removesuffix(".local")).strip("-") or "board"
     names = (base, *(f"{base}-{number}" for number in range(2, 1000)))

@@ -7,11 +7,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import EdgeError, ExitCode
+from agent.contract.errors import EdgeError, ExitCode, FleetFolderMissing
 from edge.cli import output
 from edge.cli.passphrase import asker
 
@@ -28,7 +28,10 @@ LEAST_CACHE_BYTES = 2 * 10**9
 @click.argument("targets", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def doctor(targets: tuple[str, ...], as_json: bool) -> int:
-    """Check this machine, the fleet folder and the boards (all of them, or TARGETS)."""
+    """Check this machine, the fleet folder and the boards (all of them, or TARGETS).
+
+    Exit code 1: something must be mended. 4: boards could not be reached.
+    """
     from edge.rollouts.workspace import Workspace
 
     findings: list[Finding] = []
@@ -39,20 +42,36 @@ def doctor(targets: tuple[str, ...], as_json: bool) -> int:
             where, what, verdict, text, hint = found
             output.line(verdict, f"{where}: {what}: {text}")
             if hint and verdict != "good":
-                click.echo(f"  hint: {hint}", err=True)
+                output.talk(f"  hint: {hint}")
 
     for found in _machine():
         tell(found)
-    workspace = Workspace.find(asker())
-    for found in _folder(workspace):
-        tell(found)
-    for name in targets or workspace.inventory.names():
-        for found in _board(workspace, name):
+    unreachable = False
+    try:
+        workspace = Workspace.find(asker())
+    except FleetFolderMissing as error:
+        if targets:
+            raise
+        tell(("here", "fleet", "note", str(error), error.hint or ""))
+    else:
+        for name in targets:
+            workspace.inventory.get(name)
+        for found in _folder(workspace):
             tell(found)
+        for name in targets or workspace.inventory.names():
+            try:
+                for found in _board(workspace, name):
+                    tell(found)
+            except EdgeError as error:
+                unreachable |= error.exit_code is ExitCode.INCOMPLETE
+                verdict = "doubt" if error.exit_code is ExitCode.INCOMPLETE else "bad"
+                tell((name, "connection", verdict, str(error), error.hint or ""))
     if as_json:
         keys = ("where", "what", "verdict", "text", "hint")
         output.data([dict(zip(keys, found, strict=True)) for found in findings])
-    return int(ExitCode.FAILED if any(found[2] == "bad" for found in findings) else ExitCode.DONE)
+    if any(found[2] == "bad" for found in findings):
+        return ExitCode.FAILED
+    return ExitCode.INCOMPLETE if unreachable else ExitCode.DONE
 
 
 def _machine() -> Iterator[Finding]:
@@ -112,17 +131,12 @@ def _folder(workspace: Workspace) -> Iterator[Finding]:
         "repository",
         verdict,
         f"verified; {role} is the first to expire, in {days} days",
-        "run `edge repo refresh`",
+        "run `edge repo refresh --with-targets`" if role == "targets" else "run `edge repo refresh`",
     )
 
 
 def _board(workspace: Workspace, name: str) -> Iterator[Finding]:
     from edge.rollouts.boards import check_device
 
-    try:
-        checks: Any = check_device(workspace, name)
-    except EdgeError as error:
-        yield name, "connection", "bad", str(error), error.hint or ""
-        return
-    for check in checks:
+    for check in check_device(workspace, name):
         yield name, check.name, check.verdict, check.text, check.hint

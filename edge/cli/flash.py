@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import ExitCode, OptionInvalid
+from agent.contract.errors import OptionInvalid
 from agent.contract.names import is_release
 from edge.cli import output
 from edge.cli.convert import FILE
@@ -15,7 +15,7 @@ from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, sudo_password_option
 
 if TYPE_CHECKING:
-    from edge.rollouts.flash import FlashOutcome
+    from edge.rollouts.outcome import FlashOutcome
     from edge.runtimes.request import EngineWheel
 
 
@@ -81,7 +81,9 @@ def flash(
 
     if (release is None) == (not previous):
         raise OptionInvalid(option="RELEASE", reason="name a release, or say --previous")
+    wheel = _wheel(engine_wheel, engine_wheel_sha256)
     workspace = Workspace.find(asker())
+    workspace.inventory.get(target)
     steps = output.Steps(quiet=as_json)
     if release is not None and not is_release(release):
         from edge.cli.model_file import publish_file
@@ -99,27 +101,34 @@ def flash(
         raise OptionInvalid(
             option="--calibration, --eval", reason="they belong to a model's file, not to a release"
         )
-    outcome = run(
-        workspace,
-        FlashRequest(
-            device=target,
-            release=release,
-            only=only,
-            engine_wheel=_wheel(engine_wheel, engine_wheel_sha256),
-            user_install=user_install,
-            port=port,
-            adopt=adopt,
-            re_enrol=re_enrol,
-            sudo_password=ask_sudo_password(target) if sudo_password else None,
-        ),
-        steps,
+    request = FlashRequest(
+        device=target,
+        release=release,
+        only=only,
+        engine_wheel=wheel,
+        user_install=user_install,
+        port=port,
+        adopt=adopt,
+        re_enrol=re_enrol,
+        sudo_password=ask_sudo_password(target) if sudo_password else None,
     )
+    try:
+        outcome = run(workspace, request, steps)
+    except KeyboardInterrupt:
+        goes_on = "look at `edge device show` before you say --previous again"
+        output.line(
+            "note",
+            f"{target} serves what it served before, or ends by itself what was sent whole; "
+            + (goes_on if previous else "the same command goes on"),
+        )
+        raise
     if as_json:
         output.data(
             {
                 "device": outcome.device,
                 "title": outcome.title,
                 "changed": outcome.changed,
+                "taken": outcome.taken,
                 "state": outcome.state,
                 "pushed_bytes": outcome.pushed_bytes,
                 "passed_s": outcome.passed_s,
@@ -127,32 +136,32 @@ def flash(
                 "reported": outcome.reported,
             }
         )
-        return int(ExitCode.DONE if outcome.succeeded else ExitCode.NEGATIVE_VERDICT)
-    return _show(outcome, steps)
+    else:
+        _show(outcome, steps)
+    return int(outcome.exit_code)
 
 
-def _show(outcome: FlashOutcome, steps: output.Steps) -> int:
+def _show(outcome: FlashOutcome, steps: output.Steps) -> None:
     from edge.cli.report import check_line
 
     for note in outcome.notes:
         output.line("note", note)
     reported = outcome.reported
     if not outcome.changed:
-        return int(ExitCode.DONE)
-    for check in reported.checks:
+        return
+    for check in reported.checks if outcome.taken else ():
         output.line("good" if check.passed else "bad", check_line(check))
     if outcome.succeeded:
         by_step = ", ".join(f"{step} {seconds:.1f}" for step, seconds in outcome.passed_s.items())
         output.line(
             "good", f"{outcome.device} runs {outcome.title}; {steps.passed_s:.1f} s in all ({by_step})"
         )
-        return int(ExitCode.DONE)
-    output.line("bad", f"{outcome.title} was {outcome.state.value}: {reported.message} [{reported.code}]")
-    if reported.hint:
-        click.echo(f"hint: {reported.hint}", err=True)
+        return
+    how = outcome.state.value if outcome.taken else "not taken by the board"
+    output.line("bad", f"{outcome.title} was {how}: {reported.message} [{reported.code}]")
+    output.hint(reported.hint)
     serving = reported.current.title if reported.current else "nothing"
     output.line("note", f"{outcome.device} runs {serving}, as before")
-    return int(ExitCode.NEGATIVE_VERDICT)
 
 
 def _wheel(path: Path | None, sha256: str | None) -> EngineWheel | None:

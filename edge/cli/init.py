@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edge.cli.output import line
+from agent.contract.errors import FleetFolderExists
+from edge.cli.output import data, line
 from edge.cli.passphrase import asker
 
 
@@ -15,24 +16,32 @@ from edge.cli.passphrase import asker
 @click.option(
     "--name", help="The fleet's name; six random letters are put behind it. Default: the folder's name."
 )
-def init(folder: Path, name: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def init(folder: Path, name: str | None, as_json: bool) -> None:
     """Make a fleet folder: edge.toml, keys, inventory, signed repository.
 
     Commands find it from every folder below. The root and targets keys are encrypted with a passphrase, which is
     asked for here and at each publish (or taken from EDGE_KEY_PASSPHRASE).
     """
-    from edge.config import EDGE_TOML, FleetFolder
+    from edge.config import EDGE_TOML, FleetFolder, fleet_name
     from edge.identity import KeyRing
     from edge.repository import Repository
 
+    if name is not None:
+        fleet_name(name)
+    there = (folder / EDGE_TOML).exists()
+    cut_short = there and not (folder / "repository/metadata/timestamp.json").exists()
+    if there and not cut_short:
+        raise FleetFolderExists(path=folder.resolve())
     passphrase = asker(new=True)
     passphrase("root")  # before anything is made
-    cut_short = (folder / EDGE_TOML).exists() and not (folder / "repository/metadata/timestamp.json").exists()
     fleet = FleetFolder.open(folder) if cut_short else FleetFolder.create(folder, name)
     keys = KeyRing(fleet.keys)
     if not keys.complete:
         keys.create(passphrase)
     keys.ssh_key_path()
     Repository.create(fleet.repository, keys, passphrase)
+    if as_json:
+        data({"fleet": fleet.config.fleet, "folder": str(fleet.path)})
     line("good", f"fleet `{fleet.config.fleet}` in {fleet.path}")
     line("note", "keys/ holds its keys: keep a copy of it and the passphrase where this laptop is not")

@@ -70,8 +70,7 @@ def _bundles(path: Path, as_json: bool) -> None:
             ("verdict", manifest.verdict),
             ("files", ", ".join(f"{f.path} ({output.size(f.size_bytes)})" for f in manifest.files)),
         ]
-        for key, text in rows:
-            click.echo(f"  {key:11} {text}")
+        output.facts(rows)
 
 
 def _part(value: float | None) -> str:

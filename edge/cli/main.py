@@ -7,18 +7,29 @@ The rule: this module imports nothing heavy, and no command is imported before i
 from __future__ import annotations
 
 import importlib
+import io
+import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
 
-from agent.contract.errors import EdgeError, ExitCode, PythonUnsupported, SystemRefused
+from agent.contract.errors import (
+    EdgeError,
+    ExitCode,
+    Interrupted,
+    OptionInvalid,
+    PythonUnsupported,
+    SystemRefused,
+)
 from edge.cli.output import show_error
 
 COMMANDS = {
     "init": ("edge.cli.init:init", "Make a fleet folder: edge.toml, keys, inventory."),
     "convert": ("edge.cli.convert:convert", "Convert a model for kinds of boards, and say what it cost."),
-    "inspect": ("edge.cli.inspect:inspect", "Show what is in a bundle, a release or a model file."),
+    "inspect": ("edge.cli.inspect:inspect", "Show what is in a bundle or a release."),
     "publish": ("edge.cli.publish:publish", "Make a release, NAME@VERSION, in the signed repository."),
     "device": ("edge.cli.device:device", "Add, list, show, probe and remove boards."),
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
@@ -47,6 +58,16 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant, or an error that says which one may be."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from edge.suggestion import did_you_mean
+
+            ctx.fail(f"no such command `{args[0]}`{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
@@ -70,27 +91,67 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. `arguments` default to the process's own."""
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    _prepare()
+    try:
+        try:
+            return _run(arguments)
+        except EdgeError as error:
+            show_error(error, as_json=as_json)
+            return error.exit_code
+        except click.ClickException as error:
+            if as_json:
+                show_error(_told(error), as_json=True)
+            else:
+                error.show()
+            return ExitCode.USAGE
+    except BrokenPipeError:
+        _let_go_of_output()
+        return ExitCode.FAILED
+    except OSError as error:
+        _let_go_of_output()
+        show_error(SystemRefused(reason=error))
+        return ExitCode.FAILED
+
+
+def _run(arguments: list[str] | None) -> int:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        show_error(PythonUnsupported(found=f"{sys.version_info[0]}.{sys.version_info[1]}"))
-        return ExitCode.USAGE
+        raise PythonUnsupported(found=f"{sys.version_info[0]}.{sys.version_info[1]}")
     try:
         result: Any = cli.main(args=arguments, prog_name="edge", standalone_mode=False)
         return int(result) if isinstance(result, int) else ExitCode.DONE
-    except EdgeError as error:
-        show_error(error)
-        return error.exit_code
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        raise Interrupted() from error
     except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.DONE
+        raise
     except OSError as error:
-        show_error(SystemRefused(reason=error))
-        return ExitCode.FAILED
+        raise SystemRefused(reason=error) from error
+
+
+def _prepare() -> None:
+    """Being ended is an interruption, so that what was begun is put in order; a letter that the terminal does not
+    have is no reason to end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError):  # only the main thread may say so
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _told(error: click.ClickException) -> OptionInvalid:
+    context = getattr(error, "ctx", None)
+    return OptionInvalid(option=context.command_path if context else "edge", reason=error.format_message())
+
+
+def _let_go_of_output() -> None:
+    """Nobody reads any more, or nothing can be written; what is left over must not be tried again at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

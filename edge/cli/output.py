@@ -1,7 +1,7 @@
 """What a person and a script see: data on stdout, talk on stderr.
 
 The rule: colour is never the only sign, `NO_COLOR` and a missing terminal switch it off, and a script that asked for
-`--json` gets one JSON document on stdout whatever happens.
+`--json` gets one JSON document on stdout whatever happens. Nothing is asked where nobody can answer.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -19,15 +20,15 @@ from agent.contract.codec import to_plain
 from agent.contract.errors import EdgeError
 
 SIGNS = {"good": ("✓", "green"), "bad": ("✗", "red"), "doubt": ("?", "yellow"), "note": ("·", None)}
+USUAL_COLUMNS = 80
 
 
-def show_error(error: EdgeError) -> None:
+def show_error(error: EdgeError, *, as_json: bool = False) -> None:
     """Print an error as every command does: what failed, then the hint; one JSON object where `--json` was asked."""
-    if "--json" in sys.argv[1:]:
+    if as_json:
         click.echo(json.dumps({"error": error.to_plain()}, ensure_ascii=False))
-    click.echo(f"{_styled('error', 'red')}: {error} [{error.code}]", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    talk(f"{_styled('error', 'red')}: {error} [{error.code}]")
+    hint(error.hint)
 
 
 def data(document: Any) -> None:
@@ -35,15 +36,50 @@ def data(document: Any) -> None:
     click.echo(json.dumps(to_plain(document), ensure_ascii=False, indent=2))
 
 
+def talk(text: str) -> None:
+    """One line on stderr; a bar that is there goes first."""
+    _bar.clear()
+    click.echo(text, err=True)
+
+
 def line(sign: str, text: str) -> None:
     """One line of talk with a sign: `good`, `bad`, `doubt` or `note`."""
     mark, colour = SIGNS[sign]
-    click.echo(f"{_styled(mark, colour)} {text}", err=True)
+    talk(f"{_styled(mark, colour)} {text}")
+
+
+def hint(text: str | None) -> None:
+    """What would help, if anything."""
+    if text:
+        talk(f"hint: {text}")
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and what is known of them, on stdout; long text goes on below itself on a terminal."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        head = f"  {name:{width}}  "
+        if is_terminal(sys.stdout):
+            room = max(20, columns(sys.stdout) - len(head))
+            text = f"\n{' ' * len(head)}".join(textwrap.wrap(text, room, break_long_words=False) or [""])
+        click.echo(f"{head}{text}".rstrip())
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """A table on stdout. `right` are the numbers of the columns that are aligned to the right."""
+    """A table on stdout; on a terminal that it is too wide for, the rows below each other as names and values.
+
+    Args:
+        headers: of the columns.
+        rows: their cells.
+        right: numbers of the columns that are aligned to the right.
+    """
     widths = [max(len(str(row[index])) for row in [headers, *rows]) for index in range(len(headers))]
+    if is_terminal(sys.stdout) and sum(widths) + 2 * len(widths) - 2 > columns(sys.stdout):
+        for number, row in enumerate(rows):
+            if number:
+                click.echo()
+            facts([(name, str(cell)) for name, cell in zip(headers, row, strict=True) if str(cell)])
+        return
     for number, row in enumerate([headers, *rows]):
         cells = [
             str(cell).rjust(width) if index in right else str(cell).ljust(width)
@@ -62,7 +98,7 @@ def size(count_bytes: int) -> str:
 
 
 def ago(seconds_since_1970: int | None) -> str:
-    """`2026-11-23 22:13:00 (5 min ago)`, in UTC."""
+    """`2026-11-23 22:13:00 UTC (5 min ago)`."""
     if not seconds_since_1970:
         return "never"
     passed = max(0, int(time.time()) - seconds_since_1970)
@@ -82,51 +118,98 @@ class Steps:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._bar = not quiet and sys.stderr.isatty()
-        self._open = False
         self._began = time.monotonic()
 
     def step(self, text: str) -> None:
         """One line for one step that was done."""
-        self._end_bar()
         if not self._quiet:
-            line("good", f"{text}  {_styled(f'{time.monotonic() - self._began:.1f} s', 'dim')}")
+            line("good", f"{text}  {_styled(f'{self.passed_s:.1f} s', 'dim')}")
 
     def transfer(self, what: str, done_bytes: int, total_bytes: int) -> None:
         """How far a transfer is."""
-        if not self._bar or total_bytes <= 0:
-            return
-        part = min(1.0, done_bytes / total_bytes)
-        filled = round(part * 24)
-        bar = "━" * filled + " " * (24 - filled)
-        text = f"\r  {what[:28]:28} {bar} {part:4.0%} {size(done_bytes)} of {size(total_bytes)}"
-        click.echo(f"{text:<92}"[:100], err=True, nl=False)
-        self._open = True
-        if done_bytes >= total_bytes:
-            self._end_bar()
+        if not self._quiet and total_bytes > 0:
+            _bar.draw(what, done_bytes, total_bytes)
 
     @property
     def passed_s(self) -> float:
         """Seconds since the command began."""
         return time.monotonic() - self._began
 
-    def _end_bar(self) -> None:
-        if self._open:
-            click.echo("\r" + " " * 100 + "\r", err=True, nl=False)
-            self._open = False
+
+class Bar:
+    """The one line at the bottom of a terminal that is written over; elsewhere nothing."""
+
+    EVERY_S = 0.1
+
+    def __init__(self) -> None:
+        self._shown = 0
+        self._next = 0.0
+
+    def draw(self, what: str, done_bytes: int, total_bytes: int) -> None:
+        """Show how far a transfer is; ten times a second at most. A bar that is full goes away."""
+        if done_bytes >= total_bytes:
+            self.clear()
+            return
+        now = time.monotonic()
+        if now < self._next or not is_terminal(sys.stderr):
+            return
+        self._next = now + self.EVERY_S
+        text = bar_text(what, done_bytes, total_bytes, columns(sys.stderr) - 1)
+        click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
+        self._shown = len(text)
+
+    def clear(self) -> None:
+        """Leave the line empty for what comes next."""
+        if self._shown:
+            click.echo("\r" + " " * self._shown + "\r", err=True, nl=False)
+            self._shown = 0
 
 
-def confirm(question: str, *, yes: bool) -> bool:
-    """Ask, unless `--yes` was given; without a terminal nothing is asked and the answer is no."""
+def bar_text(what: str, done_bytes: int, total_bytes: int, width: int) -> str:
+    """`  the runtime  ━━━━      42%  13.1 MB of 31.0 MB`, never wider than `width`; the bar takes what room is left."""
+    part = min(1.0, done_bytes / total_bytes)
+    end = f" {part:4.0%}  {size(done_bytes)} of {size(total_bytes)}"
+    room = width - len(end) - len(what) - 4
+    if room < 8:
+        return f"  {what}{end}"[:width]
+    filled = round(part * min(room, 30))
+    return f"  {what}  {'━' * filled}{' ' * (min(room, 30) - filled)}{end}"
+
+
+_bar = Bar()
+
+
+def confirm(question: str, *, yes: bool) -> bool | None:
+    """Ask, unless `--yes` was given. None without a terminal: nobody was asked."""
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
+    if not can_ask():
+        return None
+    _bar.clear()
     return click.confirm(question, err=True)
 
 
+def can_ask() -> bool:
+    """Whether a person can read a question and answer it."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream, which may have been closed, is a terminal."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def columns(stream: TextIO) -> int:
+    """Width of a terminal; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
+    except (OSError, ValueError):
+        return USUAL_COLUMNS
+
+
 def _styled(text: str, style: str | None) -> str:
-    if style is None or os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if style is None or plain or not is_terminal(sys.stderr):
         return text
     if style in ("bold", "dim"):
         return click.style(text, bold=style == "bold", dim=style == "dim")

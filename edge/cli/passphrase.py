@@ -6,12 +6,12 @@ The rule: never from the command line, never stored, and never asked for where n
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 import click
 
 from agent.contract.errors import PassphraseMissing
+from edge.cli import output
 
 VARIABLE = "EDGE_KEY_PASSPHRASE"
 
@@ -36,7 +36,7 @@ def _read(role: str, *, new: bool) -> str:
     given = os.environ.get(VARIABLE)
     if given:
         return given
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not output.can_ask():
         raise PassphraseMissing(role=role)
     text = f"Passphrase for the fleet's {'new keys' if new else f'`{role}` key'}"
     answer: str = click.prompt(text, hide_input=True, confirmation_prompt=new, err=True)

@@ -1,15 +1,15 @@
-"""Passwords of boards: asked for on a terminal or read from a file descriptor, never an argument, never stored."""
+"""Passwords of boards: asked for on a terminal or taken from the environment, never an argument, never stored."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from agent.contract.errors import OptionInvalid
+from edge.cli import output
 
 SUDO_VARIABLE = "EDGE_SUDO_PASSWORD"
 LOGIN_VARIABLE = "EDGE_LOGIN_PASSWORD"
@@ -39,7 +39,7 @@ def _ask(prompt: str, variable: str) -> str:
     given = os.environ.get(variable)
     if given:
         return given
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not output.can_ask():
         raise OptionInvalid(option="password", reason=f"no terminal to ask at; set {variable}")
     answer: str = click.prompt(prompt, hide_input=True, err=True)
     return answer

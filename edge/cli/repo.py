@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable
+from datetime import datetime
 
 import click
 
@@ -36,12 +37,27 @@ def releases(as_json: bool) -> None:
 @click.option(
     "--with-targets", is_flag=True, help="The targets role too, where it is due; asks for the passphrase."
 )
-def refresh(with_targets: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def refresh(with_targets: bool, as_json: bool) -> None:
     """Sign anew what has less than half of its time left."""
     from edge.rollouts.workspace import Workspace
 
     repository = Workspace.find(asker()).repository
     renewed = repository.refresh(with_targets=with_targets)
-    output.line("good", f"signed anew: {', '.join(renewed)}" if renewed else "nothing is due")
-    for role, expires in repository.expiry().items():
-        output.line("note", f"{role} is good until {time.strftime('%Y-%m-%d', expires.timetuple())}")
+    expiry = repository.expiry()
+    if as_json:
+        output.data(
+            {"renewed": renewed, "expires": {role: int(end.timestamp()) for role, end in expiry.items()}}
+        )
+    output.line("good", f"signed anew: {', '.join(_without_bins(renewed))}" if renewed else "nothing is due")
+    first_of: dict[str, datetime] = {}
+    for role, end in expiry.items():
+        shown = _without_bins((role,))[0]
+        first_of[shown] = min(end, first_of.get(shown, end))
+    for role, end in first_of.items():
+        output.line("note", f"{role}: good until {end:%Y-%m-%d}")
+
+
+def _without_bins(roles: Iterable[str]) -> list[str]:
+    """Roles as a person counts them: the bins of desired states are one thing."""
+    return list(dict.fromkeys("desired states" if "-bin-" in role else role for role in roles))

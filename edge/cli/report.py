@@ -28,7 +28,9 @@ def show_report(device: Device, state: BoardState) -> None:
         ),
     ]
     if reported is None:
-        rows.append(("runs", "nothing: it was not flashed yet"))
+        rows.append(
+            ("runs", f"nothing that this fleet knows of: flash it with `edge flash {device.name} RELEASE`")
+        )
     else:
         rows += _running(reported)
         rows += _last(reported)
@@ -41,8 +43,7 @@ def show_report(device: Device, state: BoardState) -> None:
                 f"started {output.ago(int(state.agent.started))}",
             )
         )
-    for key, text in rows:
-        click.echo(f"  {key:10} {text}")
+    output.facts(rows)
     if reported is not None and reported.history:
         click.echo()
         output.table(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from edge.cli import output
+
+if TYPE_CHECKING:
+    from edge.sim.boards import SimBoard
 
 
 @click.group()
@@ -62,28 +67,36 @@ def list_(as_json: bool) -> None:
 
 @sim.command()
 @click.option("--wipe", is_flag=True, help="Their folders too; they are no more.")
-def down(wipe: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def down(wipe: bool, as_json: bool) -> None:
     """Stop all simulated boards and what runs on them."""
     from edge.config import FleetFolder
+    from edge.sim.boards import boards
     from edge.sim.boards import down as run
 
-    run(FleetFolder.find(), wipe=wipe)
+    folder = FleetFolder.find()
+    run(folder, wipe=wipe)
+    if as_json:
+        output.data([_plain(board) for board in boards(folder)])
     output.line("good", "no simulated board is up")
 
 
 @sim.command("break")
 @click.argument("name")
 @click.argument("fault")
-def break_(name: str, fault: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def break_(name: str, fault: str, as_json: bool) -> None:
     """Do FAULT to a board: cut, slow, disk-full, kill-agent, reboot, power-cut, … (a wrong word lists them)."""
     from edge.config import FleetFolder
     from edge.sim.boards import break_board
 
     break_board(FleetFolder.find(), name, fault)
+    if as_json:
+        output.data({"name": name, "fault": fault})
     output.line("good", f"{name}: {fault}")
 
 
-def _plain(board) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _plain(board: SimBoard) -> dict[str, object]:
     return {
         "name": board.name,
         "kind": board.kind,

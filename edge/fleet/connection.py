@@ -95,6 +95,12 @@ class Board:
         self.host_key = HostKey.of(self.transport.get_remote_server_key())
 
     @property
+    def is_connected(self) -> bool:
+        """Whether the connection is still there, as far as it is known here."""
+        transport = self._connection.client.get_transport()
+        return transport is not None and bool(transport.is_active())
+
+    @property
     def transport(self) -> paramiko.Transport:
         """Paramiko's connection.
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agent.contract.board import RunningAgent
-from agent.contract.errors import AgentSilent, BoardNotFlashed
+from agent.contract.errors import AgentSilent, BoardForeign, BoardNotFlashed
 from agent.contract.messages import Reported
 from agent.contract.profile import BoardFacts, DeviceProfile
 from edge.fleet import services
@@ -17,8 +17,9 @@ from edge.fleet.connection import Board, connect
 from edge.fleet.forward import Forward
 from edge.fleet.probe import probe
 from edge.fleet.status import read_status
+from edge.inventory import Device
 from edge.rollouts.choice import check_board
-from edge.rollouts.enrolment import placement_of, settle_profile
+from edge.rollouts.enrolment import locate, placement_of, settle_profile
 from edge.rollouts.workspace import Workspace
 
 
@@ -49,26 +50,31 @@ def probe_device(workspace: Workspace, name: str, *, profile: str | None = None)
     """Ask a board what it is; settle its profile and keep both in the inventory.
 
     Raises:
+        DeviceBusy: another command is at work on it.
         BoardRefused, ProfileUnknown, ProfileUndecided: no profile fits, or not the one that was named.
         TransferError: it can't be asked.
     """
     device = workspace.inventory.get(name)
-    with connect(device, fleet=workspace.folder) as board:
-        facts = probe(board)
-    if profile is not None:
-        chosen, why = workspace.profile(profile), "you chose it"
-        check_board(chosen, facts, device=name)
-    else:
-        chosen, why = settle_profile(workspace, dataclasses.replace(device, profile=None), facts)
-    workspace.inventory.replace(
-        dataclasses.replace(
-            device,
-            facts=facts,
-            profile=chosen.name,
-            serial=device.serial or facts.serial,
-            simulated=facts.simulated,
-        )
-    )
+    wanted = workspace.profile(profile) if profile is not None else None
+    with workspace.inventory.hold(name):
+        with connect(device, fleet=workspace.folder) as board:
+            facts = probe(board)
+        if wanted is not None:
+            chosen, why = wanted, "you chose it"
+            check_board(chosen, facts, device=name)
+        else:
+            chosen, why = settle_profile(workspace, dataclasses.replace(device, profile=None), facts)
+
+        def change(there: Device) -> Device:
+            return dataclasses.replace(
+                there,
+                facts=facts,
+                profile=chosen.name,
+                serial=there.serial or facts.serial,
+                simulated=facts.simulated,
+            )
+
+        workspace.inventory.update(name, change)
     return Probed(facts=facts, profile=chosen, why=why)
 
 
@@ -87,7 +93,13 @@ def board_state(workspace: Workspace, name: str) -> BoardState:
     if status.signed is None or not device.enrolled:
         return BoardState(reported=None, agent=status.agent, alive=status.agent_alive)
     reported = status.report(device)
-    workspace.inventory.replace(dataclasses.replace(device, counter_seen=status.signed.counter))
+    seen = status.signed.counter
+
+    def change(there: Device) -> Device:
+        newer = there.public_key == device.public_key and there.counter_seen < seen
+        return dataclasses.replace(there, counter_seen=seen) if newer else there
+
+    workspace.inventory.update(name, change)
     return BoardState(reported=reported, agent=status.agent, alive=status.agent_alive)
 
 
@@ -146,7 +158,7 @@ def check_device(workspace: Workspace, name: str) -> tuple[Check, ...]:
     device = workspace.inventory.get(name)
     with connect(device, fleet=workspace.folder) as board:
         facts = probe(board)
-        status = read_status(board, placement_of(device, facts).root)
+        _, status = locate(board, device, facts)
         profile = workspace.profile(device.profile) if device.profile else None
         return checkup(board, facts, status, profile=profile)
 
@@ -155,13 +167,18 @@ def remove_device(workspace: Workspace, name: str, *, wipe: bool, sudo_password:
     """Forget a board; with `wipe` everything of edge is taken off it first.
 
     Raises:
+        DeviceBusy: another command is at work on it.
+        BoardForeign: what is on it is another fleet's.
         InstallFailed: something is left on the board, which is then not forgotten.
         SudoRefused: root is needed and refused.
         TransferError: it can't be reached.
     """
     device = workspace.inventory.get(name)
-    if wipe:
-        with connect(device, fleet=workspace.folder, sudo_password=sudo_password) as board:
-            facts = probe(board)
-            services.remove(board, placement_of(device, facts), wipe=True)
-    workspace.inventory.remove(name)
+    with workspace.inventory.hold(name):
+        if wipe:
+            with connect(device, fleet=workspace.folder, sudo_password=sudo_password) as board:
+                placement, status = locate(board, device, probe(board))
+                if status.config is not None and status.config.fleet != workspace.folder.config.fleet:
+                    raise BoardForeign(host=name, fleet=status.config.fleet)
+                services.remove(board, placement, wipe=True)
+        workspace.inventory.remove(name)

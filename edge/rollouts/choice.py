@@ -6,7 +6,15 @@ whether they fit is asked of the contract's functions before anything is sent.
 
 from __future__ import annotations
 
-from agent.contract.errors import BoardRefused, PlatformUnsupported, ReleaseLacksProfile, WrongBoard
+from collections.abc import Mapping, Sequence
+
+from agent.contract.errors import (
+    BoardRefused,
+    ModelsApart,
+    PlatformUnsupported,
+    ReleaseLacksProfile,
+    WrongBoard,
+)
 from agent.contract.manifest import BundleManifest, EngineName
 from agent.contract.profile import BoardFacts, DeviceProfile, accepts, bundle_fits, runtime_fits
 from agent.contract.release import Generation, GenerationModel, Release
@@ -46,11 +54,17 @@ def bundle_for(release: Release, profile: DeviceProfile) -> str:
         ) from None
 
 
-def engine_for(bundle: BundleManifest, profile: DeviceProfile) -> EngineName:
-    """The engine that the runtime must hold: the profile's own where the bundle can use it."""
-    if profile.engine.value in bundle.requires.engines:
-        return profile.engine
-    return EngineName(next(iter(bundle.requires.engines)))
+def engine_for(
+    bundle: BundleManifest, profile: DeviceProfile, *, beside: Sequence[BundleManifest] = ()
+) -> EngineName:
+    """The engine that the runtime must hold: one that every bundle can use, the profile's own before others.
+
+    Where no engine suits what is served `beside` it, one for the bundle; `check_beside` says what that means.
+    """
+    own = list(bundle.requires.engines)
+    shared = [name for name in own if all(name in other.requires.engines for other in beside)]
+    usable = shared or own
+    return profile.engine if profile.engine.value in usable else EngineName(usable[0])
 
 
 def runtime_request(
@@ -94,6 +108,31 @@ def check_fit(
             board=profile.name,
             reason=f"{reason.fact} (`{device}`)",
         )
+
+
+def check_beside(
+    release: str,
+    beside: Mapping[str, BundleManifest],
+    runtime: RuntimeManifest,
+    profile: DeviceProfile,
+    *,
+    device: str,
+) -> None:
+    """Refuse a runtime in which what stays on the board can't be served any more.
+
+    Args:
+        release: what is to be flashed.
+        beside: release to bundle of the models that stay.
+        runtime: for all of them.
+        profile: the board's.
+        device: the board's name.
+
+    Raises:
+        ModelsApart: with the first reason.
+    """
+    for title, bundle in beside.items():
+        for reason in bundle_fits(bundle, runtime, profile=profile.name):
+            raise ModelsApart(release=release, beside=title, device=device, reason=reason.fact)
 
 
 def next_generation(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from agent.contract.board import BoardConfig, InstallRequest
-from agent.contract.errors import BoardRefused
+from agent.contract.board import SYSTEM_ROOT, BoardConfig, InstallRequest
+from agent.contract.errors import BoardRefused, OptionInvalid
 from agent.contract.profile import BoardFacts, DeviceProfile
 from edge import durable
 from edge.fleet.connection import Board
 from edge.fleet.install import Placement, choose_placement, send_runtime, stage
 from edge.fleet.install import enrol as run_installer
-from edge.inventory import Device
+from edge.fleet.status import BoardStatus, read_status
+from edge.inventory import Device, new_device_id
 from edge.profiles import choose
 from edge.progress import Progress
 from edge.rollouts.choice import check_board
@@ -24,7 +25,6 @@ from edge.runtimes.compose import Composed
 class InstallTerms:
     """What the user said of an installation; see `FlashRequest`."""
 
-    user_install: bool = False
     port: int | None = None
     adopt: bool = False
     re_enrol: bool = False
@@ -59,17 +59,49 @@ def settle_profile(workspace: Workspace, device: Device, facts: BoardFacts) -> t
     return profile, "chosen before"
 
 
-def placement_of(device: Device, facts: BoardFacts, *, user_install: bool = False) -> Placement:
-    """Where edge lives on a board: where it was put, or where it would be put."""
-    chosen = choose_placement(facts, user_install=user_install)
+def placement_of(device: Device, facts: BoardFacts) -> Placement:
+    """Where edge lives on a board, as far as the inventory knows: where it was put, or where it would be put."""
+    chosen = choose_placement(facts)
     if device.root is None or device.service is None:
         return chosen
-    system = choose_placement(facts)
+    return _placement_at(device.root, device.service, facts)
+
+
+def locate(
+    board: Board, device: Device, facts: BoardFacts, *, user_install: bool = False
+) -> tuple[Placement, BoardStatus]:
+    """Where edge lives on a board, and what it says there; where it would be put, when it is nowhere.
+
+    A board that this folder does not know yet, or forgot, may hold an installation with root or one without.
+
+    Raises:
+        OptionInvalid: `user_install` was asked for, and it is installed with root.
+    """
+    chosen = choose_placement(facts, user_install=user_install)
+    others = (choose_placement(facts), choose_placement(facts, user_install=True))
+    roots = [*([device.root] if device.root else []), chosen.root, *(other.root for other in others)]
+    status = None
+    for root in dict.fromkeys(roots):
+        found = read_status(board, root)
+        if found.config is not None:
+            if user_install and root == SYSTEM_ROOT:
+                raise OptionInvalid(
+                    option="--user-install",
+                    reason=f"edge is in {SYSTEM_ROOT} on `{device.name}` already; take it off first:"
+                    f" `edge device remove {device.name} --wipe`",
+                )
+            same = root == chosen.root
+            return (chosen if same else _placement_at(root, found.config.service, facts)), found
+        if root == chosen.root:
+            status = found
+    assert status is not None
+    return chosen, status
+
+
+def _placement_at(root: str, service: str, facts: BoardFacts) -> Placement:
+    usual = choose_placement(facts, user_install=root != SYSTEM_ROOT)
     return Placement(
-        root=device.root,
-        service=device.service,
-        sudo=system.sudo if system.root == device.root else False,
-        note=chosen.note,
+        root=root, service=service, sudo=usual.sudo if usual.root == root else False, note=usual.note
     )
 
 
@@ -79,11 +111,12 @@ def enrol(
     device: Device,
     composed: Composed,
     *,
+    placement: Placement,
     profile: DeviceProfile,
     terms: InstallTerms,
     progress: Progress,
 ) -> Enrolled:
-    """Send the runtime, install it, and take the board's identity in.
+    """Send the runtime, install it at `placement`, and take the board's identity in.
 
     Raises:
         SudoRefused: root is needed and refused.
@@ -95,7 +128,6 @@ def enrol(
         raise BoardRefused(
             device=device.name, profile=profile.name, reason="it was not probed", way_out="probe it"
         )
-    placement = choose_placement(facts, user_install=terms.user_install)
     request = InstallRequest(
         config=_config(workspace, device, profile, placement, facts, terms),
         runtime=composed.manifest,
@@ -116,6 +148,7 @@ def enrol(
     )
     enrolment = run_installer(board, placement, request)
     progress.step(f"installed in {placement.root}, kept running by {_keeper(enrolment.service)}")
+    same_identity = (enrolment.device, enrolment.public_key) == (device.device_id, device.public_key)
     found = dataclasses.replace(
         device,
         device_id=enrolment.device,
@@ -124,7 +157,7 @@ def enrol(
         public_key=enrolment.public_key,
         service=enrolment.service,
         root=placement.root,
-        counter_seen=0,
+        counter_seen=device.counter_seen if same_identity else 0,
     )
     notes = (placement.note, *enrolment.notes)
     return Enrolled(
@@ -148,7 +181,7 @@ def _config(
         port = 0
     return BoardConfig(
         fleet=workspace.folder.config.fleet,
-        device=device.device_id,
+        device=new_device_id() if terms.re_enrol else device.device_id,
         serial=facts.serial,
         profile=profile.name,
         service=placement.service,

@@ -58,12 +58,13 @@ def infer(workspace: Workspace, device: str, path: Path, *, model: str | None = 
         BoardNotFlashed, AgentSilent, RequestInvalid: the board.
         TransferError: the way there.
     """
+    array = _read(path)
     state = board_state(workspace, device)
     if state.reported is None or state.reported.current is None:
         raise BoardNotFlashed(device=device)
     chosen = _choose(state.reported.current.models, model)
     manifest = workspace.repository.bundle(chosen.bundle)
-    body = json.dumps({"inputs": [_input(manifest, path)]}).encode()
+    body = json.dumps({"inputs": [_input(manifest, path, array)]}).encode()
     with agent_port(workspace, device) as (forward, _):
         began = time.monotonic()
         plain = _ask(forward.local_port, chosen.name, body, device=device)
@@ -85,10 +86,12 @@ def _choose(models: tuple[GenerationModel, ...], name: str | None) -> Generation
     return named[0]
 
 
-def _input(manifest: BundleManifest, path: Path) -> dict[str, Any]:
+def _input(manifest: BundleManifest, path: Path, array: NDArray[Any]) -> dict[str, Any]:
     spec = manifest.inputs[0]
-    expected = f"`{spec.name}` {list(spec.shape)}"
-    array = _read(path)
+    expected = ", ".join(f"`{spec.name}` {list(spec.shape)}" for spec in manifest.inputs)
+    if len(manifest.inputs) > 1:
+        reason = f"it is one input, the model takes {len(manifest.inputs)}; ask it through `edge forward`"
+        raise DataMismatch(purpose="input", path=path, reason=reason, expected=expected)
     if path.suffix.lower() in IMAGES:
         if not manifest.preprocessing:
             raise DataMismatch(
@@ -120,11 +123,14 @@ def _read(path: Path) -> NDArray[Any]:
 
     try:
         if path.suffix.lower() == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
+            array = np.load(path, allow_pickle=False)
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                raise DataUnreadable(path=path, reason="it does not hold one array of real numbers")
+            return array
         with Image.open(path) as image:
             array = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
             return array[..., np.newaxis] if array.ndim == 2 else array
-    except (OSError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataUnreadable(path=path, reason=str(error) or type(error).__name__) from error
 
 

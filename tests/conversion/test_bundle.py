@@ -11,6 +11,7 @@ import pytest
 
 from agent.contract.errors import (
     ArchiveUnsafe,
+    BundleMissing,
     DigestMismatch,
     DocumentInvalid,
     EdgeError,
@@ -192,5 +193,5 @@ def test_a_bundle_is_replaced_only_when_asked(folder: Path) -> None:
 def test_bundles_are_found_in_the_folder_that_was_named(folder: Path) -> None:
     assert find_bundles(folder) == [folder]
     assert find_bundles(folder.parent) == [folder]
-    with pytest.raises(FileMissing):
+    with pytest.raises(BundleMissing):
         find_bundles(folder / "more")

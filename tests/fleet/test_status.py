@@ -121,9 +121,12 @@ def test_waiting_ends_at_its_deadline(open_board: Open, folder: Folder) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_request_that_still_lies_there_has_not_been_looked_at(open_board: Open, folder: Folder) -> None:
+@pytest.mark.parametrize("name", ["request", "request.taken"])
+def test_a_request_that_still_lies_there_has_not_been_answered(
+    open_board: Open, folder: Folder, name: str
+) -> None:
     folder.report(UpdateState.CONFIRMED, request="mine")
-    (folder.root / "inbox" / "request").write_text("mine")
+    (folder.root / "inbox" / name).write_text("mine")
     with pytest.raises(DeadlinePassed):
         wait_for_end(open_board(), ROOT, device(), request="mine", deadline_s=1)
 

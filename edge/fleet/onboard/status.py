@@ -49,6 +49,10 @@ def supervised(root: str) -> bool:
 
 
 def status(root: str) -> dict[str, Any]:
+    # Before the report: one that is ended after this look has been answered in the report that is read next
+    waiting, taken = (
+        os.path.exists(os.path.join(root, "inbox", name)) for name in ("request", "request.taken")
+    )
     agent = read(os.path.join(root, "run", "agent.json"))
     return {
         "there": os.path.exists(os.path.join(root, "bin", "launch.py")),
@@ -57,15 +61,19 @@ def status(root: str) -> dict[str, Any]:
         "agent": agent,
         "alive": alive(parsed(agent).get("pid")),
         "supervised": supervised(root),
-        "waiting": os.path.exists(os.path.join(root, "inbox", "request")),
+        "waiting": waiting,
+        "taken": taken,
         "clock": time.time(),
     }
 
 
 def ended(found: dict[str, Any], request: dict[str, Any]) -> bool:
-    """Whether the board has looked at the request and has nothing left to do."""
+    """Whether the board has answered the request and has nothing left to do. The report of an earlier look at the
+    same request, which was pushed again, is no answer: the board takes a request and ends it when it has answered."""
     report = parsed(parsed(found["reported"]).get("payload"))
-    if report.get("request") != request["request"] or found["waiting"] or report.get("in_progress"):
+    if found["waiting"] or found["taken"]:
+        return False
+    if report.get("request") != request["request"] or report.get("in_progress"):
         return False
     return report.get("state") in request["ends"]
 

@@ -1,0 +1,55 @@
+"""The signed word of what a board is to run: made anew, or the last one again where it was not carried out.
+
+The rule: a counter only grows, whoever knows the highest; and what a cut flash asked for is asked for again as it was,
+so that a board that is at work on it goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from agent.contract.messages import Reported
+from agent.contract.release import DesiredState, Generation, TrialTerms
+from agent.contract.states import END_STATES
+from edge.repository import new_nonce
+from edge.rollouts.workspace import Workspace
+
+WAIT_SPARE_S = 60.0
+"""Granted to a board for verifying and unpacking, beyond the deadlines of its trial, for each attempt."""
+
+
+def assign(
+    workspace: Workspace, device_id: str, content: Generation, reported: Reported | None
+) -> DesiredState:
+    """A new desired state, or the last one when it is the same and the board has not come to its end."""
+    repository = workspace.repository
+    seen = reported.counter if reported else 0
+    last = repository.desired(device_id)
+    if last is not None and last.generation.same_content(content):
+        under_way = reported is not None and last.counter == seen and reported.state not in END_STATES
+        if last.counter > seen or under_way:
+            return last
+    config = workspace.folder.config
+    counter = repository.next_counter(device_id, seen=seen)
+    desired = DesiredState(
+        fleet=config.fleet,
+        device=device_id,
+        counter=counter,
+        generation=dataclasses.replace(content, number=counter),
+        nonce=new_nonce(),
+        not_before=int(time.time()),
+        terms=TrialTerms(
+            probation_s=config.probation_s,
+            check_timeout_s=config.check_timeout_s,
+            start_timeout_s=config.start_timeout_s,
+        ),
+    )
+    repository.assign(desired)
+    return desired
+
+
+def patience_s(terms: TrialTerms) -> float:
+    """How long a board may take to carry an update to its end, all attempts together, in seconds."""
+    attempt = terms.check_timeout_s + terms.start_timeout_s + terms.probation_s + WAIT_SPARE_S
+    return attempt * terms.max_attempts
