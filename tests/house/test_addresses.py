@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.house.tree import ROOT, shown, tracked_files
+from tests.house.tree import ROOT, shown, tracked_files, tracked_links
 
 # Written in pieces, so that this file does not name them either.
 REFUSED = re.compile(
@@ -55,5 +55,5 @@ def test_an_address_is_found(pieces: tuple[str, str]) -> None:
 
 
 def test_links_stay_inside_the_tree() -> None:
-    for link in (path for path in ROOT.glob("[!.]*/**/*") if path.is_symlink()):
+    for link in tracked_links():
         assert link.resolve().is_relative_to(ROOT), shown(link)

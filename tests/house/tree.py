@@ -11,14 +11,22 @@ PACKAGES = ("agent", "converters", "edge")
 
 def tracked_files() -> list[Path]:
     """Every file that git tracks or would track, that still exists."""
+    return sorted({path for path in _tracked() if path.is_file() and not path.is_symlink()})
+
+
+def tracked_links() -> list[Path]:
+    """The symbolic links among what git tracks or would track."""
+    return sorted({path for path in _tracked() if path.is_symlink()})
+
+
+def _tracked() -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,
     ).stdout
-    files = (ROOT / name for name in listed.decode().split("\0") if name)
-    return sorted({file for file in files if file.is_file() and not file.is_symlink()})
+    return [ROOT / name for name in listed.decode().split("\0") if name]
 
 
 def python_files(*folders: str) -> list[Path]:
