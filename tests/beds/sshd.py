@@ -194,7 +194,7 @@ class SshdBoard:
         lines = [
             f"ListenAddress {listen}",
             f"HostKey {folder / 'host_key'}",
-            f"AuthorizedKeysFile {folder / 'authorized_keys'}",
+            f"AuthorizedKeysFile {folder / 'authorized_keys'}" + (" .ssh/authorized_keys" * self.isolated),
             "PidFile none",
             "StrictModes no",  # the folders above the keys belong to whoever runs the tests
             "UsePAM no",

@@ -73,8 +73,9 @@ def test_a_cut_at_any_byte_of_an_update(sims: Laptop) -> None:
             assert "[ssh." in ended.err
             assert board.links() == {"current": 1}
         sims.does("flash", board.name, "digits@3")
-    assert board.links()["current"] == sims.reported(board.name)["counter"]
-    assert sims.reported(board.name)["current"]["models"][0]["release"] == "digits@3"
+        reported = sims.reported(board.name)
+    assert board.links() == {"current": reported["counter"]}
+    assert reported["current"]["models"][0]["release"] == "digits@3"
 
 
 def through_the_link(board: SimBoard, port: int) -> None:

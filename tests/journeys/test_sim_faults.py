@@ -80,6 +80,7 @@ def test_a_full_disk(sims: Laptop) -> None:
     board.breaks("mend")
     sims.does("flash", board.name, "digits@1")
     board.breaks("disk-full")
+    (board.root / "inbox" / "blobs" / "filler").write_bytes(bytes(disk.SIZE_BYTES - 8192))
     before = board.agent()
     full = sims.does("flash", board.name, "digits@3", code=1)
     assert "disk-full]" in full.err
