@@ -70,6 +70,7 @@ def main(root: Path, *, generation: int | None = None) -> int:
     try:
         listening = _listening_socket(config, folder)
     except EdgeError as error:
+        agent.find_generation()
         agent.say(port=config.port, error=error)
         raise
     asyncio.run(agent.serve(listening))
@@ -107,8 +108,7 @@ class Agent:
         await self._take_over(loop)
         for number in SIGNALS:
             loop.add_signal_handler(number, self._end, number == signal.SIGHUP)
-        found = generation_to_serve(self._folder, self._chosen)
-        self._catalog.generation = int(found.name) if found is not None and found.name.isdigit() else 0
+        found = self.find_generation()
         self.say(port=self._port)
         _notify("READY=1")
         self._keep_alive(loop)
@@ -219,6 +219,12 @@ class Agent:
         LOG.info("starting anew, with %d clients", len(connections))
         command = [sys.executable, "-I", launcher, "--root", str(self._folder.root), "run"]
         os.execve(sys.executable, command, environment)  # noqa: S606 - the board's own launcher, no shell wanted
+
+    def find_generation(self) -> Path | None:
+        """The folder of the generation to serve, whose number is said from now on; None where there is none."""
+        found = generation_to_serve(self._folder, self._chosen)
+        self._catalog.generation = int(found.name) if found is not None and found.name.isdigit() else 0
+        return found
 
     # --- what it says of itself
 

@@ -10,7 +10,7 @@ import http.client
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import decode
@@ -34,12 +34,16 @@ MAX_RUNNING_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of the agent: the start of it that serves, or why it does not; `fatal` when it said so itself."""
+    """What was seen of the agent: the start of it that serves, or why it does not; `fatal` when it said so itself.
+
+    `last_words` is what an agent that has ended said; whether it was of this attempt, its `boot` tells.
+    """
 
     boot: str = ""
     port: int = 0
     reason: str = ""
     fatal: Reason | None = None
+    last_words: Reason | None = None
 
 
 def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
@@ -51,12 +55,12 @@ def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
     except (OSError, ContractError) as error:
         return Look(reason=f"run/agent.json can't be read: {error}")
     if not os.path.exists(f"/proc/{running.pid}"):  # noqa: PTH110
-        return Look(reason="the agent has ended")
+        said = _error(running) if running.generation == number else None
+        return Look(boot=running.boot, reason="the agent has ended", last_words=said)
     if running.generation != number:
         return Look(reason=f"the agent serves generation {running.generation}")
-    if running.error:
-        code, message = str(running.error.get("code", "")), str(running.error.get("message", ""))
-        return Look(reason=message, fatal=Reason.told(code, message))
+    if (told := _error(running)) is not None:
+        return Look(reason=told.message, fatal=told)
     if not running.ready:
         return Look(reason="the agent is not ready")
     return _ask(host_of(config), running)
@@ -99,9 +103,12 @@ def serve(
         return seen
     begun = time.monotonic()
     asked_again = False
+    before = seen.boot
     service.reload()
     while True:
         seen = look(folder, config, number)
+        if seen.last_words and seen.boot != before:
+            return replace(seen, reason=seen.last_words.message, fatal=seen.last_words)
         waited = time.monotonic() - begun
         if not seen.reason or waited > timeout_s or seen.fatal:
             return seen
@@ -180,6 +187,13 @@ def _watch(
             next_traffic = time.monotonic() + (POLL_S if reason else TRAFFIC_EVERY_S)
         time.sleep(POLL_S)
     return None
+
+
+def _error(running: RunningAgent) -> Reason | None:
+    """Why the agent says that it can't serve, or None."""
+    if not running.error:
+        return None
+    return Reason.told(str(running.error.get("code", "")), str(running.error.get("message", "")))
 
 
 def _ask(host: str, running: RunningAgent) -> Look:
