@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the floor; the agent does it by itself
     found: dict[str, Found] = {name: defaultdict(list) for name in ("agent", "floor", "bare engine")}
     with tempfile.TemporaryDirectory() as folder:
         board = TestBoard(Path(folder) / "board")
