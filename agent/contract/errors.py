@@ -155,7 +155,7 @@ class SignatureInvalid(ArtifactError):
 class ReplayRefused(ArtifactError):
     code = "artifact.replay-refused"
     template = "{document} is older than what this board has seen: counter {found}, seen {seen}"
-    hint_template = "a newer desired state was applied already; flash again to make the next one"
+    hint_template = "a newer desired state was applied already, or this folder was restored from an older backup; flash again to make the next one"
 
 
 class MetadataExpired(ArtifactError):

@@ -21,6 +21,7 @@ from agent.contract.errors import EdgeError
 
 SIGNS = {"good": ("✓", "green"), "bad": ("✗", "red"), "doubt": ("?", "yellow"), "note": ("·", None)}
 USUAL_COLUMNS = 80
+INDENT = 2
 
 
 def show_error(error: EdgeError, *, as_json: bool = False) -> None:
@@ -42,10 +43,21 @@ def talk(text: str) -> None:
     click.echo(text, err=True)
 
 
-def line(sign: str, text: str) -> None:
-    """One line of talk with a sign: `good`, `bad`, `doubt` or `note`."""
+def line(sign: str, text: str, *, aside: str = "") -> None:
+    """One line of talk with a sign: `good`, `bad`, `doubt` or `note`; on a terminal long text goes on below itself.
+
+    Args:
+        sign: of `SIGNS`.
+        text: what is said.
+        aside: what follows it, paler.
+    """
     mark, colour = SIGNS[sign]
-    talk(f"{_styled(mark, colour)} {text}")
+    whole = f"{text}  {aside}" if aside else text
+    if is_terminal(sys.stderr):
+        whole = f"\n{' ' * INDENT}".join(_wrapped(whole, columns(sys.stderr) - INDENT))
+    if aside and whole.endswith(aside):
+        whole = whole.removesuffix(aside) + _styled(aside, "dim")
+    talk(f"{_styled(mark, colour)} {whole}")
 
 
 def hint(text: str | None) -> None:
@@ -60,8 +72,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
     for name, text in rows:
         head = f"  {name:{width}}  "
         if is_terminal(sys.stdout):
-            room = max(20, columns(sys.stdout) - len(head))
-            text = f"\n{' ' * len(head)}".join(textwrap.wrap(text, room, break_long_words=False) or [""])
+            text = f"\n{' ' * len(head)}".join(_wrapped(text, columns(sys.stdout) - len(head)))
         click.echo(f"{head}{text}".rstrip())
 
 
@@ -123,7 +134,7 @@ class Steps:
     def step(self, text: str) -> None:
         """One line for one step that was done."""
         if not self._quiet:
-            line("good", f"{text}  {_styled(f'{self.passed_s:.1f} s', 'dim')}")
+            line("good", text, aside=f"{self.passed_s:.1f} s")
 
     def transfer(self, what: str, done_bytes: int, total_bytes: int) -> None:
         """How far a transfer is."""
@@ -205,6 +216,11 @@ def columns(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
     except (OSError, ValueError):
         return USUAL_COLUMNS
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Text in lines; what can be copied, like a path, stays whole."""
+    return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _styled(text: str, style: str | None) -> str:

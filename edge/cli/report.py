@@ -24,7 +24,8 @@ def show_report(device: Device, state: BoardState) -> None:
         ("device", f"{device.name}, {device.address}, profile {device.profile or 'not probed'}"),
         (
             "identity",
-            f"{device.device_id}, serial {device.serial or 'unknown'}; its report is signed by its own key",
+            f"{device.device_id}, serial {device.serial or 'unknown'}"
+            + ("; its report is signed by its own key" if reported else ""),
         ),
     ]
     if reported is None:

@@ -16,7 +16,7 @@ from edge.fleet.checkup import Check, checkup
 from edge.fleet.connection import Board, connect
 from edge.fleet.forward import Forward
 from edge.fleet.probe import probe
-from edge.fleet.status import read_status
+from edge.fleet.status import BoardStatus, read_status
 from edge.inventory import Device
 from edge.rollouts.choice import check_board
 from edge.rollouts.enrolment import locate, placement_of, settle_profile
@@ -160,7 +160,22 @@ def check_device(workspace: Workspace, name: str) -> tuple[Check, ...]:
         facts = probe(board)
         _, status = locate(board, device, facts)
         profile = workspace.profile(device.profile) if device.profile else None
-        return checkup(board, facts, status, profile=profile)
+        return (*_belonging(workspace, device, status), *checkup(board, facts, status, profile=profile))
+
+
+def _belonging(workspace: Workspace, device: Device, status: BoardStatus) -> tuple[Check, ...]:
+    """Whose board it is, where it is not the one that this folder knows."""
+    config, fleet = status.config, workspace.folder.config.fleet
+    if config is None or (config.fleet == fleet and config.device == device.device_id):
+        return ()
+    if config.fleet != fleet:
+        text, hint = (
+            f"it belongs to the fleet `{config.fleet}`",
+            "take it into this one with `edge flash --adopt`",
+        )
+        return (Check(name="fleet", verdict="bad", text=text, hint=hint),)
+    text = f"it is of this fleet, but this folder does not know it as `{config.device}`"
+    return (Check(name="fleet", verdict="doubt", text=text, hint="flash it again: that takes it in"),)
 
 
 def remove_device(workspace: Workspace, name: str, *, wipe: bool, sudo_password: str | None = None) -> None:

@@ -138,6 +138,9 @@ def check_beside(
 def next_generation(
     number: int, *, runtime: str, model: GenerationModel, current: Generation | None
 ) -> Generation:
-    """`current` with `model` in the place of the model of its name, in `runtime`; with no `current`, `model` alone."""
-    others = tuple(other for other in (current.models if current else ()) if other.name != model.name)
-    return Generation(number=number, runtime=runtime, models=(*others, model))
+    """`current` with `model` in the place of the model of its name, in `runtime`; with no `current`, `model` alone.
+
+    The order stays, so that what is flashed again is the same content.
+    """
+    models = {other.name: other for other in (current.models if current else ())}
+    return Generation(number=number, runtime=runtime, models=tuple((models | {model.name: model}).values()))

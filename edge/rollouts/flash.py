@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agent.contract.board import SERVICE_SUPERVISOR
 from agent.contract.errors import (
+    BoardForeign,
     BoardNotFlashed,
     FileMissing,
     ModelsApart,
@@ -128,6 +129,7 @@ class _Flash:
             )
         with board:
             profile, placement, status = self._look(board)
+            self._refuse_foreign(status)
             reported = self._believed(status) if self._is_ours(status) else None
             woken = self._wake(board, status)
             if release is None:
@@ -212,6 +214,12 @@ class _Flash:
         return composed, GenerationModel(
             name=release.name, release=release.title, bundle=digest, budgets=release.budgets
         )
+
+    def _refuse_foreign(self, status: BoardStatus) -> None:
+        """Another fleet's board is left alone before anything is sent; the board itself refuses too."""
+        fleet = status.config.fleet if status.config else None
+        if fleet not in (None, self._workspace.folder.config.fleet) and not self._request.adopt:
+            raise BoardForeign(host=self._device.name, fleet=fleet)
 
     def _is_ours(self, status: BoardStatus) -> bool:
         """Whether this board is the device of the inventory, as far as it can be seen from here."""

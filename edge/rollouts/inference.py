@@ -131,7 +131,8 @@ def _read(path: Path) -> NDArray[Any]:
             array = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
             return array[..., np.newaxis] if array.ndim == 2 else array
     except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataUnreadable(path=path, reason=str(error) or type(error).__name__) from error
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataUnreadable(path=path, reason=words or type(error).__name__) from error
 
 
 def _ask(port: int, model: str, body: bytes, *, device: str) -> Any:
