@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.load_profile("ci")  # the same examples everywhere, and none of them against the clock of a busy machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

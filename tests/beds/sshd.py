@@ -80,6 +80,8 @@ class SshdBoard:
         if self.options.sudo != "no":
             need_tools("sudo on the sshd bed", {"sudo": "sudo"})
         self.isolated = os.geteuid() == 0 and os.uname().sysname == "Linux"
+        if self.options.own_network:
+            need_tools("a network of its own on the sshd bed", {"ip": "iproute2"})
         if not self.isolated and (self.options.own_network or self.options.sudo != "no"):
             raise BedUnavailable("sudo and a network of its own on the sshd bed need root on Linux")
         self.folder = run_folder(name)
