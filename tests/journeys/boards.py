@@ -25,13 +25,13 @@ class SimBoard:
     plan: Plan
 
     @classmethod
-    def take(cls, laptop: Laptop, number: int, *, port: int | None = None) -> SimBoard:
-        """Have board `sim-NUMBER`, which runs ONNX Runtime, and add it; `port` is a cable's to it."""
-        laptop.does("sim", "up", str(number), "--kind", "onnx")
+    def take(cls, laptop: Laptop, number: int, *, kind: str = "onnx") -> SimBoard:
+        """Have board `sim-NUMBER` and add it to the fleet."""
+        laptop.does("sim", "up", str(number), "--kind", kind)
         name = f"sim-{number}"
         plan = next(plan for plan in plans(FleetFolder.open(laptop.folder)) if plan.name == name)
         board = cls(laptop, plan)
-        laptop.does("device", "add", f"{plan.user}@127.0.0.1:{port or plan.port}", "--name", name, "-y")
+        laptop.does("device", "add", f"{plan.user}@127.0.0.1:{plan.port}", "--name", name, "-y")
         return board
 
     @property
@@ -58,6 +58,18 @@ class SimBoard:
         """The manifest of the runtime that `current` names."""
         digest = json.loads((self.root / "current" / "generation.json").read_text())["runtime"]
         return json.loads((self.root / "objects" / digest / "manifest.json").read_text())
+
+    def release(self) -> str:
+        """The release that `current` names."""
+        generation = json.loads((self.root / "current" / "generation.json").read_text())
+        return str(generation["models"][0]["release"])
+
+    def manifest(self) -> Any:
+        """The manifest of the bundle that `current` names."""
+        generation = json.loads((self.root / "current" / "generation.json").read_text())
+        return json.loads(
+            (self.root / "objects" / generation["models"][0]["bundle"] / "manifest.json").read_text()
+        )
 
     def processes(self) -> tuple[int, ...]:
         return processes.of_board(self.plan)

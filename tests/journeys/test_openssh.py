@@ -63,6 +63,7 @@ def test_ways_in_that_are_refused(new_laptop: MakeLaptop, board: SshdBoard) -> N
     laptop.does("device", "probe", "kitchen")
 
 
+@pytest.mark.bed
 def test_a_password_once_and_then_the_fleets_own_key(
     new_laptop: MakeLaptop, board: SshdBoard, tmp_path: Path
 ) -> None:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from agent.contract.errors import OptionInvalid
 from edge.sim import disk
 from tests.journeys.boards import SimBoard
+from tests.journeys.bundles import make_bundle
 from tests.journeys.laptop import Laptop, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_a_supervisor_and_an_agent_that_are_killed_in_mid_trial(sims: Laptop) -> None:
-    board = SimBoard.take(sims, 1)
-    sims.does("flash", board.name, "digits@1")
+@pytest.fixture(scope="module")
+def flashed(sims: Laptop) -> SimBoard:
+    return SimBoard.take(sims, 1)
+
+
+@pytest.fixture
+def board(sims: Laptop, flashed: SimBoard) -> SimBoard:
+    """A board that serves version 1."""
+    sims.settings(probation_s="1.0", start_timeout_s="120.0")
+    sims.does("flash", flashed.name, "digits@1")
+    return flashed
+
+
+def test_a_supervisor_and_an_agent_that_are_killed_in_mid_trial(sims: Laptop, board: SimBoard) -> None:
+    before = board.links()["current"]
     sims.settings(probation_s="30.0")
     flash = sims.started("flash", board.name, "digits@3", until="serves in probation")
     board.power_fails_for_processes("supervise", "apply", "run")
     assert flash.interrupt().code == 130
-    assert board.links() == {"current": 1, "trial": 3 - 1}
+    assert board.links() == {"current": before, "trial": before + 1}
     sims.settings(probation_s="1.0")
     again = sims.does("flash", board.name, "digits@1")
     assert "edge's own supervisor did not run; it was started" in again.err
@@ -29,12 +43,9 @@ def test_a_supervisor_and_an_agent_that_are_killed_in_mid_trial(sims: Laptop) ->
     assert reported["current"]["models"][0]["release"] == "digits@1"
     assert board.links().keys() == {"current"}
     wait_until(board.serves, "version 1 serves")
-    assert sims.does("flash", board.name, "digits@3").code == 0
 
 
-def test_a_power_cut_in_probation(sims: Laptop) -> None:
-    board = SimBoard.take(sims, 2)
-    sims.does("flash", board.name, "digits@1")
+def test_a_power_cut_in_probation(sims: Laptop, board: SimBoard) -> None:
     sims.settings(probation_s="5.0")
     flash = sims.started("flash", board.name, "digits@3", until="serves in probation")
     board.breaks("power-cut")
@@ -44,16 +55,16 @@ def test_a_power_cut_in_probation(sims: Laptop) -> None:
     unreachable = sims.does("flash", board.name, "digits@3", code=4)
     assert "[ssh.unreachable]" in unreachable.err
     board.breaks("mend")
-    wait_until(lambda: board.links() == {"current": 2}, "the board tries it again by itself and confirms")
+    wait_until(lambda: board.release() == "digits@3", "the board tries it again by itself and confirms")
     assert "nothing to do" in sims.does("flash", board.name, "digits@3").err
-    assert [entry["state"] for entry in sims.reported(board.name)["history"]] == ["confirmed", "confirmed"]
+    assert sims.reported(board.name)["history"][0]["state"] == "confirmed"
     sims.settings(probation_s="1.0")
     sims.does("flash", board.name, "--previous")
     wait_until(board.serves, "it serves")
 
 
 def test_a_port_that_is_taken(sims: Laptop) -> None:
-    board = SimBoard.take(sims, 3)
+    board = SimBoard.take(sims, 2)
     sims.settings(start_timeout_s="4.0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -66,26 +77,26 @@ def test_a_port_that_is_taken(sims: Laptop) -> None:
     assert board.agent()["port"] == port
 
 
-def test_a_full_disk(sims: Laptop) -> None:
+def test_a_full_disk(sims: Laptop, board: SimBoard, tmp_path: Path) -> None:
     if (why := disk.possible()) is not None:
         pytest.skip(why)
-    board = SimBoard.take(sims, 4)
+    bare = SimBoard.take(sims, 3)
     try:
-        board.breaks("disk-full")
+        bare.breaks("disk-full")
     except OptionInvalid as error:
         pytest.skip(str(error))
-    full = sims.does("flash", board.name, "digits@1", code=1)
+    full = sims.does("flash", bare.name, "digits@1", code=1)
     assert "[board.disk-full]" in full.err
-    assert board.links() == {}
-    board.breaks("mend")
-    sims.does("flash", board.name, "digits@1")
+    assert bare.links() == {}
+
+    fourth = make_bundle(tmp_path / "bundle", profile="sim-onnx", model="digits.onnx", mark="4")
+    sims.does("publish", "digits", str(fourth))
     board.breaks("disk-full")
     (board.root / "inbox" / "blobs" / "filler").write_bytes(bytes(disk.SIZE_BYTES - 8192))
-    before = board.agent()
-    full = sims.does("flash", board.name, "digits@3", code=1)
-    assert "disk-full]" in full.err
-    assert board.agent() == before
-    assert board.links() == {"current": 1}
+    agent, links = board.agent(), board.links()
+    full = sims.does("flash", board.name, "digits@4", code=1)
+    assert "[board.disk-full]" in full.err
+    assert (board.agent(), board.links()) == (agent, links)
     board.breaks("mend")
-    sims.does("flash", board.name, "digits@3")
-    assert sims.reported(board.name)["current"]["models"][0]["release"] == "digits@3"
+    sims.does("flash", board.name, "digits@4")
+    assert sims.reported(board.name)["current"]["models"][0]["release"] == "digits@4"

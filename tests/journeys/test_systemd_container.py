@@ -148,11 +148,11 @@ def wiped(laptop: Laptop, board: SystemdContainer) -> None:
 
 def test_the_road_as_root(laptop: Laptop, systemd_boards: MakeSystemd) -> None:
     board = systemd_boards("root")
-    on(
-        board,
-        "mkdir -p /root/.ssh && cp ~pi/.ssh/authorized_keys /root/.ssh/ && chmod 600 /root/.ssh/authorized_keys",
-        root=True,
+    let_root_in = (
+        "mkdir -p /root/.ssh && cp ~pi/.ssh/authorized_keys /root/.ssh/ && chmod 600 /root/.ssh/authorized_keys"
+        " && rm /etc/ssh/sshd_config.d/10-bed.conf && systemctl reload ssh"
     )
+    on(board, let_root_in, root=True)
     added(laptop, board, user="root")
     assert "kept running by systemd" in flash(laptop, "digits@1").err
     has_a_running_agent = on(board, "systemctl is-active edge-agent.service edge-update.path").split()
