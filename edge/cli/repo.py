@@ -60,4 +60,4 @@ def refresh(with_targets: bool, as_json: bool) -> None:
 
 def _without_bins(roles: Iterable[str]) -> list[str]:
     """Roles as a person counts them: the bins of desired states are one thing."""
-    return list(dict.fromkeys("desired states" if "-bin-" in role else role for role in roles))
+    return list(dict.fromkeys("desired states" if role.startswith("desired") else role for role in roles))
