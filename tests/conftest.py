@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-settings.load_profile("ci")  # the same examples everywhere, and none of them against the clock of a busy machine
+settings.load_profile("ci")  # the same examples everywhere, not measured by a busy machine's clock
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -136,9 +136,9 @@ def test_a_link_that_stalls_ends_the_upload_and_the_next_goes_on(
     link.rate(30_000_000)
     began = []
     stalls = Watched(SIZE // 4, lambda: (began.append(time.monotonic()), link.stall()))
+    board = open_board(port=link.port, stall_s=1.0)
     try:
         with pytest.raises(DeadlinePassed, match="did not finish sending it within 1 s"):
-            board = open_board(port=link.port, stall_s=1.0)
             upload(board, ROOT, [blob(sha(file), file)], what="it", progress=stalls)
     finally:
         link.rate(None)
