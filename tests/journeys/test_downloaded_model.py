@@ -11,12 +11,12 @@ from tests.journeys.boards import SimBoard
 from tests.journeys.bundles import MODELS, digits
 from tests.journeys.conftest import MakeLaptop
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.bed, pytest.mark.timeout(400)]  # a minute; the fast one is test_sim_model_file
 
 
 @pytest.mark.parametrize(
     ("kind", "model"),
-    [("tflite", "digits.tflite"), pytest.param("onnx", "digits.onnx", marks=pytest.mark.bed)],
+    [("tflite", "digits.tflite"), ("onnx", "digits.onnx")],
 )
 def test_a_model_without_data_is_flashed_as_it_is(
     new_laptop: MakeLaptop, tmp_path: Path, kind: str, model: str

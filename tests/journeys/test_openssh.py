@@ -37,8 +37,8 @@ def on(board: SshdBoard, command: str) -> str:
 
 def test_ways_in_that_are_refused(new_laptop: MakeLaptop, board: SshdBoard) -> None:
     laptop = new_laptop(bed=True)
-    unknown = laptop.does("device", "add", address(board), "--name", "kitchen", code=3)
-    assert "[ssh.host-key-unknown]" in unknown.err
+    unknown = laptop.does("device", "add", address(board), "--name", "kitchen", code=2)
+    assert "say --yes to trust the key" in unknown.err
     assert board.board.host_key_fingerprint in unknown.err
     wrong_user = laptop.does("device", "add", address(board, "nobody-here"), "-y", code=1)
     assert "[ssh.authentication-failed]" in wrong_user.err

@@ -24,7 +24,10 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
     name = board.name
     probed = sims.does("device", "probe", name, "--json").json
     assert (probed["profile"], probed["facts"]["simulated"]) == ("sim-onnx", True)
-    assert sims.does("infer", name, "nothing.npy", code=1).err.count("[board.not-flashed]") == 1
+    samples, truths = digits()
+    sample, truth = samples[1], truths[1]
+    np.save(tmp_path / "one.npy", sample)
+    assert "[board.not-flashed]" in sims.does("infer", name, str(tmp_path / "one.npy"), code=1).err
 
     flashed = sims.does("flash", name, "digits@1")
     for word in ("runtime pushed", "installed", "trial", "confirmed", f"{name} runs digits@1"):
@@ -40,9 +43,6 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
     assert "nothing to do" in again.err
     assert board.agent() == agent, "the agent was not touched"
 
-    samples, truths = digits()
-    sample, truth = samples[1], truths[1]
-    np.save(tmp_path / "one.npy", sample)
     answered = sims.does("infer", name, str(tmp_path / "one.npy"), "--json").json
     assert answered["answers"][0]["label"] == str(truth)
     with forwarded(sims, name) as port:
