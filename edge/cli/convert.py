@@ -120,14 +120,32 @@ def measure_for(progress: output.Steps) -> MeasureFor:
     from agent.contract.profile import DeviceProfile
     from edge.config import cache_dir
     from edge.conversion import proof_measure
+    from edge.runtimes.lockfile import engine_versions
     from edge.runtimes.proof import proof_environment
 
     def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
         try:
-            return proof_measure(proof_environment(engine, cache_dir(), progress))
+            environment = proof_environment(engine, cache_dir(), progress)
         except PlatformUnsupported as error:
             output.line("note", f"no proof run here for `{profile.name}`: {error}")
             return None
+        here, there = environment.runtime.engine_version, engine_versions(profile, engine)
+        if here not in there:
+            versions = " or ".join(there) or "none"
+            output.line(
+                "note",
+                f"no proof run here for `{profile.name}`: its boards run {engine.value} {versions}, this machine {here};"
+                " the board's trial is the first run",
+            )
+            return None
+        if len(there) > 1:
+            versions = " or ".join(there)
+            output.line(
+                "note",
+                f"`{profile.name}`: its boards run {engine.value} {versions}, by their Python; the proof run here is in"
+                f" {here}, and each board's trial judges in its own",
+            )
+        return proof_measure(environment)
 
     return choose
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.contract.manifest import EngineName
 from agent.contract.names import check_digest
+from agent.contract.profile import DeviceProfile
 from edge.runtimes.wheel import WheelName
 
 LOCKS = Path(__file__).parent / "locks"
@@ -57,6 +58,14 @@ def read_lock(path: Path) -> tuple[LockedWheel, ...]:
             check_digest(sha256, what="digest in a lock")
             wheels.append(LockedWheel(sha256=sha256, size_bytes=int(size), name=WheelName.parse(file)))
     return tuple(wheels)
+
+
+def engine_versions(profile: DeviceProfile, engine: EngineName) -> tuple[str, ...]:
+    """The versions of an engine that boards of a profile run, one for each of its Pythons that has the engine."""
+    paths = [lock_path(python, profile.architecture, engine) for python in profile.pythons]
+    package = ENGINE_PACKAGES[engine]
+    found = [wheel.name for path in paths if path.is_file() for wheel in read_lock(path)]
+    return tuple(dict.fromkeys(name.version for name in found if name.distribution == package))
 
 
 def write_lock(path: Path, wheels: tuple[LockedWheel, ...]) -> None:

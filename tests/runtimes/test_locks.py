@@ -9,8 +9,9 @@ import pytest
 
 from agent.contract.manifest import EngineName
 from agent.contract.profile import PYTHONS, version_key
+from edge.profiles import load_profiles
 from edge.runtimes.lock import AGENT_REQUIREMENTS, ARCHITECTURES, ENGINE_PYTHONS, GLIBC, KEPT
-from edge.runtimes.lockfile import ENGINE_PACKAGES, LOCKS, lock_path, read_lock, write_lock
+from edge.runtimes.lockfile import ENGINE_PACKAGES, LOCKS, engine_versions, lock_path, read_lock, write_lock
 
 TARGETS = [
     (python, architecture, engine)
@@ -63,3 +64,12 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     wheels = read_lock(lock_path("3.11", "aarch64", EngineName.LITERT))
     write_lock(tmp_path / "lock.txt", wheels)
     assert read_lock(tmp_path / "lock.txt") == wheels
+
+
+def test_the_engine_versions_that_boards_of_a_profile_run_are_known() -> None:
+    profiles = load_profiles(None)
+
+    pi, jetson = profiles["raspberry-pi-5"], profiles["jetson-orin-nano"]
+
+    assert len(engine_versions(pi, pi.engine)) == 1
+    assert "1.23.2" in engine_versions(jetson, jetson.engine)
