@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 
 from agent.contract.codec import decode, encode
-from agent.contract.errors import ContractError, DeviceExists, DeviceUnknown, DocumentInvalid, NameInvalid
+from agent.contract.errors import (
+    ContractError,
+    DeviceBusy,
+    DeviceExists,
+    DeviceUnknown,
+    DocumentInvalid,
+    NameInvalid,
+)
 from edge.config import FleetFolder
 from edge.inventory import Device, Inventory, new_device_id
 from tests.contract.strategies import documents
@@ -99,3 +106,27 @@ def test_what_a_newer_edge_wrote_is_kept(inventory: Inventory, tmp_path: Path) -
 def test_an_address_reads_as_ssh_writes_it() -> None:
     assert device().address == "pi@raspberrypi.local"
     assert device(port=2222).address == "pi@raspberrypi.local:2222"
+
+
+def test_two_commands_change_different_things_of_one_device(inventory: Inventory) -> None:
+    inventory.add(device("pi"))
+
+    def count(number: int) -> None:
+        inventory.update("pi", lambda there: replace(there, counter_seen=there.counter_seen + number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, [1] * 40))
+    assert inventory.get("pi").counter_seen == 40
+    with pytest.raises(DeviceUnknown):
+        inventory.update("other", lambda there: there)
+
+
+def test_one_command_at_a_time_works_on_a_board(inventory: Inventory) -> None:
+    inventory.add(device("pi"))
+    inventory.add(device("jetson"))
+    with inventory.hold("pi"), inventory.hold("jetson"):
+        with pytest.raises(DeviceBusy, match="at work on `pi`"), inventory.hold("pi"):
+            pass
+        inventory.update("pi", lambda there: replace(there, counter_seen=1))
+    with inventory.hold("pi"):
+        assert inventory.names() == ("jetson", "pi")
