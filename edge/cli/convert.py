@@ -134,7 +134,7 @@ def measure_for(progress: output.Steps) -> MeasureFor:
             versions = " or ".join(there) or "none"
             output.line(
                 "note",
-                f"no proof run here for `{profile.name}`: its boards run {engine.value} {versions}, this machine {here};"
+                f"no proof run here for `{profile.name}`: its boards run {engine.value} {versions}, this one {here};"
                 " the board's trial is the first run",
             )
             return None
