@@ -24,6 +24,7 @@ from agent.contract.errors import (
     PythonUnsupported,
     SystemRefused,
 )
+from edge.cli.environment import take_secrets
 from edge.cli.output import show_error
 
 COMMANDS = {
@@ -86,6 +87,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
+    take_secrets()
     sys.exit(run(arguments))
 
 

@@ -5,13 +5,13 @@ The rule: never from the command line, never stored, and never asked for where n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import click
 
 from agent.contract.errors import PassphraseMissing
 from edge.cli import output
+from edge.cli.environment import secret
 
 VARIABLE = "EDGE_KEY_PASSPHRASE"
 
@@ -33,7 +33,7 @@ def asker(*, new: bool = False) -> Callable[[str], str]:
 
 
 def _read(role: str, *, new: bool) -> str:
-    given = os.environ.get(VARIABLE)
+    given = secret(VARIABLE)
     if given:
         return given
     if not output.can_ask():

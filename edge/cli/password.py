@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from agent.contract.errors import OptionInvalid
 from edge.cli import output
+from edge.cli.environment import secret
 
 SUDO_VARIABLE = "EDGE_SUDO_PASSWORD"
 LOGIN_VARIABLE = "EDGE_LOGIN_PASSWORD"
@@ -36,7 +36,7 @@ def read_password(prompt: str) -> str:
 
 
 def _ask(prompt: str, variable: str) -> str:
-    given = os.environ.get(variable)
+    given = secret(variable)
     if given:
         return given
     if not output.can_ask():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,20 @@ def test_passwords_of_boards(monkeypatch: pytest.MonkeyPatch, ask, variable: str
 def test_a_fleet_name_is_looked_at_before_a_passphrase_is_asked_for(edge: Edge, tmp_path: Path) -> None:
     ended = edge("init", tmp_path / "f", "--name", "No Name")
     assert (ended.code, "[name.invalid]" in ended.err) == (2, True)
+
+
+def test_no_child_is_born_with_a_secret(tmp_path: Path) -> None:
+    script = (
+        "import os, subprocess, sys\n"
+        "from edge.cli import main\n"
+        "main.run = lambda: subprocess.run([sys.executable, '-c', 'import os; print(sorted(os.environ))']).returncode\n"
+        "main.main()\n"
+    )
+    secrets = dict.fromkeys(("EDGE_KEY_PASSPHRASE", "EDGE_SUDO_PASSWORD", "EDGE_LOGIN_PASSWORD"), "hunter2")
+
+    born = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | secrets, capture_output=True, text=True
+    )
+
+    assert born.returncode == 0
+    assert not [name for name in secrets if name in born.stdout]
