@@ -174,9 +174,16 @@ def test_a_power_cut_in_probation_where_sudo_asks_nothing(
     board.power_cut()
     assert started.end().code == 4
     board.boot()
-    wait_until(
-        lambda: (board.root / "opt/edge/current").readlink().name == "2", "it confirms by itself", seconds=90
-    )
+    try:
+        wait_until(
+            lambda: (board.root / "opt/edge/current").readlink().name == "2",
+            "it confirms by itself",
+            seconds=90,
+        )
+    except AssertionError:
+        said = "cat /opt/edge/state/update.json /opt/edge/run/agent.json; journalctl --no-pager -u 'edge-*' -n 80"
+        print(on(board, said, root=True))
+        raise
     assert not (board.root / "opt/edge/trial").is_symlink()
     assert "nothing to do" in flash(laptop, "digits@3").err
     laptop.settings(probation_s="1.0")
