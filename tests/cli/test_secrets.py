@@ -67,11 +67,12 @@ def test_a_fleet_name_is_looked_at_before_a_passphrase_is_asked_for(edge: Edge, 
     assert (ended.code, "[name.invalid]" in ended.err) == (2, True)
 
 
-def test_no_child_is_born_with_a_secret(tmp_path: Path) -> None:
+def test_no_child_is_born_with_a_secret() -> None:
+    child = "import os; print(sorted(os.environ))"
     script = (
-        "import os, subprocess, sys\n"
+        "import subprocess, sys\n"
         "from edge.cli import main\n"
-        "main.run = lambda: subprocess.run([sys.executable, '-c', 'import os; print(sorted(os.environ))']).returncode\n"
+        f"main.run = lambda _: subprocess.run([sys.executable, '-c', {child!r}]).returncode\n"
         "main.main()\n"
     )
     secrets = dict.fromkeys(("EDGE_KEY_PASSPHRASE", "EDGE_SUDO_PASSWORD", "EDGE_LOGIN_PASSWORD"), "hunter2")
@@ -80,5 +81,5 @@ def test_no_child_is_born_with_a_secret(tmp_path: Path) -> None:
         [sys.executable, "-c", script], env=os.environ | secrets, capture_output=True, text=True
     )
 
-    assert born.returncode == 0
+    assert (born.returncode, "PATH" in born.stdout) == (0, True)
     assert not [name for name in secrets if name in born.stdout]
