@@ -80,6 +80,9 @@ def add(
             fingerprint=key.fingerprint,
             added_at=int(time.time()),
         )
+    if ask_password:
+        with connect(pinned, fleet=workspace.folder):
+            output.line("good", "the key alone opens the board")
     if known is not None:
         now = {field: getattr(found, field) for field in ("host", "port", "user", "host_key", "fingerprint")}
         found = workspace.inventory.update(called, lambda there: dataclasses.replace(there, **now))

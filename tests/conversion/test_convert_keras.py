@@ -20,6 +20,7 @@ from agent.contract.errors import (
 )
 from agent.contract.manifest import EngineName, GoldenOrigin, Task
 from agent.contract.profile import DeviceProfile
+from agent.contract.trial import agreement_floor
 from agent.transforms.agreement import agreement
 from agent.transforms.golden import read_golden
 from edge.bundle import open_bundle
@@ -114,7 +115,7 @@ def test_the_bundles_hold_what_a_board_needs(good: tuple[Path, ConversionOutcome
         assert manifest.task is Task.CLASSIFICATION
         assert manifest.golden.origin is GoldenOrigin.HELD_OUT
         assert manifest.golden.samples == 128
-        assert manifest.golden.floor == pytest.approx(1 - 0.03 - 2 / 128)
+        assert manifest.golden.floor == agreement_floor(1.5, 128)
         assert manifest.golden.proved_in == result.proved_in
         assert manifest.requires.memory_bytes >= 0
         assert manifest.labels_file is not None
