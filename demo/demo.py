@@ -43,6 +43,8 @@ def type_(command: str, *, expect: int = 0, show: bool = True) -> str:
         lines.append(line)
         if show:
             print(f"  {line}", end="", flush=True)
+    if show and lines and not lines[-1].endswith("\n"):
+        print()
     status = process.wait()
     if expect:
         print(f"  {DIM}exit code {status}{PLAIN}")
