@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from agent.contract.codec import encode
 from agent.contract.errors import BoardNotFlashed, DeadlinePassed, ReportForged, ReportReplayed
 from agent.contract.messages import Reported, Signed, signed_bytes
 from agent.contract.states import UpdateState
-from edge.fleet.status import read_status, wait_for_end
+from edge.fleet.status import BoardStatus, read_status, wait_for_end
 from edge.inventory import Device
 from tests.beds.sshd import SshdBoard
 from tests.fleet.conftest import Open
@@ -92,22 +91,21 @@ def test_waiting_sees_each_state_and_ends_with_the_request_it_was_for(
 ) -> None:
     folder.report(UpdateState.CONFIRMED, request="the one before")
 
-    def update() -> None:
-        for state in (UpdateState.STAGED, UpdateState.CHECKING, UpdateState.PROBATION):
-            time.sleep(0.5)
-            folder.report(state, request="mine", in_progress=True)
-        time.sleep(0.5)
-        folder.report(UpdateState.ROLLED_BACK, request="mine")
-
-    threading.Thread(target=update).start()
+    ahead = iter((UpdateState.STAGED, UpdateState.CHECKING, UpdateState.PROBATION, UpdateState.ROLLED_BACK))
     seen: list[UpdateState] = []
+
+    def on_change(reported: Reported, status: BoardStatus) -> None:
+        seen.append(reported.state)
+        if (state := next(ahead, None)) is not None:
+            folder.report(state, request="mine", in_progress=state is not UpdateState.ROLLED_BACK)
+
     reported = wait_for_end(
         open_board(),
         ROOT,
         device(),
         request="mine",
         deadline_s=20,
-        on_change=lambda reported, status: seen.append(reported.state),
+        on_change=on_change,
     )
     assert reported.state is UpdateState.ROLLED_BACK
     assert [state.value for state in seen] == ["confirmed", "staged", "checking", "probation", "rolled-back"]
