@@ -40,11 +40,16 @@ CALLS = ("request", "request.taken")
 
 @dataclass
 class Child:
-    """One program that the supervisor keeps, by process id; None while it does not run."""
+    """One program that the supervisor keeps, by process id; None while it does not run.
+
+    `started` is on the monotonic clock, `started_at` in seconds since 1970, as the file system's times are; 0 where an
+    earlier supervisor started it.
+    """
 
     name: str
     pid: int | None = None
     started: float = 0.0
+    started_at: float = 0.0
     pause_s: float = FIRST_PAUSE_S
     not_before: float = 0.0
     log: Path = field(default=Path())
@@ -120,6 +125,8 @@ class Supervisor:
             self._reload = False
             if self._agent.pid is None:
                 self._agent.not_before, self._agent.pause_s = 0.0, FIRST_PAUSE_S
+            elif self._serves_the_links():
+                return
             elif self._wanted():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._agent.pid, signal.SIGHUP)
@@ -130,6 +137,11 @@ class Supervisor:
 
     def _wanted(self) -> bool:
         return self._folder.trial.is_symlink() or self._folder.current.is_symlink()
+
+    def _serves_the_links(self) -> bool:
+        """Whether the agent was started after the links changed last: then it is not to be started anew, which a
+        trial would take for a crash. The links lie in the root folder, whose time changes with each of them."""
+        return self._agent.started_at > self._folder.root.stat().st_mtime
 
     def _keep_agent(self) -> None:
         if self._agent.pid is None and self._wanted() and time.monotonic() >= self._agent.not_before:
@@ -178,7 +190,7 @@ class Supervisor:
                 cwd="/",
                 env=environment,
             )
-        child.pid, child.started = process.pid, time.monotonic()
+        child.pid, child.started, child.started_at = process.pid, time.monotonic(), time.time()
         process.returncode = 0  # reaped by `_reap`, whoever started it
 
     def _reap(self) -> None:

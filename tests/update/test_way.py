@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +94,27 @@ def test_a_good_version_replaces_and_the_one_before_stays_pinned_until_finalised
     wait_until(lambda: not first_bundle.exists(), "what nothing refers to is reclaimed")
     report = board.flash(4, first)
     assert (report.state, board.served()["releases"]) == (UpdateState.CONFIRMED, ["digits@1"])
+
+
+def test_an_agent_that_was_started_after_the_links_changed_is_not_started_anew(board: Board) -> None:
+    board.flash(1, board.fleet.publish("good"))
+    first = alive(board)
+    assert first is not None
+    os.kill(first[0], signal.SIGKILL)
+    wait_until(lambda: alive(board) not in (None, first), "the agent is started again")
+    served = alive(board)
+
+    os.kill(json.loads((board.root / "run/supervisor.json").read_text())["pid"], signal.SIGHUP)
+    time.sleep(1.0)
+
+    assert alive(board) == served
+
+
+def alive(board: Board) -> tuple[int, str] | None:
+    """Process id and boot of a live agent that is ready."""
+    running = json.loads((board.root / "run/agent.json").read_text())
+    there = Path(f"/proc/{running['pid']}/cmdline").exists()
+    return (running["pid"], running["boot"]) if there and running["ready"] else None
 
 
 def test_flashing_the_same_again_does_nothing_and_says_so(bare: Board) -> None:
