@@ -12,6 +12,7 @@ import threading
 import paramiko
 
 from agent.contract.errors import PortTaken
+from edge.fleet.end_of_input import end_of_input
 
 CHUNK_BYTES = 64 * 1024
 
@@ -142,7 +143,7 @@ def _pump(source: socket.socket | paramiko.Channel, sink: socket.socket | parami
         while data := source.recv(CHUNK_BYTES):
             sink.sendall(data)
         if isinstance(sink, paramiko.Channel):
-            sink.shutdown_write()
+            end_of_input(sink)
         else:
             sink.shutdown(socket.SHUT_WR)
     except (OSError, EOFError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import paramiko
 
 from agent.contract.errors import ConnectionLost, DeadlinePassed, EdgeError
+from edge.fleet.end_of_input import end_of_input
 from edge.fleet.watchdog import Watchdog
 
 PIECE_BYTES = 32 * 1024
@@ -144,7 +145,7 @@ class _Conversation:
                 piece = self._send(piece) or next(pieces, None)
                 continue
             if piece is None and not told_end and not self._channel.closed:
-                self._channel.shutdown_write()
+                end_of_input(self._channel)
                 told_end = True
             self._wait(TICK_S if piece is not None else 0.5)
         return CommandResult(self._status(), bytes(self._stdout), bytes(self._stderr))
