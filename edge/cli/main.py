@@ -88,7 +88,9 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
     take_secrets()
-    sys.exit(run(arguments))
+    code = run(arguments)
+    written = _let_go_of_output()
+    sys.exit(code if written else code or ExitCode.FAILED)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -147,13 +149,17 @@ def _told(error: click.ClickException) -> OptionInvalid:
     return OptionInvalid(option=context.command_path if context else "edge", reason=error.format_message())
 
 
-def _let_go_of_output() -> None:
-    """Nobody reads any more, or nothing can be written; what is left over must not be tried again at exit."""
+def _let_go_of_output() -> bool:
+    """Whether all was written. Where nobody reads any more, or nothing can be written, what is left over must not be
+    tried again at exit: the interpreter would end with a code of its own."""
+    written = True
     for stream in (sys.stdout, sys.stderr):
         if stream is None:
             continue
         try:
             stream.flush()
         except (OSError, ValueError):
+            written = False
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return written
