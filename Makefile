@@ -55,7 +55,7 @@ $(INSTALLED): pyproject.toml agent/pyproject.toml constraints.txt
 	@$(BIN)/python -c 'import pip; $(in_range)' 2>/dev/null || { rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing into $(VENV): the first time takes some minutes and 2 GB"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable './agent[serve,update]' --editable '.[all,dev]'
+		--editable './agent[serve,link,update]' --editable '.[all,dev]'
 	@touch $@
 
 system-packages:

@@ -48,6 +48,30 @@ class BoardFolder:
     def trial(self) -> Path:
         return self.root / "trial"
 
+    @property
+    def reported(self) -> Path:
+        """The board's signed report; the update process writes it, everybody may read it."""
+        return self.root / "state" / "reported.json"
+
+    @property
+    def link(self) -> Path:
+        """How the board reports."""
+        return self.root / "link" / "link.json"
+
+    @property
+    def outbox(self) -> Path:
+        """The folder of what is not acknowledged yet; the agent's own."""
+        return self.root / "outbox"
+
+    @property
+    def mqtt_key(self) -> Path:
+        """Key of the agent's MQTT certificate; the agent may read it."""
+        return self.root / "mqtt.key"
+
+    @property
+    def mqtt_public_key(self) -> Path:
+        return self.root / "mqtt.pub"
+
     def object(self, digest: str) -> Path:
         """Where a layer, a bundle or a runtime lies."""
         return self.root / "objects" / digest

@@ -1,8 +1,7 @@
-"""The fleet folder and its `edge.toml`.
+"""The fleet folder.
 
 The rule: a folder is a fleet folder exactly when it holds a valid `edge.toml`, and commands find it from
-below, as git finds its own. A setting that edge does not know is an error that says which one was meant,
-never ignored.
+below, as git finds its own.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ import os
 import re
 import secrets
 import time
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agent.contract.errors import (
     ConfigInvalid,
@@ -29,7 +26,7 @@ from agent.contract.errors import (
 )
 from agent.contract.names import check_name
 from edge import durable
-from edge.suggestion import did_you_mean
+from edge.settings import FleetConfig, parse, render
 
 EDGE_TOML = "edge.toml"
 SUFFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -37,149 +34,6 @@ SUFFIX_LENGTH = 6
 LONGEST_GIVEN_NAME = 64 - SUFFIX_LENGTH - 1
 LOCK_WAIT_S = 10.0
 LOCK_POLL_S = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class FleetConfig:
-    """What `edge.toml` says.
-
-    Attributes:
-        fleet: the fleet's name with its random suffix.
-        probation_s: how long a new generation must serve well before a board confirms it, in seconds.
-        check_timeout_s: deadline of the check beside the old model, in seconds.
-        start_timeout_s: deadline from switching to the first healthy answer, in seconds.
-        agent_port: where agents listen on the board's loopback; 0 takes any free port.
-        connect_timeout_s: deadline for an SSH connection, in seconds.
-        pool: how many boards are worked on at once.
-    """
-
-    fleet: str
-    probation_s: float = 10.0
-    check_timeout_s: float = 300.0
-    start_timeout_s: float = 120.0
-    agent_port: int = 8470
-    connect_timeout_s: float = 10.0
-    pool: int = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One line of `edge.toml`.
-
-    Attributes:
-        section, key: where it stands. field: its name in `FleetConfig`.
-        kind: `str`, `int` or `float`.
-        least, most: bounds of a number, both allowed.
-        comment: for people, written above it.
-    """
-
-    section: str
-    key: str
-    field: str
-    kind: type
-    comment: str
-    least: float = 0
-    most: float = 0
-
-
-SETTINGS = (
-    Setting(
-        section="fleet", key="name", field="fleet", kind=str,
-        comment="Boards belong to the fleet of this name. Don't change it: they would refuse this folder.",
-    ),
-    Setting(
-        section="flash", key="probation_s", field="probation_s", kind=float, least=0, most=86400,
-        comment="A new generation must serve well for this long before a board confirms it.",
-    ),
-    Setting(
-        section="flash", key="check_timeout_s", field="check_timeout_s", kind=float, least=1, most=86400,
-        comment="The check beside the old model must be done by then.",
-    ),
-    Setting(
-        section="flash", key="start_timeout_s", field="start_timeout_s", kind=float, least=1, most=86400,
-        comment="The new generation's first healthy answer must come by then.",
-    ),
-    Setting(
-        section="agent", key="port", field="agent_port", kind=int, least=0, most=65535,
-        comment="Where agents listen on the board's loopback; 0 takes any free port.",
-    ),
-    Setting(
-        section="ssh", key="connect_timeout_s", field="connect_timeout_s", kind=float, least=0.1, most=3600,
-        comment="A board that did not answer by then is unreachable.",
-    ),
-    Setting(
-        section="ssh", key="pool", field="pool", kind=int, least=1, most=256,
-        comment="How many boards are worked on at once.",
-    ),
-)  # fmt: skip
-"""Every setting there is: `edge.toml` is written and read by this list alone."""
-
-
-def render(config: FleetConfig) -> str:
-    """`edge.toml` with comments. Law: `parse(render(config)) == config`."""
-    lines = [
-        "# This folder's fleet. `edge` finds this file from every folder below.",
-        "# Times are in seconds.",
-    ]
-    section = ""
-    for setting in SETTINGS:
-        if setting.section != section:
-            section = setting.section
-            lines += ["", f"[{section}]"]
-        value = getattr(config, setting.field)
-        lines.append(f"# {setting.comment}")
-        lines.append(f'{setting.key} = "{value}"' if setting.kind is str else f"{setting.key} = {value!r}")
-    return "\n".join(lines) + "\n"
-
-
-def parse(text: str, *, path: Path) -> FleetConfig:
-    """The text of `edge.toml` to its settings; `path` is named in errors.
-
-    Raises:
-        ConfigInvalid: no TOML, a key that is not known or missing, a value of another kind or out of bounds.
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(path=path, reason=str(error)) from error
-    values: dict[str, Any] = {}
-    sections = {setting.section for setting in SETTINGS}
-    for section, content in document.items():
-        if section not in sections:
-            raise ConfigInvalid(
-                path=path, reason=f"`{section}` is not known{did_you_mean(section, sections)}"
-            )
-        if not isinstance(content, dict):
-            raise ConfigInvalid(path=path, reason=f"`{section}` must be a section, `[{section}]`")
-        known = {setting.key: setting for setting in SETTINGS if setting.section == section}
-        for key, value in content.items():
-            if key not in known:
-                raise ConfigInvalid(
-                    path=path, reason=f"`{section}.{key}` is not known{did_you_mean(key, known)}"
-                )
-            values[known[key].field] = _checked(known[key], value, path)
-    if "fleet" not in values:
-        raise ConfigInvalid(path=path, reason="`fleet.name` is missing")
-    return FleetConfig(**values)
-
-
-def _checked(setting: Setting, value: Any, path: Path) -> Any:
-    where = f"`{setting.section}.{setting.key}`"
-    if setting.kind is str:
-        if not isinstance(value, str):
-            raise ConfigInvalid(path=path, reason=f"{where} must be a text, found {value!r}")
-        try:
-            return check_name(value, what="fleet")
-        except NameInvalid as error:
-            raise ConfigInvalid(path=path, reason=f"{where}: {error}") from error
-    wanted = (int, float) if setting.kind is float else int
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        word = "a number" if setting.kind is float else "a whole number"
-        raise ConfigInvalid(path=path, reason=f"{where} must be {word}, found {value!r}")
-    if not setting.least <= value <= setting.most:
-        bounds = f"{setting.least:g} to {setting.most:g}"
-        raise ConfigInvalid(path=path, reason=f"{where} must be {bounds}, found {value!r}")
-    return setting.kind(value)
 
 
 def fleet_name(given: str) -> str:
@@ -309,6 +163,21 @@ class FleetFolder:
     def sims(self) -> Path:
         """The simulated boards."""
         return self.path / "sims"
+
+    @property
+    def telemetry(self) -> Path:
+        """What boards reported, and the collector that takes it; mode 0700."""
+        return self.path / "telemetry"
+
+    @property
+    def store(self) -> Path:
+        """The telemetry store."""
+        return self.telemetry / "store.sqlite"
+
+    @property
+    def rollouts(self) -> Path:
+        """A folder for each rollout: its plan and its journal."""
+        return self.path / "rollouts"
 
     @property
     def known_hosts(self) -> Path:

@@ -10,6 +10,9 @@
        state/                   update.json, reported.json, device.key, device.pub, tuf/
        inbox/                   metadata/, targets/, blobs/<sha256>[.part], request
        run/agent.json           RunningAgent
+       mqtt.key, mqtt.pub       key pair of the agent's MQTT certificate (PEM; not the device's signing key)
+       link/link.json           LinkConfig, written over SSH by the fleet's collector
+       outbox/outbox.sqlite     telemetry that is not acknowledged yet
 """
 
 from __future__ import annotations

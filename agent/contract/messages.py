@@ -173,6 +173,10 @@ class Telemetry:
     Attributes:
         clock_synchronised: the board says that its clock is right.
         samples, gaps: what is sent, and what was dropped and will never be.
+        acknowledged: the board holds nothing of this boot up to this number any more, because it was acknowledged.
+            A collector that knows of less has lost it (a new store, or an old copy of one).
+        sent_monotonic: seconds since the board started, when this message was made; None where the samples are of an
+            earlier start of the board, whose seconds are not these.
     """
 
     device: str
@@ -180,6 +184,8 @@ class Telemetry:
     samples: tuple[Sample, ...]
     gaps: tuple[Gap, ...] = ()
     clock_synchronised: bool = False
+    acknowledged: int = 0
+    sent_monotonic: float | None = None
     schema: str = MESSAGE_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -204,17 +210,23 @@ class EventMessage:
     """Something that happened, in the same stream of numbers as samples.
 
     Attributes:
-        code: stable, like `trial.too-slow`. message: for people. facts: the numbers.
+        wall, monotonic: as a sample's. code: stable, like `trial.too-slow`. message: for people. facts: the numbers.
+        gaps, acknowledged, clock_synchronised, sent_monotonic: as in `Telemetry`.
     """
 
     device: str
     boot: str
     seq: int
     wall: float
+    monotonic: float
     kind: EventKind
     code: str
     message: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    acknowledged: int = 0
+    clock_synchronised: bool = False
+    sent_monotonic: float | None = None
     schema: str = MESSAGE_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 

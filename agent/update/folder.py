@@ -35,10 +35,6 @@ class UpdateFolder(BoardFolder):
         return self.state / "update.json"
 
     @property
-    def reported(self) -> Path:
-        return self.state / "reported.json"
-
-    @property
     def device_key(self) -> Path:
         return self.state / "device.key"
 

@@ -27,11 +27,12 @@ AGENT_REQUIREMENTS = (
     "numpy>=1.26",
     "httptools>=0.6",
     "orjson>=3.10",
+    "paho-mqtt>=2.1,<3",
     "tuf>=6.0",
     "securesystemslib[crypto]>=1.2",
     "cryptography>=43",
 )
-"""What the agent imports; telemetry's client joins here when the agent has it."""
+"""What the agent imports."""
 ENGINE_REQUIREMENTS = {
     EngineName.LITERT: ("ai-edge-litert==2.3.0",),
     EngineName.ONNXRUNTIME: ("onnxruntime>=1.23,<1.33",),
@@ -47,6 +48,7 @@ KEPT = frozenset(
         "httptools",
         "numpy",
         "orjson",
+        "paho-mqtt",
         "securesystemslib",
         "tuf",
         "typing-extensions",

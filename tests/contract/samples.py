@@ -29,6 +29,7 @@ OF_CLASS: dict[tuple[str, str], Any] = {
     ("Requirements", "engines"): {"litert": "2.0.0"},
     ("Release", "bundles"): {"raspberry-pi-5": "34" * 32},
     ("Release", "name"): "digits", ("GenerationModel", "name"): "digits", ("BundleManifest", "model"): "digits",
+    ("LinkConfig", "url"): "mqtts://127.0.0.1:8883", ("LinkConfig", "outbox_bytes"): 65536,
     ("Gap", "first"): 3, ("Gap", "last"): 5,
     ("Sketch", "counts"): {"-12": 3, "40": 1},
     ("DeviceProfile", "name"): "raspberry-pi-5", ("DeviceProfile", "title"): "Raspberry Pi 5",

@@ -193,6 +193,16 @@ def _gaps(draw: st.DrawFn) -> Any:
 
 
 @st.composite
+def _links(draw: st.DrawFn) -> Any:
+    from agent.contract.link import LinkConfig
+
+    port, interval_s = draw(st.integers(1, 65535)), draw(st.floats(0.001, 86_400))
+    outbox_bytes = draw(st.integers(65536, 2**40))
+    url = f"mqtts://127.0.0.1:{port}"
+    return draw(_any(LinkConfig, url=url, interval_s=interval_s, outbox_bytes=outbox_bytes))
+
+
+@st.composite
 def _profiles(draw: st.DrawFn) -> Any:
     from agent.contract.profile import DeviceProfile
 
@@ -209,13 +219,14 @@ def _profiles(draw: st.DrawFn) -> Any:
 
 
 def _special() -> dict[type, Any]:
+    from agent.contract.link import LinkConfig
     from agent.contract.messages import Gap, Telemetry
     from agent.contract.profile import DeviceProfile
     from agent.contract.release import DesiredState
 
     return {
         BundleManifest: _bundles, RuntimeManifest: _runtimes, DesiredState: _desired, Telemetry: _telemetry,
-        Gap: _gaps, DeviceProfile: _profiles,
+        Gap: _gaps, DeviceProfile: _profiles, LinkConfig: _links,
     }  # fmt: skip
 
 

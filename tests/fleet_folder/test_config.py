@@ -15,23 +15,18 @@ from agent.contract.errors import (
     FleetFolderMissing,
     NameInvalid,
 )
-from edge.config import (
-    EDGE_TOML,
-    SETTINGS,
-    FleetConfig,
-    FleetFolder,
-    cache_dir,
-    fleet_name,
-    name_of_folder,
-    parse,
-    render,
-)
+from edge.config import EDGE_TOML, FleetFolder, cache_dir, fleet_name, name_of_folder
+from edge.settings import BROKERS, SETTINGS, FleetConfig, parse, render
 
 TOML = Path("edge.toml")
 
 
 def values(setting: object) -> st.SearchStrategy[object]:
     kind, least, most = (getattr(setting, name) for name in ("kind", "least", "most"))
+    if getattr(setting, "field") == "mqtt_url":  # noqa: B009
+        return st.sampled_from(["", "mqtts://broker.example", "mqtts://[::1]:8884"])
+    if getattr(setting, "field") == "mqtt_broker":  # noqa: B009
+        return st.sampled_from(BROKERS)
     if kind is str:
         return st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,20}[a-z0-9])?", fullmatch=True)
     return st.integers(int(least), int(most)) if kind is int else st.floats(least, most)

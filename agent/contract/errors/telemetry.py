@@ -1,0 +1,81 @@
+"""Telemetry: the board's outbox and link, the broker, the collector and its store."""
+
+from __future__ import annotations
+
+from agent.contract.errors.tree import EdgeError, ExitCode
+
+
+class TelemetryError(EdgeError):
+    """What boards report does not get where it should."""
+
+
+class LinkConfigInvalid(TelemetryError):
+    code = "link.config-invalid"
+    template = "`{path}` is not valid: {reason}"
+    hint_template = "the collector writes it anew at its next connection: `edge collect`"
+
+
+class OutboxFailed(TelemetryError):
+    code = "telemetry.outbox-failed"
+    template = "the outbox `{path}` can't be used: {reason}"
+    hint_template = "look for room on the board's drive; the agent serves on, and tries again"
+
+
+class StoreUnusable(TelemetryError):
+    code = "telemetry.store-unusable"
+    template = "the telemetry store `{path}` can't be used: {reason}"
+    hint_template = (
+        "boards keep what is not acknowledged; put the store in order, or move it away to begin a new one"
+    )
+
+
+class StoreNewer(TelemetryError):
+    code = "telemetry.store-newer"
+    template = "the telemetry store `{path}` was written by a newer edge: version {found}, this one reads up to {known}"
+    hint_template = "use that edge, or move the store away to begin a new one"
+
+
+class CollectorBusy(TelemetryError):
+    code = "collector.busy"
+    template = "the collector of `{path}` runs already, as process {pid}"
+    hint_template = "look at it with `edge collect status`, end it with `edge collect stop`"
+
+
+class CollectorFailed(TelemetryError):
+    code = "collector.failed"
+    template = "the collector of `{path}` did not start: {reason}"
+    hint_template = "its words are in `{log}`"
+
+
+class CollectorAbsent(TelemetryError):
+    code = "collector.absent"
+    template = "the collector of `{path}` does not run"
+    hint_template = "start it with `edge collect`"
+    exit_code = ExitCode.INCOMPLETE
+
+
+class BrokerPlain(TelemetryError):
+    code = "broker.plain"
+    template = "`{url}` is MQTT without TLS, beyond this machine"
+    hint_template = (
+        "give an `mqtts://` address in edge.toml, or take it out: a tunnel through SSH is made then"
+    )
+    exit_code = ExitCode.USAGE
+
+
+class BrokerFailed(TelemetryError):
+    code = "broker.failed"
+    template = "the broker at {address} can't be used: {reason}"
+    hint_template = "`edge collect status` says what it waits for; boards keep what is not acknowledged"
+
+
+class ForwardingRefused(TelemetryError):
+    code = "tunnel.forwarding-refused"
+    template = "`{device}` refuses to forward a port to this machine: {reason}"
+    hint_template = "allow it in the board's sshd_config (AllowTcpForwarding yes, no DisableForwarding), or use a broker: [mqtt] url in edge.toml"
+
+
+class AlertRuleInvalid(TelemetryError):
+    code = "alert.rule-invalid"
+    template = "the rule `{rule}` in `{path}` is not valid: {reason}"
+    exit_code = ExitCode.USAGE

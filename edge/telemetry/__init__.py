@@ -1,0 +1,1 @@
+"""What boards reported: the store, questions to it, and what leaves it (Prometheus, Parquet, alerts)."""
