@@ -25,6 +25,7 @@ from agent.contract.errors import (
 )
 from agent.contract.messages import Reported, Signed, signed_bytes
 from edge import durable
+from edge.certificates import KEY as MQTT_KEY
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -136,7 +137,7 @@ class KeyRing:
 
     def exposed(self) -> tuple[Path, ...]:
         """Private keys that others than their owner may read or write; there should be none."""
-        private = [self._file(role) for role in ROLES] + [self._path / SSH_KEY]
+        private = [self._file(role) for role in ROLES] + [self._path / SSH_KEY, self._path / MQTT_KEY]
         return tuple(path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077)
 
     def _file(self, role: str) -> Path:

@@ -13,7 +13,8 @@ from tests.house.tree import ROOT
 
 EDGE = Path(sys.executable).with_name("edge")
 HEAVY = {
-    "ai_edge_litert", "asyncssh", "cryptography", "fabric", "h5py", "keras", "numpy", "onnx", "onnxruntime",
+    "ai_edge_litert", "amqtt", "asyncssh", "cryptography", "fabric", "h5py", "keras", "msgspec", "numpy", "onnx",
+    "onnxruntime", "orjson", "paho", "prometheus_client", "pyarrow", "sqlite3", "textual",
     "paramiko", "PIL", "sklearn", "tensorflow", "tf2onnx", "torch", "tuf",
 }  # fmt: skip
 SECONDS = 0.3
