@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: the states of an update, and the command line.
+"""Write what is made from the code: the states of an update, the command line, and the tables of other pages.
 
 Usage: python docs/generate.py [--check]. With --check nothing is written, and the exit code is 1 when a page is old.
 """
@@ -6,7 +6,7 @@ Usage: python docs/generate.py [--check]. With --check nothing is written, and t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -15,6 +15,10 @@ from agent.contract.states import END_STATES, TRANSITIONS, UpdateEvent, UpdateSt
 from edge.cli.main import COMMANDS, cli
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from contract_tables import message_tables, topics_table  # noqa: E402 - beside this file
+
 STATE_WORDS = {
     UpdateState.NONE: "nothing was ever asked of this board",
     UpdateState.STAGED: "verified and unpacked; nothing of it has run",
@@ -92,7 +96,25 @@ def _id(state: UpdateState) -> str:
     return state.value.replace("-", "_")
 
 
-PAGES = {"states.md": states_page, "cli.md": command_page}
+def filled(name: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A page that is written by hand, with its tables (between `<!-- TABLE -->` and `<!-- end -->`) made anew."""
+    text = (HERE / name).read_text()
+    for table, make in tables.items():
+        begin, end = f"<!-- {table} -->\n", "<!-- end -->"
+        head, found, rest = text.partition(begin)
+        _, closed, tail = rest.partition(end)
+        if not (found and closed):
+            raise SystemExit(f"docs/{name} has no place for the table `{table}`")
+        text = f"{head}{begin}\n{make()}\n\n{end}{tail}"
+    return text
+
+
+def telemetry_page() -> str:
+    """`telemetry.md`: topics and messages from the contract."""
+    return filled("telemetry.md", {"topics": topics_table, "messages": message_tables})
+
+
+PAGES = {"states.md": states_page, "cli.md": command_page, "telemetry.md": telemetry_page}
 
 
 def main(*, check: bool) -> int:
