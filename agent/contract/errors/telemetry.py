@@ -79,3 +79,9 @@ class AlertRuleInvalid(TelemetryError):
     code = "alert.rule-invalid"
     template = "the rule `{rule}` in `{path}` is not valid: {reason}"
     exit_code = ExitCode.USAGE
+
+
+class ChaosFailed(TelemetryError):
+    code = "chaos.failed"
+    template = "nothing can be said of lost samples: `{part}`: {reason}"
+    hint_template = "look at its words with `edge chaos --keep FOLDER` and the same seed"
