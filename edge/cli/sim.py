@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.contract.errors import OptionInvalid
 from edge.cli import output
 
 if TYPE_CHECKING:
     from edge.sim.boards import SimBoard
+
+REQUESTS_PER_S = 20.0
 
 
 @click.group()
@@ -29,14 +32,34 @@ def sim() -> None:
     type=click.Choice(["tflite", "onnx"]),
     help="What new boards run; repeatable, given in turn. Default: both.",
 )
+@click.option(
+    "--traffic/--no-traffic",
+    default=None,
+    help="Clients on each board that ask its agent steadily, or none. Default: as it is.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 1000),
+    metavar="N",
+    help=f"With traffic of so many requests a second on each board. Default: {REQUESTS_PER_S:g}.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def up(count: int, kinds: tuple[str, ...], as_json: bool) -> None:
+def up(count: int, kinds: tuple[str, ...], traffic: bool | None, rate: float | None, as_json: bool) -> None:
     """Have boards sim-1 to sim-COUNT; those that are there stay as they are."""
     from edge.config import FleetFolder
     from edge.sim.boards import up as run
     from edge.sim.plan import KINDS
 
-    boards = run(FleetFolder.find(), count, kinds=kinds or KINDS)
+    if traffic is False and rate is not None:
+        raise OptionInvalid(option="--no-traffic", reason="no traffic has no --rate")
+    if traffic and rate is None:
+        rate = REQUESTS_PER_S
+    boards = run(
+        FleetFolder.find(),
+        count,
+        kinds=kinds or KINDS,
+        requests_per_s=0.0 if traffic is False else rate,
+    )
     if as_json:
         output.data([_plain(board) for board in boards])
         return
@@ -60,8 +83,8 @@ def list_(as_json: bool) -> None:
         output.data([_plain(board) for board in found])
         return
     output.table(
-        ("board", "runs", "address", "up"),
-        [(b.name, b.kind, b.address, "yes" if b.running else "no") for b in found],
+        ("board", "runs", "address", "up", "traffic"),
+        [(b.name, b.kind, b.address, "yes" if b.running else "no", _traffic(b)) for b in found],
     )
 
 
@@ -96,6 +119,12 @@ def break_(name: str, fault: str, as_json: bool) -> None:
     output.line("good", f"{name}: {fault}")
 
 
+def _traffic(board: SimBoard) -> str:
+    if not board.requests_per_s:
+        return "none"
+    return f"{board.requests_per_s:g}/s, {board.sent} sent, {board.failed} failed"
+
+
 def _plain(board: SimBoard) -> dict[str, object]:
     return {
         "name": board.name,
@@ -104,5 +133,8 @@ def _plain(board: SimBoard) -> dict[str, object]:
         "fingerprint": board.fingerprint,
         "running": board.running,
         "folder": str(board.folder),
+        "requests_per_s": board.requests_per_s,
+        "sent": board.sent,
+        "failed": board.failed,
         "simulated": True,
     }

@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class SimBoard:
         running: it is shown now.
         password: that opens it too, or None.
         folder: of everything that it has.
+        requests_per_s: what its clients ask of its agent; 0 for no clients.
+        sent, failed: their requests, and those without a good answer, since the boards are up.
     """
 
     name: str
@@ -56,6 +58,9 @@ class SimBoard:
     running: bool
     password: str | None
     folder: Path
+    requests_per_s: float
+    sent: int
+    failed: int
 
     @property
     def address(self) -> str:
@@ -64,7 +69,12 @@ class SimBoard:
 
 
 def up(
-    fleet: FleetFolder, count: int, *, kinds: Sequence[str] = KINDS, password: str | None = None
+    fleet: FleetFolder,
+    count: int,
+    *,
+    kinds: Sequence[str] = KINDS,
+    password: str | None = None,
+    requests_per_s: float | None = None,
 ) -> tuple[SimBoard, ...]:
     """Have boards `sim-1` to `sim-<count>`, and show all that there are.
 
@@ -73,21 +83,29 @@ def up(
         count: how many there shall be at least; those that are there stay as they are.
         kinds: given to new boards in turn.
         password: new boards are opened by it, and by no key until one is installed.
+        requests_per_s: what clients on each of these boards ask of its agent from now on, 0 to 1000; None leaves that
+            as it is.
 
     Raises:
-        OptionInvalid: `count` or a kind is none, or the server did not come up.
+        OptionInvalid: `count`, a kind or a rate is none, or the server did not come up.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise OptionInvalid(option=f"--kind {kind}", reason=f"kinds are {', '.join(KINDS)}")
     if not 1 <= count <= 200 or not kinds:
         raise OptionInvalid(option="COUNT", reason=f"{count} is not 1 to 200")
+    if requests_per_s is not None and not 0 <= requests_per_s <= 1000:
+        raise OptionInvalid(option="--rate", reason=f"{requests_per_s} is not 0 to 1000")
     durable.make_folder(fleet.sims, mode=0o700)
     with config.lock(fleet.sims, wait_s=START_S):
-        there = {plan.name for plan in plans(fleet)}
+        there = {plan.name: plan for plan in plans(fleet)}
         for number in range(1, count + 1):
-            if f"sim-{number}" not in there:
-                make(fleet, f"sim-{number}", kind=kinds[(number - 1) % len(kinds)], password=password)
+            name = f"sim-{number}"
+            plan = there.get(name) or make(
+                fleet, name, kind=kinds[(number - 1) % len(kinds)], password=password
+            )
+            if requests_per_s is not None:
+                replace(plan, requests_per_s=requests_per_s).save()
         if _ask(fleet, {"do": "show"}) is None:
             _start(fleet)
     return boards(fleet)
@@ -95,8 +113,11 @@ def up(
 
 def boards(fleet: FleetFolder) -> tuple[SimBoard, ...]:
     """All simulated boards of the fleet folder."""
-    shown = _ask(fleet, {"do": "list"})
-    return tuple(_shown(plan, shown is not None and plan.name in shown["boards"]) for plan in plans(fleet))
+    shown = _ask(fleet, {"do": "list"}) or {"boards": [], "traffic": {}}
+    return tuple(
+        _shown(plan, plan.name in shown["boards"], shown["traffic"].get(plan.name, {}))
+        for plan in plans(fleet)
+    )
 
 
 def down(fleet: FleetFolder, *, wipe: bool = False) -> None:
@@ -138,7 +159,7 @@ def break_board(fleet: FleetFolder, name: str, fault: str) -> None:
         raise OptionInvalid(option=fault, reason=str(answer["error"]))
 
 
-def _shown(plan: Plan, running: bool) -> SimBoard:
+def _shown(plan: Plan, running: bool, count: Mapping[str, int]) -> SimBoard:
     key = plan.host_key
     return SimBoard(
         name=plan.name,
@@ -151,6 +172,9 @@ def _shown(plan: Plan, running: bool) -> SimBoard:
         running=running,
         password=plan.password,
         folder=plan.folder,
+        requests_per_s=plan.requests_per_s,
+        sent=count.get("sent", 0),
+        failed=count.get("failed", 0),
     )
 
 

@@ -39,6 +39,7 @@ class Plan:
         user: whom one logs in as: the user of this machine, since its processes are that user's.
         password: that opens it too, or None. No secret: it stands in the folder.
         folder: of everything that it has.
+        requests_per_s: what its clients ask of its agent; 0 for no clients.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Plan:
     user: str
     password: str | None
     folder: Path
+    requests_per_s: float = 0.0
 
     @property
     def home(self) -> Path:

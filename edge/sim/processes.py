@@ -12,12 +12,27 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.contract.board import SERVICE_SUPERVISOR, USER_ROOT
 from edge.sim.plan import Plan
 
 MARK = "EDGE_SIM_FOLDER"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One life of a board's agent: who it is, where it listens, and the file that says so until another one does."""
+
+    pid: int
+    port: int
+    file: Path
+    written: tuple[int, int]
+
+    def is_over(self) -> bool:
+        """Whether the board says something else by now."""
+        return _written(self.file) != self.written
 
 
 def of_board(plan: Plan) -> tuple[int, ...]:
@@ -31,6 +46,13 @@ def of_board(plan: Plan) -> tuple[int, ...]:
     return tuple(
         int(line[0]) for line in lines if len(line) == 2 and mark in line[1].split() and int(line[0]) != own
     )
+
+
+def is_of_board(plan: Plan, pid: int) -> bool:
+    """Whether a process runs on the board now."""
+    if Path("/proc/self/environ").exists():
+        return _marked(pid, f"{MARK}={plan.folder}".encode())
+    return pid in of_board(plan)
 
 
 def kill_all(plan: Plan, *, seconds: float = 10.0) -> int:
@@ -49,15 +71,24 @@ def kill_all(plan: Plan, *, seconds: float = 10.0) -> int:
     return len(killed)
 
 
+def agent(plan: Plan) -> Agent | None:
+    """The agent that serves on the board; None where none is, or the one that the board names is gone."""
+    file = plan.home / USER_ROOT / "run" / "agent.json"
+    written = _written(file)
+    try:
+        plain = json.loads(file.read_bytes())
+        found = Agent(pid=int(plain["pid"]), port=int(plain["port"]), file=file, written=written)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if is_of_board(plan, found.pid) else None
+
+
 def kill_agent(plan: Plan) -> bool:
     """End the serving agent without a word to it; whether there was one."""
-    try:
-        pid = int(json.loads((plan.home / USER_ROOT / "run" / "agent.json").read_text())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    found = agent(plan)
+    if found is None:
         return False
-    if pid not in of_board(plan):
-        return False
-    os.kill(pid, signal.SIGKILL)
+    os.kill(found.pid, signal.SIGKILL)
     return True
 
 
@@ -83,6 +114,15 @@ def boot(plan: Plan) -> bool:
             start_new_session=True,
         )
     return True
+
+
+def _written(file: Path) -> tuple[int, int]:
+    """What changes when a file is replaced; zeros where there is none."""
+    try:
+        seen = file.stat()
+    except OSError:
+        return 0, 0
+    return seen.st_ino, seen.st_mtime_ns
 
 
 def _all() -> list[int]:

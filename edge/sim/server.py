@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from edge.sim import disk, processes
 from edge.sim.login import serve
 from edge.sim.plan import Plan, free_port, plans, port_is_free
 from edge.sim.relay import Relay
+from edge.sim.traffic import Traffic
 
 REBOOT_S = 1.0
 SLOW_BYTES_S = 50_000.0
@@ -34,10 +35,11 @@ LOOK_S = 2.0
 
 
 class SimulatedBoard:
-    """One board that is shown: its SSH server, its cable, its power."""
+    """One board that is shown: its SSH server, its cable, its power, and the clients of its agent."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.traffic = Traffic(plan)
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._relay: Relay | None = None
 
@@ -101,6 +103,7 @@ class SimulatedBoard:
 
     async def gone(self) -> None:
         """Off, and nothing mounted."""
+        self.traffic.stop()
         await self.power_cut()
         disk.free(self.plan)
 
@@ -157,6 +160,7 @@ class Server:
             if plan.name not in self._boards:
                 self._boards[plan.name] = SimulatedBoard(plan)
                 await self._boards[plan.name].power_on()
+            self._boards[plan.name].traffic.follow(plan)
 
     async def _controlled(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request on the control socket: a line of JSON in, a line out."""
@@ -178,7 +182,10 @@ class Server:
                 self._end.set()
             elif asked["do"] == "break":
                 await FAULTS[asked["fault"]](self._boards[asked["name"]])
-        return {"boards": sorted(self._boards)}
+        return {
+            "boards": sorted(self._boards),
+            "traffic": {name: asdict(board.traffic.count) for name, board in self._boards.items()},
+        }
 
 
 def main(arguments: list[str]) -> int:
