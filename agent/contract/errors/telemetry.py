@@ -35,6 +35,19 @@ class StoreNewer(TelemetryError):
     hint_template = "use that edge, or move the store away to begin a new one"
 
 
+class StoreMissing(TelemetryError):
+    code = "telemetry.store-missing"
+    template = "there is no telemetry yet: `{path}` is not there"
+    hint_template = "the collector makes it: `edge collect`"
+    exit_code = ExitCode.INCOMPLETE
+
+
+class MessageForeign(TelemetryError):
+    code = "telemetry.message-foreign"
+    template = "a message on the topic of the device `{device}` speaks for `{found}`"
+    hint_template = "someone uses that board's credentials for another; flash it again to give it new ones"
+
+
 class CollectorBusy(TelemetryError):
     code = "collector.busy"
     template = "the collector of `{path}` runs already, as process {pid}"
