@@ -7,16 +7,20 @@ says; how an update ended is what the board's signed report says, or that nobody
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from agent.contract.names import parse_release
 from edge.telemetry.records import ModelWindow
 
 
 class UpdateEnd(enum.Enum):
     """How the update of a board ended."""
 
+    WAITING = "waiting"
+    """It has not begun: nothing of the release was sent. What the board does meanwhile says nothing of it."""
     PENDING = "pending"
-    """It has not ended, or has not begun."""
+    """It has begun and not ended. A board that took the release and fell silent stays here."""
     CONFIRMED = "confirmed"
     FAILED = "failed"
     """Refused, rolled back or inconsistent: the board's own signed word."""
@@ -39,7 +43,7 @@ class BoardEvidence:
 
     device: str
     profile: str
-    end: UpdateEnd = UpdateEnd.PENDING
+    end: UpdateEnd = UpdateEnd.WAITING
     silent_s: float | None = None
     now: tuple[ModelWindow, ...] = ()
     before: tuple[ModelWindow, ...] = ()
@@ -60,3 +64,20 @@ class Evidence:
     wave: tuple[BoardEvidence, ...]
     peers: tuple[BoardEvidence, ...]
     waves: int
+
+
+def model_of(release: str) -> str:
+    """`digits` of `digits@4`."""
+    return parse_release(release)[0]
+
+
+def with_release(windows: Iterable[ModelWindow], release: str) -> tuple[ModelWindow, ...]:
+    """Those of the release."""
+    return tuple(window for window in windows if window.release == release)
+
+
+def with_others(windows: Iterable[ModelWindow], release: str) -> tuple[ModelWindow, ...]:
+    """Those of other releases of the same model."""
+    return tuple(
+        window for window in windows if window.model == model_of(release) and window.release != release
+    )
