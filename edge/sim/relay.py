@@ -10,16 +10,17 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Relay:
-    """From the board's public port to its SSH server.
+    """From a port that anybody may use to the one of a server behind it: a board's SSH server, or a broker.
 
     Attributes:
+        inner_port: of that server, for connections that come from now on.
         rate: bytes a second, each way and for all connections together; None for no limit.
     """
 
     def __init__(self, port: int, inner_port: int) -> None:
         self.port = port
         self.rate: float | None = None
-        self._inner_port = inner_port
+        self.inner_port = inner_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._free_at = [0.0, 0.0]
@@ -43,7 +44,7 @@ class Relay:
 
     async def _connected(self, near_in: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
         try:
-            far_in, far_out = await asyncio.open_connection("127.0.0.1", self._inner_port)
+            far_in, far_out = await asyncio.open_connection("127.0.0.1", self.inner_port)
         except OSError:
             near_out.transport.abort()
             return

@@ -123,5 +123,5 @@ def _faults(
                 yield Fault(at=moment(), part=board, deed=Deed.UNPLUG, for_s=a_while())
             else:
                 yield Fault(at=moment(), part=board, deed=Deed.CUT)
-    for part in (chance.choice(boards), COLLECTOR):
+    for part in (chance.choice(boards), BROKER, COLLECTOR):
         yield Fault(at=moment(), part=part, deed=Deed.STALL, for_s=STALL_S)

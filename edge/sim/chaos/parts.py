@@ -1,0 +1,244 @@
+"""What a run breaks: boards with real agents and a link that can be cut, the collector, and its broker.
+
+The rule: a part is what a user has, started as a user's is; only the link of a board goes through a relay of ours
+instead of an SSH tunnel, so that no SSH server is needed. A part that is killed gets no word first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
+from agent.contract.codec import encode
+from agent.contract.errors import ChaosFailed, EdgeError
+from agent.contract.link import BROKER_NAME, LinkConfig
+from edge import durable
+from edge.certificates import CertificateAuthority
+from edge.collector import client
+from edge.collector.broker import STATE
+from edge.collector.leash import end_stale
+from edge.collector.records import enrolled_id
+from edge.config import FleetFolder
+from edge.inventory import Device, Inventory, new_device_id
+from edge.sim.plan import free_port
+from edge.sim.relay import Relay
+
+QUIET_INTERVAL_S = 86_400.0
+"""A board that measures once a day: what it has made already is all that it will send."""
+
+
+class Part(Protocol):
+    """What can be killed and stalled. All of it may block, and is called from threads."""
+
+    def start(self) -> None:
+        """Start it as a user would."""
+
+    def kill(self) -> None:
+        """SIGKILL; returns when the process is gone."""
+
+    def stall(self) -> None:
+        """SIGSTOP."""
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+
+
+class Board:
+    """One board: a folder as enrolment leaves it, the agent that runs there, and its cable.
+
+    Args:
+        name: `board-1`.
+        root: its folder; made here.
+        fleet: that it is taken into.
+    """
+
+    def __init__(self, name: str, root: Path, fleet: FleetFolder) -> None:
+        self.name = name
+        self.root = root
+        self.device_id = new_device_id()
+        self.relay = Relay(free_port(), 0)
+        self.wanted = False
+        self._agent: subprocess.Popen[bytes] | None = None
+        self._link: LinkConfig | None = None
+        for folder in ("bin", "link", "outbox", "run", "state"):
+            durable.make_folder(root / folder)
+        config = BoardConfig(
+            fleet=fleet.config.fleet, device=self.device_id, serial="chaos", profile="chaos",
+            service=SERVICE_SUPERVISOR, port=0, log_level="warning",
+        )  # fmt: skip
+        durable.write(root / "board.json", encode(config))
+        key = CertificateAuthority(fleet.keys).client(self.device_id)
+        durable.write(root / "mqtt.key", key.key.encode(), mode=0o600)
+        self._certificate = key.certificate
+        Inventory(fleet).add(_device(name, self.device_id, root))
+
+    @property
+    def outbox(self) -> Path:
+        """What it made and still holds."""
+        return self.root / "outbox" / "outbox.sqlite"
+
+    def link(self, *, collector: str, authority: str, interval_s: float) -> None:
+        """Tell the board how to report, as the collector does over SSH."""
+        self._link = LinkConfig(
+            collector=collector,
+            url=f"mqtts://127.0.0.1:{self.relay.port}",
+            certificate=self._certificate,
+            ca=authority,
+            server_name=BROKER_NAME,
+            interval_s=interval_s,
+        )
+        durable.write(self.root / "link" / "link.json", encode(self._link))
+
+    def be_quiet(self) -> None:
+        """Make no more samples."""
+        assert self._link is not None
+        self._link = replace(self._link, interval_s=QUIET_INTERVAL_S)
+        durable.write(self.root / "link" / "link.json", encode(self._link))
+
+    def start(self) -> None:
+        with (self.root / "agent.log").open("ab") as log:
+            self._agent = subprocess.Popen(
+                [sys.executable, "-m", "agent", "--root", str(self.root), "run"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wanted = True
+
+    def kill(self) -> None:
+        self.wanted = False
+        if self._agent is not None:
+            self._agent.kill()
+            self._agent.wait()
+
+    def stall(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def check(self) -> None:
+        """See that the agent did not end by itself.
+
+        Raises:
+            ChaosFailed: it did.
+        """
+        if (
+            self.wanted
+            and self._agent is not None
+            and (status := self._agent.poll()) is not None
+            and self.wanted
+        ):
+            words = (self.root / "agent.log").read_text(errors="replace").strip().splitlines()
+            reason = f"its agent ended by itself with {status}: {words[-1] if words else 'without a word'}"
+            raise ChaosFailed(part=self.name, reason=reason)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._agent is not None and self._agent.poll() is None:
+            self._agent.send_signal(number)
+
+
+class Broker:
+    """The broker that the collector started, and starts again."""
+
+    def __init__(self, fleet: FleetFolder) -> None:
+        self._folder = fleet.telemetry / "broker"
+
+    def start(self) -> None:
+        """Nothing: that it comes again is the collector's matter."""
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def stall(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it where a killed collector left it."""
+        if (pid := self._last().get("pid")) is not None:
+            end_stale(pid, self._folder)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, or did last."""
+        return self._last().get("port", 0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if (pid := self._last().get("pid")) is not None:
+            send(pid, number)
+
+    def _last(self) -> dict[str, int]:
+        with contextlib.suppress(OSError, ValueError):
+            plain: dict[str, int] = json.loads((self._folder / STATE).read_bytes())
+            return plain
+        return {}
+
+
+class Collector:
+    """The fleet folder's collector, which starts its broker too."""
+
+    def __init__(self, fleet: FleetFolder) -> None:
+        self._fleet = fleet
+        self._pid: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Whose acknowledgements count."""
+        return enrolled_id(self._fleet)
+
+    def start(self) -> None:
+        self._pid = client.ensure(self._fleet).pid
+
+    def kill(self) -> None:
+        if self._pid is not None:
+            kill_and_wait(self._pid)
+
+    def stall(self) -> None:
+        if self._pid is not None:
+            send(self._pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._pid is not None:
+            send(self._pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """Stop it as a user would, and kill it where that does not help."""
+        try:
+            client.stop(self._fleet)
+        except EdgeError:
+            self.kill()
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal to a process, if it is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def kill_and_wait(pid: int) -> None:
+    """SIGKILL to a child of this process, and wait until it is gone."""
+    send(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def _device(name: str, device_id: str, root: Path) -> Device:
+    """A board that is enrolled, at an address where nobody answers: its telemetry comes through the relay."""
+    return Device(
+        name=name, device_id=device_id, host="127.0.0.1", port=1, user="nobody", host_key="", fingerprint="",
+        profile="chaos", serial="chaos", public_key="0" * 64, service=SERVICE_SUPERVISOR, root=str(root),
+        added_at=int(time.time()), simulated=True,
+    )  # fmt: skip

@@ -1,0 +1,230 @@
+"""The course of a run: everything is started, made to suffer by the plan, left in peace until drained, and counted.
+
+The rule: what was started is ended, whatever happens; and a run that can't be judged (a part that ends by itself, no
+samples any more) is an error, never a good result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.contract.errors import ChaosFailed
+from edge import durable
+from edge.certificates import CertificateAuthority
+from edge.config import FleetFolder
+from edge.progress import Progress
+from edge.settings import render
+from edge.sim.chaos import ledger
+from edge.sim.chaos.count import Counted, Given, Stream, count
+from edge.sim.chaos.parts import Board, Broker, Collector, Part
+from edge.sim.chaos.plan import BROKER, COLLECTOR, Deed, Fault, Plan
+
+INTERVAL_S = 0.005
+LOOK_S = 0.1
+TELL_S = 5.0
+STUCK_S = 60.0
+DRAIN_S = 180.0
+AGAIN = {
+    Deed.KILL: "killed",
+    Deed.CUT: "cut",
+    Deed.UNPLUG: "unplugged",
+    Deed.STALL: "stalled",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run showed.
+
+    Attributes:
+        plan: that it went by. broker: which one was used.
+        counted: what became of the samples.
+        making_s, draining_s: how long samples were made, and how long it took until all had arrived, in seconds.
+        collected: what the store counted besides: messages refused, breaks, numbers that came again.
+    """
+
+    plan: Plan
+    broker: str
+    counted: Counted
+    making_s: float
+    draining_s: float
+    collected: ledger.Collected
+
+
+def run(
+    plan: Plan, *, broker: str, interval_s: float = INTERVAL_S, keep: Path | None = None, progress: Progress
+) -> Outcome:
+    """Carry out a plan in a fleet folder of its own.
+
+    Args:
+        plan: what is done.
+        broker: `mosquitto` or `embedded`.
+        interval_s: seconds from sample to sample of one board.
+        keep: an empty or new folder to work in and to leave as it is at the end; None for one that is removed.
+        progress: is told what happens.
+
+    Raises:
+        ChaosFailed: a part ended by itself, or nothing went on any more: there is nothing to be judged.
+    """
+    with _folder(keep) as folder, ExitStack() as started:
+        course = Course(plan, folder, broker=broker, interval_s=interval_s, progress=progress)
+        started.callback(course.end)
+        asyncio.run(course.play())
+        course.end()
+        making_s, draining_s = course.times_s
+        return Outcome(
+            plan=plan,
+            broker=broker,
+            counted=count(course.given(), ledger.kept(course.fleet.store)),
+            making_s=making_s,
+            draining_s=draining_s,
+            collected=ledger.collected(course.fleet.store),
+        )
+
+
+class Course:
+    """One run in the folder `folder`."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, *, broker: str, interval_s: float, progress: Progress
+    ) -> None:
+        self.fleet = _fleet(folder / "fleet", broker)
+        self.times_s = (0.0, 0.0)
+        self._plan = plan
+        self._interval_s = interval_s
+        self._progress = progress
+        self._boards = {name: Board(name, folder / name, self.fleet) for name in plan.boards}
+        self._collector = Collector(self.fleet)
+        self._broker = Broker(self.fleet)
+        self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
+        self._made = 0
+        self._done = 0
+        self._more = asyncio.Condition()
+
+    async def play(self) -> None:
+        """From the first start until all samples have arrived, or nothing more can be expected."""
+        await self._start()
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            for part in self._plan.parts:
+                group.create_task(self._suffer(part))
+        made = time.monotonic()
+        self._progress.step(f"{self._made:,} samples made, {self._done} faults; now in peace until drained")
+        for board in self._boards.values():
+            board.be_quiet()
+        await self._drain()
+        self.times_s = (made - began, time.monotonic() - made)
+        for board in self._boards.values():
+            board.relay.unplug()
+
+    def given(self) -> dict[Stream, Given]:
+        """What the boards' outboxes say that they gave."""
+        return ledger.given({board.device_id: board.outbox for board in self._boards.values()})
+
+    def end(self) -> None:
+        """End everything that was started."""
+        for board in self._boards.values():
+            board.kill()
+        self._collector.end()
+        self._broker.end()
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self._collector.start)
+        authority = CertificateAuthority(self.fleet.keys).certificate
+        for board in self._boards.values():
+            board.link(
+                collector=self._collector.id, authority=authority, interval_s=self._interval_s
+            )
+            await board.relay.plug()
+            board.start()
+        self._progress.step(f"{len(self._boards)} boards, the collector and its broker have been started")
+
+    async def _suffer(self, name: str) -> None:
+        """All that is done to one part, one after the other."""
+        for fault in self._plan.faults:
+            if fault.part == name:
+                async with self._more:
+                    await self._more.wait_for(lambda at=fault.at: self._made >= at)  # type: ignore[misc]
+                await self._do(fault)
+                self._done += 1
+
+    async def _do(self, fault: Fault) -> None:
+        lasting = f" for {fault.for_s:.1f} s" if fault.for_s else ""
+        self._progress.step(f"{self._made:,}: {fault.part} {AGAIN[fault.deed]}{lasting}")
+        if fault.deed is Deed.CUT:
+            self._boards[fault.part].relay.cut()
+        elif fault.deed is Deed.UNPLUG:
+            self._boards[fault.part].relay.unplug()
+            await asyncio.sleep(fault.for_s)
+            await self._boards[fault.part].relay.plug()
+        elif fault.deed is Deed.KILL:
+            await asyncio.to_thread(self._parts[fault.part].kill)
+            await asyncio.sleep(fault.for_s)
+            await asyncio.to_thread(self._parts[fault.part].start)
+        else:
+            self._parts[fault.part].stall()
+            try:
+                await asyncio.sleep(fault.for_s)
+            finally:
+                self._parts[fault.part].go_on()
+
+    async def _watch(self) -> None:
+        """See how many samples were made, and tell the others, until they are enough."""
+        moved = told = time.monotonic()
+        while self._made < self._plan.samples:
+            await asyncio.sleep(LOOK_S)
+            made = await asyncio.to_thread(self._look)
+            now = time.monotonic()
+            if made > self._made:
+                moved = now
+            elif now - moved > STUCK_S:
+                raise ChaosFailed(part="run", reason=f"no sample was made for {STUCK_S:.0f} s")
+            if now - told > TELL_S:
+                told = now
+                self._progress.step(f"{made:,} of {self._plan.samples:,} samples made")
+            async with self._more:
+                self._made = made
+                self._more.notify_all()
+
+    def _look(self) -> int:
+        """How many were made so far."""
+        for board in self._boards.values():
+            board.check()
+            board.relay.inner_port = self._broker.port
+        return sum(one.highest for one in self.given().values())
+
+    async def _drain(self) -> None:
+        """Until no board holds anything back; what then still waits is counted as waiting."""
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_S)
+            await asyncio.to_thread(self._look)
+            if not any(one.waiting for one in self.given().values()):
+                return
+
+
+def _fleet(folder: Path, broker: str) -> FleetFolder:
+    fleet = FleetFolder.create(folder, "chaos")
+    durable.write(fleet.edge_toml, render(replace(fleet.config, mqtt_broker=broker)).encode())
+    return FleetFolder.open(folder)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        durable.make_folder(keep)
+        yield keep.resolve()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="edge-chaos-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
