@@ -79,6 +79,7 @@ def wait_for_end(
     request: str,
     deadline_s: float,
     on_change: Callable[[Reported, BoardStatus], None] | None = None,
+    on_beat: Callable[[], None] = lambda: None,
 ) -> Reported:
     """Wait until the board has looked at a push and nothing is left to do.
 
@@ -89,6 +90,7 @@ def wait_for_end(
         request: the text that the push ended with.
         deadline_s: when to stop waiting.
         on_change: gets the report whenever it changed, the last one included.
+        on_beat: is called with each sign of life, every few seconds at least; what it raises ends the waiting.
 
     Raises:
         DeadlinePassed: no end by then; the board may still come to one.
@@ -100,6 +102,7 @@ def wait_for_end(
 
     def heard(record: Any) -> None:
         nonlocal ended
+        on_beat()
         if not record or record["reported"] is None:
             return
         status = _status(record)

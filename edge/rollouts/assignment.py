@@ -49,6 +49,15 @@ def assign(
     return desired
 
 
+def runs_already(workspace: Workspace, device_id: str, reported: Reported, content: Generation) -> bool:
+    """Whether a board runs `content`, and was not asked for anything else that it has not looked at."""
+    current = reported.current
+    if current is None or not current.same_content(content) or reported.state not in END_STATES:
+        return False
+    last = workspace.repository.desired(device_id)
+    return last is None or last.counter <= reported.counter or last.generation.same_content(content)
+
+
 def patience_s(terms: TrialTerms) -> float:
     """How long a board may take to carry an update to its end, all attempts together, in seconds."""
     attempt = terms.check_timeout_s + terms.start_timeout_s + terms.probation_s + WAIT_SPARE_S

@@ -1,0 +1,80 @@
+"""What an update needs before a board is asked for anything: the bundle for its profile, and a runtime that fits.
+
+The rule: whether all that is to run on a board fits it and fits together is known before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.contract.errors import FileMissing, ModelsApart
+from agent.contract.manifest import BundleManifest
+from agent.contract.profile import BoardFacts, DeviceProfile
+from agent.contract.release import Generation, GenerationModel, Release
+from edge.config import cache_dir
+from edge.progress import Progress
+from edge.rollouts.choice import bundle_for, check_beside, check_fit, engine_for, runtime_request
+from edge.rollouts.workspace import Workspace
+from edge.runtimes.compose import Composed, compose
+from edge.runtimes.request import EngineWheel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A runtime that lies in the repository, and the model as a generation names it."""
+
+    composed: Composed
+    model: GenerationModel
+
+
+def models_beside(
+    workspace: Workspace, release: Release, current: Generation | None, *, device: str
+) -> dict[str, BundleManifest]:
+    """Release to bundle of the models that stay on a board beside `release`.
+
+    Raises:
+        ModelsApart: this folder's repository does not hold one of them.
+    """
+    stay = [model for model in (current.models if current else ()) if model.name != release.name]
+    try:
+        return {model.release: workspace.repository.bundle(model.bundle) for model in stay}
+    except FileMissing as error:
+        raise ModelsApart(
+            release=release.title,
+            beside=", ".join(model.release for model in stay),
+            device=device,
+            reason="this fleet folder's repository does not hold it",
+        ) from error
+
+
+def prepare(
+    workspace: Workspace,
+    release: Release,
+    profile: DeviceProfile,
+    facts: BoardFacts,
+    beside: Mapping[str, BundleManifest],
+    *,
+    device: str,
+    engine_wheel: EngineWheel | None = None,
+    progress: Progress,
+) -> Prepared:
+    """The bundle for a board's profile, and a runtime that fits both and what stays on the board.
+
+    Raises:
+        ReleaseLacksProfile: the release has no bundle for it.
+        PlatformUnsupported, WrongBoard, ModelsApart: they do not fit.
+        PassphraseMissing, PassphraseWrong: the runtime is new to the repository, which takes the `targets` key.
+        RuntimeCompositionError: it can't be composed.
+    """
+    repository = workspace.repository
+    digest = bundle_for(release, profile)
+    bundle = repository.bundle(digest)
+    engine = engine_for(bundle, profile, beside=tuple(beside.values()))
+    composed = compose(runtime_request(facts, engine, engine_wheel), cache_dir(), progress)
+    check_fit(bundle, composed.manifest, facts, profile, device=device)
+    check_beside(release.title, beside, composed.manifest, profile, device=device)
+    if not repository.has_runtime(composed.digest):
+        repository.add_runtime(composed.manifest_bytes, composed.blobs)
+    model = GenerationModel(name=release.name, release=release.title, bundle=digest, budgets=release.budgets)
+    return Prepared(composed=composed, model=model)
