@@ -1,0 +1,105 @@
+"""The collector's control socket: a line of JSON in, a line of JSON out.
+
+The rule: only this user reaches it, a caller that says nothing is not waited for, and nothing that is said there can
+end the collector but the word for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LONGEST_BYTES = 64 * 1024
+PATIENCE_S = 5.0
+
+log = logging.getLogger(__name__)
+
+Answers = Mapping[str, Callable[[dict[str, Any]], Any]]
+"""What can be asked for: the word in `do`, and what gives the JSON-ready answer."""
+
+
+class Control:
+    """A listening Unix socket with a thread. A context manager.
+
+    Attributes:
+        path: of the socket; in a folder of its own, since a socket's path must be short.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._closed = False
+        self._folder = Path(tempfile.mkdtemp(prefix="edge-collect-"))  # mode 0700
+        self.path = self._folder / "control"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self.path.chmod(0o600)
+        self._listener.listen(16)
+        self._thread = threading.Thread(target=self._serve, name="edge-control", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Listen no more; nothing of it is left."""
+        self._closed = True
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:  # wakes `accept`
+            knock.connect(str(self.path))
+        self._thread.join(PATIENCE_S)
+        self._listener.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        while not self._closed:
+            caller, _ = self._listener.accept()
+            with caller, contextlib.suppress(OSError):
+                caller.settimeout(PATIENCE_S)
+                caller.sendall(json.dumps(self._answer(_line(caller))).encode() + b"\n")
+
+    def _answer(self, line: bytes) -> Any:
+        try:
+            asked = json.loads(line)
+            answer = self._answers[asked["do"]]
+        except (ValueError, KeyError, TypeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        try:
+            return answer(asked)
+        except Exception as error:  # whatever it is, the caller hears of it and the collector goes on
+            log.exception("`%s` failed", asked["do"])
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def ask(
+    path: Path | str, request: Mapping[str, Any], *, timeout_s: float = PATIENCE_S
+) -> dict[str, Any] | None:
+    """The answer of the collector that listens at `path`, or None where none does."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(timeout_s)
+        try:
+            link.connect(str(path))
+            link.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(link.makefile("rb").readline())
+        except (OSError, ValueError):
+            return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _line(caller: socket.socket) -> bytes:
+    read = b""
+    while not read.endswith(b"\n") and len(read) < LONGEST_BYTES:
+        data = caller.recv(LONGEST_BYTES)
+        if not data:
+            break
+        read += data
+    return read

@@ -1,0 +1,220 @@
+"""What boards say, from the broker into the store: the one thread that reads, commits and acknowledges.
+
+The rule: nothing is acknowledged before it is committed, neither to the broker nor to a board. Where the store can't
+take it, the connection is given up, so that nothing piles up in the broker: boards keep what is not acknowledged, and
+the same batch is tried until the store takes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from agent.contract.errors import EdgeError
+from agent.contract.topics import TopicKind, subscription, topic
+from edge.collector.acks import ack_bytes
+from edge.collector.broker import KIND_OWN, Broker
+from edge.collector.packets import Publish
+from edge.collector.session import Session, open_session
+from edge.telemetry.ingest import Ingested, Received
+from edge.telemetry.store import Store
+
+GATHER_S = 0.1
+"""A batch is committed so long after its first message."""
+BREATH_S = 0.02
+"""Between two looks while a batch gathers: what came meanwhile is read in one go."""
+MOST_MESSAGES = 2_000
+"""A batch that holds more is committed at once."""
+MOST_BYTES = 16 * 1024 * 1024
+TICK_S = 1.0
+SHORTEST_WAIT_S = 0.1
+LONGEST_WAIT_HERE_S = 2.0
+LONGEST_WAIT_S = 60.0
+"""Full jitter: the n-th attempt waits 0 to min(this, 0.1 * 2**n) seconds."""
+KINDS = (TopicKind.TELEMETRY, TopicKind.EVENT, TopicKind.BIRTH, TopicKind.STATE, TopicKind.REPORTED)
+
+log = logging.getLogger(__name__)
+
+
+class IngestLoop:
+    """A thread of its own between `start` and `stop`; other threads read its attributes.
+
+    Attributes:
+        broker: as it was started last, or None.
+        mqtt: the version that is spoken, or None while not connected.
+        waits_for: why nothing is taken, or None.
+        messages, batches: read since the start. stored: samples and events that were new. refused: messages by code.
+        lag_s: from a batch's first message to its commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: str,
+        collector_id: str,
+        open_store: Callable[[], Store],
+        start_broker: Callable[[], Broker],
+        heard: Callable[[Mapping[str, float]], None],
+        tick: Callable[[Store], None],
+    ) -> None:
+        """Nothing is begun yet.
+
+        Args:
+            fleet: its name.
+            collector_id: who we are, to the broker and in acknowledgements.
+            open_store: for writing.
+            start_broker: called when there is none, or when it has ended.
+            heard: gets the devices whose messages were committed, and when they came.
+            tick: called about every second, with the store, by this thread.
+        """
+        self._collector_id = collector_id
+        self._fleet = fleet
+        self._filters = [subscription(fleet, kind) for kind in KINDS]
+        self._open_store = open_store
+        self._start_broker = start_broker
+        self._heard = heard
+        self._tick = tick
+        self._store: Store | None = None
+        self._batch: list[Received] = []
+        self._ending = threading.Event()
+        self._woken, self._wake = os.pipe()
+        self._ticked_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="edge-ingest", daemon=True)
+        self.broker: Broker | None = None
+        self.mqtt: str | None = None
+        self.waits_for: str | None = "its start"
+        self.messages = self.stored = self.batches = 0
+        self.refused: Counter[str] = Counter()
+        self.lag_s: float | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Messages come in and are stored."""
+        return self.mqtt is not None and self.waits_for is None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what was read, say goodbye, end the broker here and close the store."""
+        self._ending.set()
+        os.write(self._wake, b"x")
+        self._thread.join()
+
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        attempt = 0
+        try:
+            while not self._ending.is_set():
+                before = self.batches
+                try:
+                    self._serve()
+                except EdgeError as error:
+                    self._say(error)
+                self.mqtt = None
+                attempt = 0 if self.batches > before else attempt + 1
+                self._pause(self._pause_s(attempt))
+        finally:
+            if self._store is not None:
+                self._store.close()
+            if self.broker is not None:
+                self.broker.stop()
+
+    def _pause_s(self, attempt: int) -> float:
+        away = self.broker is not None and self.broker.kind == KIND_OWN
+        longest = LONGEST_WAIT_S if away else LONGEST_WAIT_HERE_S
+        return random.uniform(0, min(longest, SHORTEST_WAIT_S * 2 ** min(attempt, 16)))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; what the boards' ways are like is written meanwhile too."""
+        until = time.monotonic() + seconds
+        while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
+            self._ending.wait(min(left, TICK_S))
+            try:
+                if self._store is not None:
+                    self._housekeeping(self._store)
+            except EdgeError as error:
+                self._say(error)
+
+    def _say(self, error: EdgeError) -> None:
+        if str(error) != self.waits_for:
+            log.warning("waits: %s [%s]", error, error.code)
+        self.waits_for = str(error)
+
+    def _serve(self) -> None:
+        """One connection, from its beginning to its end."""
+        if self._store is None:
+            self._store = self._open_store()
+        store = self._store
+        if self._batch:
+            self._commit(store, self._batch)
+        self._housekeeping(store)
+        if self.broker is None or not self.broker.alive():
+            self.broker = self._start_broker()
+        with open_session(self.broker, self._collector_id, self._filters) as session:
+            log.info("connected to %s at %s, %s", self.broker.kind, self.broker.address, session.version.name)
+            self.mqtt, self.waits_for = session.version.name, None
+            while not self._ending.is_set():
+                self._batch_of(session, store)
+                session.tick()
+                self._housekeeping(store)
+
+    def _batch_of(self, session: Session, store: Store) -> None:
+        """Wait for messages, gather more of them, commit, acknowledge."""
+        if not session.pending:
+            ready = select.poll()
+            ready.register(session, select.POLLIN)
+            ready.register(self._woken, select.POLLIN)
+            if not ready.poll(TICK_S * 1000) or self._ending.is_set():
+                return
+        first = time.monotonic()
+        found = session.read()
+        size = _size(found)
+        while len(found) < MOST_MESSAGES and size < MOST_BYTES and time.monotonic() < first + GATHER_S:
+            time.sleep(BREATH_S)
+            more = session.read()
+            size += _size(more)
+            found += more
+        if not found:
+            return
+        rx = time.time()
+        self._batch = [Received(message.topic, message.payload, rx, message.retained) for message in found]
+        outcome = self._commit(store, self._batch)
+        self.lag_s = time.monotonic() - first
+        session.acknowledge(message.packet_id for message in found)
+        for ack in outcome.acks:
+            session.publish(
+                topic(self._fleet, ack.device, TopicKind.ACK),
+                ack_bytes(ack.device, self._collector_id, ack.boot, ack.seq),
+            )
+        session.flush()
+
+    def _commit(self, store: Store, batch: Sequence[Received]) -> Ingested:
+        outcome = store.ingest(batch)
+        self._batch = []
+        self.batches += 1
+        self.messages += len(batch)
+        self.stored += outcome.stored
+        self.refused.update(refused.error.code for refused in outcome.refused)
+        self._heard({ack.device: batch[-1].rx for ack in outcome.acks})
+        return outcome
+
+    def _housekeeping(self, store: Store) -> None:
+        now = time.monotonic()
+        if now - self._ticked_at >= TICK_S:
+            self._ticked_at = now
+            self._tick(store)
+
+
+def _size(messages: Sequence[Publish]) -> int:
+    return sum(len(message.payload) for message in messages)
