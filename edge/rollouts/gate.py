@@ -1,73 +1,77 @@
-"""From stored numbers to Advance, Hold or Rollback."""
+"""The gate of a rollout: from stored numbers to Advance, Hold or Rollback.
+
+The rules:
+
+* A pure function: the same evidence, the same decision; no clock, no memory, and no order of boards.
+* Rollback needs evidence, Advance needs every check. What is not known yet is Hold, and the sentence says what is
+  missing; an empty wave is Hold.
+* A board that could not be reached says nothing about the release: it holds, and never counts as failed. Silence counts
+  from its deadline on, in seconds in which the collector would have heard it (`LinkState.silent_s`).
+* A release is judged by the CPU time of its engine, not by how long answers took, and against boards of the same
+  profile at the same time. Each profile has a bundle of its own, and so its own checks.
+* What boards did under the release counts however their update ended: a board that took it back does not take its
+  numbers along.
+* The chance that boards which are equal are ever halted, over all waves, looks, kinds of board and checks, is at most
+  `FALSE_ALARMS`: it is divided among them (Bonferroni), and each may be looked at as often as one likes
+  (`edge.rollouts.certainty`). `benchmarks/gate.py` measures it.
+"""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
 
+from edge.rollouts import behaviour, counted
+from edge.rollouts.behaviour import Kind
 from edge.rollouts.conditions import Conditions
-from edge.rollouts.evidence import Evidence
+from edge.rollouts.evidence import BoardEvidence, Evidence, UpdateEnd, with_release
+from edge.rollouts.verdict import Check, CheckVerdict, Decision, Verdict
 
+__all__ = ["Check", "CheckVerdict", "Decision", "Verdict", "decide"]
 
-class Verdict(enum.Enum):
-    """What to do next."""
-
-    ADVANCE = "advance"
-    HOLD = "hold"
-    """Too little is known, or a person must look; ask again with newer numbers."""
-    ROLLBACK = "rollback"
-
-
-class CheckVerdict(enum.Enum):
-    """What one check says."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    """Evidence against the release: Rollback."""
-    OPEN = "open"
-    """Not settled yet: Hold."""
-    UNJUDGED = "unjudged"
-    """There is nothing to judge by, by design; the sentence says what."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One reason, as numbers.
-
-    Attributes:
-        name: `failed`, `silent`, `errors`, `slowdown`, `unreachable`, `boards`, `requests`, `dwell`, `wave`.
-        profile: the kind of board that it is about, or None for all.
-        value: measured, None where nothing could be. threshold: what it is compared with, in the same unit.
-        n: of how many boards, requests or runs.
-        sentence: for people, without a full stop.
-    """
-
-    name: str
-    verdict: CheckVerdict
-    value: float | None
-    threshold: float
-    n: int
-    sentence: str
-    profile: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What to do, and every check, in a fixed order: those against the release first.
-
-    Attributes:
-        reasons: the checks that decided; for Advance, all of them.
-    """
-
-    verdict: Verdict
-    checks: tuple[Check, ...]
-
-    @property
-    def reasons(self) -> tuple[Check, ...]:
-        kind = {Verdict.ROLLBACK: CheckVerdict.FAILED, Verdict.HOLD: CheckVerdict.OPEN}.get(self.verdict)
-        return tuple(check for check in self.checks if kind is None or check.verdict is kind)
+FALSE_ALARMS = 0.01
+"""Allowed in a whole rollout."""
+_CHECKS_OF_A_KIND = 2
 
 
 def decide(evidence: Evidence, conditions: Conditions) -> Decision:
-    """The gate: the same evidence and conditions, the same decision. Never raises for what evidence holds."""
-    raise NotImplementedError
+    """What to do, with every check, those against the release first.
+
+    Raises:
+        NameInvalid: `evidence.release` is no release. Nothing else that evidence holds raises.
+    """
+    if not evidence.wave:
+        return Decision(checks=(counted.empty(evidence),))
+    kinds = list(_kinds(evidence))
+    return Decision(
+        checks=(
+            counted.failed(evidence, conditions),
+            counted.silent(evidence, conditions),
+            *(behaviour.errors(kind, conditions) for kind in kinds),
+            *(behaviour.compute_time(kind, conditions) for kind in kinds),
+            counted.unreachable(evidence, conditions),
+            counted.executed(evidence, conditions),
+            counted.requests(evidence, conditions),
+            counted.dwell(evidence, conditions),
+        )
+    )
+
+
+def _kinds(evidence: Evidence) -> Iterator[Kind]:
+    """The profiles of boards that ran the release."""
+    profiles = sorted({board.profile for board in evidence.wave})
+    share = FALSE_ALARMS / (max(1, evidence.waves) * len(profiles) * _CHECKS_OF_A_KIND)
+    for profile in profiles:
+        wave = [board for board in evidence.wave if board.profile == profile]
+        if any(_ran(board, evidence.release) for board in wave):
+            yield Kind(
+                profile=profile,
+                release=evidence.release,
+                wave=wave,
+                peers=[board for board in evidence.peers if board.profile == profile],
+                sure=-math.log(share),
+            )
+
+
+def _ran(board: BoardEvidence, release: str) -> bool:
+    return board.end is UpdateEnd.CONFIRMED or bool(with_release(board.now, release))

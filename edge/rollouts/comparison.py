@@ -1,0 +1,214 @@
+"""How much slower boards with a release compute than others, with the uncertainty of that.
+
+The rule: where boards have a `before`, each is compared with itself first, so that what it differs from others for good
+cancels, and so does what all of them went through together. Sources:
+
+* a board: the interquartile mean of the logarithms, with the winsorized variance of Tukey and McLaughlin, Sankhya A 25,
+  1963: a long tail of slow runs moves neither. Each bucket of a sketch counts as its middle; where half of the runs
+  lies in a bucket or two, what that may be off (2 %, `agent.contract.sketch`) is part of the error.
+* several boards: the median, and the median absolute deviation with the correction for few values of Croux and
+  Rousseeuw, "Time-efficient algorithms for two highly robust estimators of scale", COMPSTAT 1992: one odd board
+  moves neither. The spread is never taken for less than a `SPREAD_…` below, since two or three boards can't show it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from agent.contract.sketch import GAMMA, Sketch, merge
+from edge.rollouts.evidence import BoardEvidence, with_others, with_release
+from edge.telemetry.records import ModelWindow
+
+LEAST_RUNS = 10
+"""Fewer runs of one board are no measurement."""
+SPREAD_OF_CHANGES = 0.02
+"""How far the compute times of equal boards change apart from one span to the next, as a logarithm. Measured:
+four processes under load on a two-core machine, spans of 10 s: 1 to 2 % beside the error of counting."""
+SPREAD_OF_BOARDS = 0.08
+"""How much boards of one profile differ for good: silicon, cooling, what else runs there."""
+SPREAD_OF_TIMES = 0.15
+"""How much the compute time of a board changes from span to span where no peer shows it. Measured as above: 10 %."""
+_BUCKET = math.log(GAMMA)
+_LARGEST = 2.0**53
+"""Counts beyond it count as it: the largest that a float holds exactly."""
+
+
+class Basis(enum.Enum):
+    """What boards with the release are compared with."""
+
+    PEERS_AND_BEFORE = "peers-and-before"
+    PEERS = "peers"
+    BEFORE = "before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slowdown:
+    """How compute times compare.
+
+    Attributes:
+        log_ratio: logarithm of the ratio. counting: its standard error that more runs make smaller.
+        spread: its standard error by the difference between boards or times, which only more boards make smaller.
+        release_ms, reference_ms: CPU a run, the middle of the boards. references: releases compared with.
+        runs, boards: with the release.
+    """
+
+    basis: Basis
+    log_ratio: float
+    counting: float
+    spread: float
+    release_ms: float
+    reference_ms: float
+    references: tuple[str, ...]
+    runs: int
+    boards: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of `log_ratio`."""
+        return math.hypot(self.counting, self.spread)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A logarithm of milliseconds, with the variance that counting leaves."""
+
+    value: float
+    variance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Board:
+    """A board's compute time now, before where that is known, and the difference. `references`: the releases of the
+    model that a comparison with it is one with."""
+
+    now: Estimate
+    before: Estimate | None
+    runs: int
+    references: frozenset[str]
+
+    @property
+    def change(self) -> Estimate:
+        assert self.before is not None
+        return Estimate(self.now.value - self.before.value, self.now.variance + self.before.variance)
+
+
+def location(sketch: Sketch) -> Estimate | None:
+    """The interquartile mean of the logarithms, or None for fewer than `LEAST_RUNS` runs."""
+    if sketch.count < LEAST_RUNS:
+        return None
+    ordered = sorted((int(number), min(count, _LARGEST)) for number, count in sketch.counts.items())
+    runs = math.fsum(count for _, count in ordered)
+    first, last = runs / 4, runs * 3 / 4
+    seen = 0.0
+    inside: list[tuple[float, float]] = []
+    for number, count in ordered:
+        weight = min(seen + count, last) - max(seen, first)
+        if weight > 0:
+            inside.append(((number - 0.5) * _BUCKET, weight))
+        seen += count
+    lower, upper = inside[0][0], inside[-1][0]
+    winsorized = [*inside, (lower, first), (upper, runs - last)]
+    mean = math.fsum(value * weight for value, weight in winsorized) / runs
+    variance = math.fsum(weight * (value - mean) ** 2 for value, weight in winsorized) / runs
+    rounding = _BUCKET**2 / 12 if upper - lower < 1.5 * _BUCKET else 0.0
+    middle = math.fsum(value * weight for value, weight in inside) / (last - first)
+    return Estimate(middle, variance / (0.25 * runs) + rounding)
+
+
+def slowdown(release: str, wave: Sequence[BoardEvidence], peers: Sequence[BoardEvidence]) -> Slowdown | None:
+    """How the compute time of `release` on boards of the wave compares; None where nothing can be compared.
+
+    Boards are of one kind. With a `before` on half of the wave or more and on a peer, each is compared with itself
+    first, and those without are left out.
+    """
+    here = [board for one in wave if (board := _of_wave(one, release))]
+    there = [board for one in peers if (board := _of_peer(one, release))]
+    here_before = [board for board in here if board.before]
+    there_before = [board for board in there if board.before]
+    if there_before and here and 2 * len(here_before) >= len(here):
+        return _compared(Basis.PEERS_AND_BEFORE, here_before, there_before)
+    if there and here:
+        return _compared(Basis.PEERS, here, there)
+    if here_before:
+        return _compared(Basis.BEFORE, here_before, [])
+    return None
+
+
+def _of_wave(board: BoardEvidence, release: str) -> _Board | None:
+    return _board(with_release(board.now, release), with_others(board.before, release))
+
+
+def _of_peer(board: BoardEvidence, release: str) -> _Board | None:
+    now, before = with_others(board.now, release), with_others(board.before, release)
+    same = _releases(now) == _releases(before)
+    found = _board(now, before if same else ())
+    return found and replace(found, references=_releases(now))
+
+
+def _board(now: Sequence[ModelWindow], before: Sequence[ModelWindow]) -> _Board | None:
+    measured = location(_sketch(now))
+    if measured is None:
+        return None
+    return _Board(
+        now=measured,
+        before=location(_sketch(before)),
+        runs=sum(window.compute_ms.count for window in now),
+        references=_releases(before),
+    )
+
+
+def _sketch(windows: Iterable[ModelWindow]) -> Sketch:
+    return reduce(merge, (window.compute_ms for window in windows), Sketch())
+
+
+def _releases(windows: Iterable[ModelWindow]) -> frozenset[str]:
+    return frozenset(window.release for window in windows)
+
+
+def _compared(basis: Basis, here: Sequence[_Board], there: Sequence[_Board]) -> Slowdown:
+    """`there` is empty for `Basis.BEFORE`."""
+    if basis is Basis.PEERS:
+        groups = [[board.now for board in boards] for boards in (here, there)]
+    else:
+        groups = [[board.change for board in boards] for boards in (here, there) if boards]
+    middles = [statistics.median(one.value for one in group) for group in groups]
+    counting = math.sqrt(math.fsum(_median_variance([one.variance for one in group]) for group in groups))
+    apart = max(_apart(groups), SPREAD_OF_BOARDS if basis is Basis.PEERS else SPREAD_OF_CHANGES)
+    spread = math.sqrt(math.fsum(_median_variance([apart**2] * len(group)) for group in groups))
+    reference = [board.now for board in there] or [board.before for board in here if board.before]
+    return Slowdown(
+        basis=basis,
+        log_ratio=middles[0] - math.fsum(middles[1:]),
+        counting=counting,
+        spread=math.hypot(spread, SPREAD_OF_TIMES) if basis is Basis.BEFORE else spread,
+        release_ms=math.exp(statistics.median(board.now.value for board in here)),
+        reference_ms=math.exp(statistics.median(one.value for one in reference)),
+        references=tuple(sorted(frozenset[str]().union(*(board.references for board in there or here)))),
+        runs=sum(board.runs for board in here),
+        boards=len(here),
+    )
+
+
+def _median_variance(variances: Sequence[float]) -> float:
+    """Of the median of values with these variances: of two or one it is the mean."""
+    count = len(variances)
+    return math.fsum(variances) / count**2 * (1 if count < 3 else math.pi / 2)
+
+
+def _apart(groups: Sequence[Sequence[Estimate]]) -> float:
+    """How far boards of one group are apart, beside what counting explains; 0 where no group has two."""
+    several = [group for group in groups if len(group) > 1]
+    values = [one for group in several for one in group]
+    if not values:
+        return 0.0
+    middles = [statistics.median(one.value for one in group) for group in several]
+    deviations = [
+        abs(one.value - middle) for group, middle in zip(several, middles, strict=True) for one in group
+    ]
+    scale = 1.4826 * statistics.median(deviations) * len(values) / (len(values) - 0.8)
+    return math.sqrt(max(0.0, scale**2 - statistics.median(one.variance for one in values)))
