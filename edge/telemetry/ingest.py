@@ -20,6 +20,7 @@ from agent.contract.topics import Topic, TopicKind
 from edge.telemetry import clock
 from edge.telemetry.boards import Boards, Known, KnownDevice
 from edge.telemetry.body import pack
+from edge.telemetry.clock import Offset
 from edge.telemetry.decoding import MESSAGE_BYTES, check_schema, decode_telemetry
 from edge.telemetry.schema import told
 from edge.telemetry.sequence import LARGEST, Decision, decide
@@ -268,7 +269,7 @@ def _check(message: Telemetry | EventMessage | Birth | PresenceMessage, device: 
 
 def _decide(
     stream: Stream, message: Telemetry | EventMessage, numbers: list[int], rx: float
-) -> tuple[Decision, float | None]:
+) -> tuple[Decision, Offset | None]:
     """The decision on a message's numbers, and the boot's clock with it."""
     gaps = [(gap.first, gap.last) for gap in message.gaps] if message.gaps else ()
     largest = max(
@@ -277,10 +278,10 @@ def _decide(
     if largest > LARGEST:
         raise DocumentInvalid(document=type(message).__name__, reason=f"the number {largest} is too large")
     decision = decide(stream.high_water, numbers, gaps=gaps, acknowledged=message.acknowledged)
-    return decision, clock.offset(stream.offset, rx=rx, sent_monotonic=message.sent_monotonic)
+    return decision, clock.follow(stream.offset, rx=rx, sent_monotonic=message.sent_monotonic)
 
 
-def _settle(stream: Stream, decision: Decision, offset: float | None, rx: float, batch: _Batch) -> None:
+def _settle(stream: Stream, decision: Decision, offset: Offset | None, rx: float, batch: _Batch) -> None:
     """The stream after a message, and what the message says to be missing."""
     stream.high_water = decision.high_water
     stream.offset = offset

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from agent.contract.messages import BoardCounters, Presence, Reported, ServedModel
+from agent.contract.messages import BoardCounters, ModelCounters, Presence, Reported, ServedModel
 from agent.contract.sketch import Sketch
 
 
@@ -125,3 +126,74 @@ class StreamState:
     events: int
     gaps: int
     breaks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Numbers of a stream that are not stored, `first` to `last`, both missing.
+
+    Attributes:
+        kind: `gap`, dropped by the board whose outbox was full, or `break`, acknowledged to another store.
+        rx: when that was learnt, seconds since 1970.
+    """
+
+    device: str
+    boot: str
+    first: int
+    last: int
+    kind: str
+    rx: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSample:
+    """A sample as it is stored.
+
+    Attributes:
+        position: of its row, grows with arrival.
+        at: when it was measured, by this machine's clock; rx: when it came; wall: what the board's clock said.
+        monotonic: seconds since the board started.
+    """
+
+    position: int
+    device: str
+    boot: str
+    seq: int
+    at: float
+    rx: float
+    wall: float
+    monotonic: float
+    board: BoardCounters
+    models: tuple[ModelCounters, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """An event as it is stored; times are as a sample's."""
+
+    position: int
+    device: str
+    boot: str
+    seq: int
+    at: float
+    rx: float
+    kind: str
+    code: str
+    message: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedMessages:
+    """Messages that were not taken.
+
+    Attributes:
+        device: id; None where no board of the fleet is meant.
+        code: of what was wrong. message: of the last one. rx: when that came.
+    """
+
+    device: str | None
+    code: str
+    count: int
+    message: str
+    rx: float

@@ -24,7 +24,7 @@ MIGRATIONS = (
     """
     CREATE TABLE streams(
         id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot TEXT NOT NULL,
-        high_water INTEGER NOT NULL, offset REAL,
+        high_water INTEGER NOT NULL, offset REAL, offset_before REAL, offset_since REAL,
         samples INTEGER NOT NULL, events INTEGER NOT NULL, gaps INTEGER NOT NULL, breaks INTEGER NOT NULL,
         newest INTEGER, newest_at REAL, heard REAL NOT NULL, pruned INTEGER NOT NULL DEFAULT 0,
         UNIQUE(device, boot));

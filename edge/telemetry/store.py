@@ -81,6 +81,8 @@ class Store:
         Raises:
             StoreUnusable: it can't be written.
         """
+        if not links:
+            return
         rows = [(d, link.tunnel, link.reason, link.silent_s, link.backlog) for d, link in links.items()]
         with self.transaction():
             self.connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", rows)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from edge.telemetry.clock import Offset
 
 FIELDS = (
-    "id", "device", "boot", "high_water", "offset", "samples", "events", "gaps", "breaks", "newest", "newest_at",
-    "heard",
+    "id", "device", "boot", "high_water", "offset", "offset_before", "offset_since",
+    "samples", "events", "gaps", "breaks", "newest", "newest_at", "heard",
 )  # fmt: skip
 _READ = f"SELECT {', '.join(FIELDS)} FROM streams WHERE device = ? AND boot = ?"
 _WRITE = (
@@ -27,7 +30,7 @@ class Stream:
 
     Attributes:
         high_water: everything up to it is stored, stated or broken.
-        offset: this machine's time at the boot's monotonic zero, or None.
+        offset: where the boot's monotonic zero lies, or None.
         samples, events: taken in all. gaps, breaks: numbers that were stated and broken.
         newest, newest_at: number and time of the newest sample's row, or None.
         heard: when its last message came.
@@ -37,7 +40,7 @@ class Stream:
     device: str
     boot: str
     high_water: int = 0
-    offset: float | None = None
+    offset: Offset | None = None
     samples: int = 0
     events: int = 0
     gaps: int = 0
@@ -49,7 +52,7 @@ class Stream:
     def row(self) -> tuple[object, ...]:
         """As the table has it."""
         return (
-            self.id, self.device, self.boot, self.high_water, self.offset,
+            self.id, self.device, self.boot, self.high_water, *(self.offset or (None, None, None)),
             self.samples, self.events, self.gaps, self.breaks, self.newest, self.newest_at, self.heard,
         )  # fmt: skip
 
@@ -71,7 +74,7 @@ class Streams:
         stream = self._known.get((device, boot))
         if stream is None:
             row = self._connection.execute(_READ, (device, boot)).fetchone()
-            stream = Stream(*row) if row else Stream(self._new_id(), device, boot)
+            stream = _stream(row) if row else Stream(self._new_id(), device, boot)
             self._known[device, boot] = stream
         return stream
 
@@ -84,3 +87,9 @@ class Streams:
             self._next = self._connection.execute("SELECT coalesce(max(id), 0) FROM streams").fetchone()[0]
         self._next += 1
         return self._next
+
+
+def _stream(row: tuple[Any, ...]) -> Stream:
+    least, before, since = row[4:7]
+    offset = None if least is None else Offset(least, before, since)
+    return Stream(*[*row[:4], offset, *row[7:]])
