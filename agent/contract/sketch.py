@@ -46,11 +46,9 @@ class Sketch:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for number, count in self.counts.items():
-            if number not in _BUCKETS or count < 1:
-                raise DocumentInvalid(
-                    document="Sketch", reason=f"`counts` holds {count} in bucket {number!r}"
-                )
+        if self.counts and not (self.counts.keys() <= _BUCKETS and min(self.counts.values()) >= 1):
+            number, count = next((n, c) for n, c in self.counts.items() if n not in _BUCKETS or c < 1)
+            raise DocumentInvalid(document="Sketch", reason=f"`counts` holds {count} in bucket {number!r}")
 
     @property
     def count(self) -> int:
