@@ -57,7 +57,8 @@ class _Failures:
 
 
 def errors(kind: Kind, conditions: Conditions) -> Check:
-    """Whether requests fail more often than those of peers, and than those of the same boards before."""
+    """Whether requests fail more often than those of peers, and than those of the same boards before: the increase
+    is that over the worse of the two, its certainty comes from both together."""
     here = _failures([with_release(board.now, kind.release) for board in kind.wave])
     allowed = conditions.max_error_increase
     if not here.requests:
@@ -66,11 +67,13 @@ def errors(kind: Kind, conditions: Conditions) -> Check:
     before = _failures([with_others(board.before, kind.release) for board in kind.wave], " before it")
     references = [one for one in (there, before) if one.requests]
     base = max(references, key=lambda one: one.rate, default=None)
-    increase = here.rate - (base.rate if base else 0.0)
-    evidence = min(
-        (certainty.of_more_often(here.failed, here.requests, one.failed, one.requests) for one in references),
-        default=certainty.of_chance(here.failed, here.requests, max(allowed, LEAST_CHANCE)),
-    )
+    if base is None:
+        increase = here.rate
+        evidence = certainty.of_chance(here.failed, here.requests, max(allowed, LEAST_CHANCE))
+    else:
+        increase = here.rate - base.rate
+        others, others_failed = sum(one.requests for one in references), sum(one.failed for one in references)
+        evidence = certainty.of_more_often(here.failed, here.requests, others_failed, others)
     said = f"of {kind.release}'s requests {here} failed, {base or 'with nothing to compare with'}"
     said += f": {100 * increase:+.2g} points (allowed {100 * allowed:+g})"
     if increase <= allowed:

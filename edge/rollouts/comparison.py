@@ -34,8 +34,8 @@ SPREAD_OF_BOARDS = 0.08
 SPREAD_OF_TIMES = 0.15
 """How much the compute time of a board changes from span to span where no peer shows it. Measured as above: 10 %."""
 _BUCKET = math.log(GAMMA)
-_LARGEST = 2.0**53
-"""Counts beyond it count as it: the largest that a float holds exactly."""
+_LARGEST = 2**53
+"""Of more runs, so many are counted."""
 
 
 class Basis(enum.Enum):
@@ -99,25 +99,25 @@ class _Board:
 
 def location(sketch: Sketch) -> Estimate | None:
     """The interquartile mean of the logarithms, or None for fewer than `LEAST_RUNS` runs."""
-    if sketch.count < LEAST_RUNS:
+    ordered = sorted((int(number), count) for number, count in sketch.counts.items())
+    runs = sum(count for _, count in ordered)
+    if runs < LEAST_RUNS:
         return None
-    ordered = sorted((int(number), min(count, _LARGEST)) for number, count in sketch.counts.items())
-    runs = math.fsum(count for _, count in ordered)
-    first, last = runs / 4, runs * 3 / 4
     seen = 0.0
     inside: list[tuple[float, float]] = []
     for number, count in ordered:
-        weight = min(seen + count, last) - max(seen, first)
-        if weight > 0:
-            inside.append(((number - 0.5) * _BUCKET, weight))
-        seen += count
-    lower, upper = inside[0][0], inside[-1][0]
-    winsorized = [*inside, (lower, first), (upper, runs - last)]
-    mean = math.fsum(value * weight for value, weight in winsorized) / runs
-    variance = math.fsum(weight * (value - mean) ** 2 for value, weight in winsorized) / runs
+        begin, seen = max(seen, 0.25), seen + count / runs
+        if seen > begin:
+            inside.append(((number - 0.5) * _BUCKET, min(seen, 0.75) - begin))
+        if seen >= 0.75:
+            break
+    (lower, _), (upper, _) = inside[0], inside[-1]
+    mean = sum(value * part for value, part in inside) + 0.25 * (lower + upper)
+    squares = sum(part * (value - mean) ** 2 for value, part in inside)
+    variance = squares + 0.25 * ((lower - mean) ** 2 + (upper - mean) ** 2)
     rounding = _BUCKET**2 / 12 if upper - lower < 1.5 * _BUCKET else 0.0
-    middle = math.fsum(value * weight for value, weight in inside) / (last - first)
-    return Estimate(middle, variance / (0.25 * runs) + rounding)
+    middle = sum(value * part for value, part in inside) / sum(part for _, part in inside)
+    return Estimate(middle, variance / (0.25 * min(runs, _LARGEST)) + rounding)
 
 
 def slowdown(release: str, wave: Sequence[BoardEvidence], peers: Sequence[BoardEvidence]) -> Slowdown | None:
@@ -163,7 +163,8 @@ def _board(now: Sequence[ModelWindow], before: Sequence[ModelWindow]) -> _Board 
 
 
 def _sketch(windows: Iterable[ModelWindow]) -> Sketch:
-    return reduce(merge, (window.compute_ms for window in windows), Sketch())
+    sketches = [window.compute_ms for window in windows]
+    return reduce(merge, sketches) if sketches else Sketch()
 
 
 def _releases(windows: Iterable[ModelWindow]) -> frozenset[str]:
