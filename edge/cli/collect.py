@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import CollectorAbsent, ExitCode
+from agent.contract.errors import CollectorAbsent, EdgeError, ExitCode
 from edge.cli import output
 
 if TYPE_CHECKING:
     from edge.collector.records import BoardLink, CollectorStatus
+    from edge.config import FleetFolder
 
 SILENT_S = 1.0
 """Less is nothing to speak of."""
@@ -84,6 +86,32 @@ def stop(as_json: bool) -> None:
         output.line("good", "the collector has ended; boards keep what it has not acknowledged")
     else:
         output.line("note", str(CollectorAbsent(path=fleet.path)))
+
+
+def bring_in(fleet: FleetFolder, device: str) -> tuple[str, ...]:
+    """Have the collector reach a board that was flashed, started where there is none. Notes for people; what stands in
+    the way of telemetry is one of them, and never ends a flash."""
+    from edge.collector import client
+
+    try:
+        was_there = client.running(fleet) is not None
+        running = client.ensure(fleet)
+        client.changed(fleet, device)
+    except (EdgeError, OSError) as error:
+        return (f"its telemetry is not collected: {error}",)
+    if was_there:
+        return ()
+    return (
+        f"the collector runs in the background from now on, as process {running.pid}: `edge collect status`",
+    )
+
+
+def let_go(fleet: FleetFolder, device: str) -> None:
+    """A board was removed: the collector, where one runs, gives up the way to it."""
+    from edge.collector import client
+
+    with contextlib.suppress(CollectorAbsent):
+        client.changed(fleet, device)
 
 
 def _show(found: CollectorStatus) -> None:

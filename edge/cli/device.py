@@ -11,6 +11,7 @@ import click
 
 from agent.contract.errors import DeviceExists, DeviceSame, ExitCode, HostKeyUnknown, OptionInvalid
 from edge.cli import output
+from edge.cli.collect import let_go
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, read_password, sudo_password_option
 
@@ -205,6 +206,7 @@ def remove(name: str, wipe: bool, yes: bool, as_json: bool, sudo_password: bool)
     remove_device(
         workspace, name, wipe=wipe, sudo_password=ask_sudo_password(name) if sudo_password else None
     )
+    let_go(workspace.folder, name)
     if as_json:
         output.data({"device": name, "address": found.address, "wiped": wipe})
     left = "; what runs on the board goes on there" if found.enrolled else ""

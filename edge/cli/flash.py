@@ -10,6 +10,7 @@ import click
 from agent.contract.errors import OptionInvalid
 from agent.contract.names import is_release
 from edge.cli import output
+from edge.cli.collect import bring_in
 from edge.cli.convert import FILE
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, sudo_password_option
@@ -122,6 +123,7 @@ def flash(
             + (goes_on if previous else "the same command goes on"),
         )
         raise
+    notes = outcome.notes + bring_in(workspace.folder, target)
     if as_json:
         output.data(
             {
@@ -132,19 +134,19 @@ def flash(
                 "state": outcome.state,
                 "pushed_bytes": outcome.pushed_bytes,
                 "passed_s": outcome.passed_s,
-                "notes": outcome.notes,
+                "notes": notes,
                 "reported": outcome.reported,
             }
         )
     else:
-        _show(outcome, steps)
+        _show(outcome, notes, steps)
     return int(outcome.exit_code)
 
 
-def _show(outcome: FlashOutcome, steps: output.Steps) -> None:
+def _show(outcome: FlashOutcome, notes: tuple[str, ...], steps: output.Steps) -> None:
     from edge.cli.report import check_line
 
-    for note in outcome.notes:
+    for note in notes:
         output.line("note", note)
     reported = outcome.reported
     if not outcome.changed:

@@ -23,6 +23,7 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
     Commands find it from every folder below. The root and targets keys are encrypted with a passphrase, which is
     asked for here and at each publish (or taken from EDGE_KEY_PASSPHRASE).
     """
+    from edge.collector.records import make_folder
     from edge.config import EDGE_TOML, FleetFolder, fleet_name
     from edge.identity import KeyRing
     from edge.repository import Repository
@@ -40,6 +41,7 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
     if not keys.complete:
         keys.create(passphrase)
     keys.ssh_key_path()
+    make_folder(fleet)
     Repository.create(fleet.repository, keys, passphrase)
     if as_json:
         data({"fleet": fleet.config.fleet, "folder": str(fleet.path)})

@@ -19,17 +19,21 @@ MakeLaptop = Callable[..., Laptop]
 
 
 @pytest.fixture(scope="module")
-def new_laptop(tmp_path_factory: pytest.TempPathFactory) -> MakeLaptop:
-    """Makes fleet folders; `bed=True` gives them the SSH key that every bed lets in."""
+def new_laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeLaptop]:
+    """Makes fleet folders; `bed=True` gives them the SSH key that every bed lets in. Their collectors end with them."""
+    made: list[Laptop] = []
 
     def make(*, bed: bool = False, **settings: str) -> Laptop:
         laptop = Laptop(tmp_path_factory.mktemp("laptop") / "f", **settings)
+        made.append(laptop)
         if bed:
             for suffix in ("", ".pub"):
                 shutil.copy(f"{bed_key()}{suffix}", laptop.folder / "keys" / f"ssh{suffix}")
         return laptop
 
-    return make
+    yield make
+    for laptop in made:
+        laptop.does("collect", "stop")
 
 
 def publish_three(laptop: Laptop, work: Path, *, profile: str, model: str) -> None:
