@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from agent import __version__
 from agent.config import BoardFolder, generation_to_serve, read_config, read_generation
 from agent.contract.board import BoardConfig, RunningAgent
-from agent.contract.codec import encode, to_plain
+from agent.contract.codec import encode
 from agent.contract.errors import AgentConfigInvalid, EdgeError, EngineRefusesModel, PortTaken
+from agent.link.link import Link
+from agent.link.subject import Subject
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.catalog import Catalog, Served
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
-from agent.system import board_counters, memory_limit_bytes, rss_bytes
+from agent.system import BoardReader, memory_limit_bytes, rss_bytes
 
 if TYPE_CHECKING:
     from agent.contract.release import Generation
@@ -91,6 +93,8 @@ class Agent:
         self._boot = os.urandom(8).hex()
         self._started = time.time()
         self._catalog = Catalog()
+        self._board = BoardReader(folder.root)
+        self._link = Link(Subject(folder, config, self._boot, self._board, self._counters, self._models))
         self._ended = asyncio.Event()
         self._over_limit = False
         self._again = False
@@ -125,6 +129,7 @@ class Agent:
         await self._ended.wait()
 
         server.close()
+        self._link.end()
         if self._again:
             _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             connections = await self._clients.park(DRAIN_S)
@@ -132,9 +137,11 @@ class Agent:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             await asyncio.sleep(SETTLE_S)
             if self._again:
+                self._link.wait()
                 self._execute(listening, connections)
         _notify("STOPPING=1")
         await self._clients.close(DRAIN_S)
+        self._link.wait()
         listening.close()
 
     def _end(self, again: bool) -> None:
@@ -194,6 +201,7 @@ class Agent:
         else:
             LOG.error("not ready: %s", error)
         _notify(f"STATUS=serving {self._catalog.title}" if error is None else f"STATUS={error}")
+        self._link.start()
 
     # --- from process to process
 
@@ -265,6 +273,18 @@ class Agent:
             "models": [_model_status(served) for served in self._catalog.models.values()],
         }
 
+    def _counters(self) -> list[dict[str, Any]]:
+        return [
+            served.metrics.plain(served.name, served.release, served.waiting)
+            for served in self._catalog.models.values()
+        ]
+
+    def _models(self) -> list[dict[str, Any]]:
+        return [
+            {"name": served.name, "release": served.release, "bundle": served.bundle, "state": served.state}
+            for served in self._catalog.models.values()
+        ]
+
     def _exposition(self) -> bytes:
         to = Exposition()
         limit = self._config.memory_limit_mib * 1024 * 1024
@@ -278,7 +298,7 @@ class Agent:
             ("memory_limit_enforced", "The kernel enforces a memory limit.", int(enforced)),
             ("memory_over_limit", "The agent uses more than it may.", int(self._over_limit)),
         )
-        expose_board(to, board_counters(self._folder.root), facts)
+        expose_board(to, self._board.counters(), facts)
         expose_models(to, [served.sample() for served in self._catalog.models.values()])
         return to.text()
 
@@ -313,7 +333,7 @@ def _model_status(served: Served) -> dict[str, Any]:
         "engine": model.engine if model is not None else None,
         "run_ms": served.run_s * 1000,
         "inline": served.quick,
-        "counters": to_plain(served.metrics.counters(served.name, served.release, served.waiting)),
+        "counters": served.metrics.plain(served.name, served.release, served.waiting),
     }
 
 

@@ -7,12 +7,12 @@ Beside our own names stand Triton's, so that dashboards made for it work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.contract.sketch import Sketch, bucket
 
 if TYPE_CHECKING:
-    from agent.contract.messages import BoardCounters, ModelCounters
+    from agent.contract.messages import BoardCounters
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -23,18 +23,22 @@ class Distribution:
     __slots__ = ("_counts", "total")
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._counts: dict[str, int] = {}
         self.total = 0.0
 
     def add(self, value: float) -> None:
-        number = bucket(value)
+        number = str(bucket(value))
         counts = self._counts
         counts[number] = counts.get(number, 0) + 1
         self.total += value
 
     def sketch(self) -> Sketch:
         """What was added so far."""
-        return Sketch({str(number): count for number, count in self._counts.items()}, self.total)
+        return Sketch(self._counts.copy(), self.total)
+
+    def plain(self) -> dict[str, Any]:
+        """The sketch as telemetry has it, without being checked again."""
+        return {"counts": self._counts.copy(), "total": self.total}
 
 
 class ModelMetrics:
@@ -71,21 +75,22 @@ class ModelMetrics:
         self.requests += 1
         self.errors[code] = self.errors.get(code, 0) + 1
 
-    def counters(self, name: str, release: str, queue: int) -> ModelCounters:
-        """The counters as telemetry has them."""
-        from agent.contract.messages import ModelCounters  # not before the agent listens: it is large
+    def plain(self, name: str, release: str, queue: int) -> dict[str, Any]:
+        """The counters as telemetry has them: a `ModelCounters`, ready to be written.
 
-        return ModelCounters(
-            name=name,
-            release=release,
-            requests=self.requests,
-            errors=dict(self.errors),
-            batches=self.batches,
-            queue=queue,
-            compute_s=self.compute_s,
-            latency_ms=self.latency.sketch(),
-            compute_ms=self.compute.sketch(),
-        )
+        Any thread may ask: dictionaries are copied in one step of the interpreter.
+        """
+        return {
+            "name": name,
+            "release": release,
+            "requests": self.requests,
+            "errors": self.errors.copy(),
+            "batches": self.batches,
+            "queue": queue,
+            "compute_s": self.compute_s,
+            "latency_ms": self.latency.plain(),
+            "compute_ms": self.compute.plain(),
+        }
 
 
 class ModelSample(NamedTuple):

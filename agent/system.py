@@ -1,7 +1,7 @@
 """What the kernel says of this board and of a process. Standard library only.
 
 The rule: what a board can't tell is None, never 0. Off Linux (a laptop's proof environment) only what `resource`
-knows is told.
+knows is told. What is read again and again is opened once and stays open: opening costs more than reading.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent.contract.messages import BoardCounters
@@ -72,81 +72,120 @@ def memory_limit_bytes() -> int | None:
     return None
 
 
-def board_counters(folder: Path) -> BoardCounters:
-    """The board as a whole, now.
+class BoardReader:
+    """The board's counters, read again and again, by any thread.
 
     Args:
         folder: whose file system's free space is meant.
     """
-    from agent.contract.messages import BoardCounters  # not before the agent listens: it is large
 
-    memory = _memory()
-    used = os.times()
-    sent, received = _network()
-    disk = os.statvfs(folder)
-    return BoardCounters(
-        cpu_s=_board_cpu_s(),
-        agent_cpu_s=used.user + used.system,
-        memory_used_bytes=memory.get("MemTotal", 0) - memory.get("MemAvailable", 0),
-        memory_total_bytes=memory.get("MemTotal", 0),
-        agent_memory_bytes=rss_bytes(),
-        disk_free_bytes=disk.f_bavail * disk.f_frsize,
-        uptime_s=time.monotonic(),
-        temperature_c=temperature_c(),
-        throttled=throttled(),
-        network_sent_bytes=sent,
-        network_received_bytes=received,
-    )
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stat = _KernelFile(PROC / "stat")
+        self._memory = _KernelFile(PROC / "meminfo")
+        self._own_memory = _KernelFile(PROC / "self" / "statm")
+        self._network = _KernelFile(PROC / "net" / "dev")
+        zones = (SYS / "class" / "thermal").glob("thermal_zone*/temp")
+        self._zones = tuple(_KernelFile(zone) for zone in zones)
+        nodes = (SYS / "devices" / "platform").glob("soc*/*firmware/get_throttled")
+        self._throttled = next((_KernelFile(node) for node in nodes), None)
+
+    def plain(self) -> dict[str, Any]:
+        """The board as a whole, now, as telemetry has it: a `BoardCounters`, ready to be written."""
+        memory = self._memory.read()
+        total = _kilobytes(memory, b"MemTotal:")
+        used = os.times()
+        sent, received = self._sent_and_received()
+        disk = os.statvfs(self._folder)
+        found: dict[str, Any] = {
+            "cpu_s": self._cpu_s(),
+            "agent_cpu_s": used.user + used.system,
+            "memory_used_bytes": total - _kilobytes(memory, b"MemAvailable:"),
+            "memory_total_bytes": total,
+            "agent_memory_bytes": self._rss_bytes(),
+            "disk_free_bytes": disk.f_bavail * disk.f_frsize,
+            "uptime_s": time.monotonic(),
+        }
+        may_be_absent = (
+            ("temperature_c", self._temperature_c()),
+            ("throttled", self._throttled_flags()),
+            ("network_sent_bytes", sent),
+            ("network_received_bytes", received),
+        )
+        for name, value in may_be_absent:
+            if value is not None:
+                found[name] = value
+        return found
+
+    def counters(self) -> BoardCounters:
+        """The same as a document of the contract."""
+        from agent.contract.messages import BoardCounters  # not before the agent listens: it is large
+
+        return BoardCounters(**self.plain())
+
+    def _rss_bytes(self) -> int:
+        fields = self._own_memory.read().split(b" ", 2)
+        return int(fields[1]) * PAGE_BYTES if len(fields) == 3 else peak_bytes()
+
+    def _cpu_s(self) -> float:
+        """All cores' time since the start, without idle and waiting for disks."""
+        fields = self._stat.read(256).split(None, 9)
+        if len(fields) < 10:
+            return 0.0
+        user, nice, system, _, _, *rest = map(int, fields[1:9])
+        return (user + nice + system + sum(rest)) / TICKS
+
+    def _temperature_c(self) -> float | None:
+        """Of the hottest thermal zone, in degrees Celsius."""
+        found = [int(text) / 1000 for zone in self._zones if (text := zone.read(32)).strip(b"-\n ").isdigit()]
+        return max(found, default=None)
+
+    def _throttled_flags(self) -> str | None:
+        """The Raspberry Pi firmware's flags, hexadecimal: bit 0 under-voltage, bit 2 throttled now; None elsewhere."""
+        if self._throttled is None:
+            return None
+        return self._throttled.read(32).decode(errors="replace").strip() or None
+
+    def _sent_and_received(self) -> tuple[int | None, int | None]:
+        """Bytes sent and received by all interfaces but the loopback."""
+        lines = self._network.read_all().splitlines()[2:]
+        if not lines:
+            return None, None
+        sent = received = 0
+        for line in lines:
+            name, first, *rest = line.split(None, 10)
+            if name != b"lo:":
+                received += int(first)
+                sent += int(rest[7])
+        return sent, received
 
 
-def temperature_c() -> float | None:
-    """Of the hottest thermal zone, in degrees Celsius."""
-    found = []
-    for zone in (SYS / "class" / "thermal").glob("thermal_zone*/temp"):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int(zone.read_text()) / 1000)
-    return max(found, default=None)
+class _KernelFile:
+    """A file of /proc or /sys that stays open; it reads as empty where it is not there or can't be read."""
 
-
-def throttled() -> str | None:
-    """The Raspberry Pi firmware's flags, hexadecimal, bit 0 under-voltage and bit 2 throttled now; None elsewhere."""
-    for node in (SYS / "devices" / "platform").glob("soc*/*firmware/get_throttled"):
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
         with contextlib.suppress(OSError):
-            return node.read_text().strip()
-    return None
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, size_bytes: int = 4096, offset: int = 0) -> bytes:
+        if self._descriptor is None:
+            return b""
+        try:
+            return os.pread(self._descriptor, size_bytes, offset)
+        except OSError:
+            return b""
+
+    def read_all(self) -> bytes:
+        """The whole of a file that may be longer than what the kernel gives at once."""
+        whole = part = self.read()
+        while len(part) > 2048:
+            part = self.read(offset=len(whole))
+            whole += part
+        return whole
 
 
-def _memory() -> dict[str, int]:
-    found = {}
-    with contextlib.suppress(OSError, ValueError), (PROC / "meminfo").open() as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name in ("MemTotal", "MemAvailable"):
-                found[name] = int(value.split()[0]) * 1024
-    return found
-
-
-def _board_cpu_s() -> float:
-    """All cores' time since the start, without idle and waiting for disks."""
-    try:
-        with (PROC / "stat").open() as file:
-            user, nice, system, _, _, *rest = (int(field) for field in file.readline().split()[1:9])
-    except (OSError, ValueError):
-        return 0.0
-    return (user + nice + system + sum(rest)) / TICKS
-
-
-def _network() -> tuple[int | None, int | None]:
-    """Bytes sent and received by all interfaces but the loopback."""
-    sent = received = 0
-    try:
-        lines = (PROC / "net" / "dev").read_text().splitlines()[2:]
-    except OSError:
-        return None, None
-    for line in lines:
-        name, _, numbers = line.partition(":")
-        fields = numbers.split()
-        if name.strip() != "lo" and len(fields) > 8:
-            received += int(fields[0])
-            sent += int(fields[8])
-    return sent, received
+def _kilobytes(text: bytes, name: bytes) -> int:
+    """The field `name` of `/proc/meminfo` in bytes; 0 where there is none."""
+    at = text.find(name)
+    return int(text[at + len(name) : text.index(b"kB", at)]) * 1024 if at >= 0 else 0

@@ -1,0 +1,63 @@
+"""How this board reports, as the collector wrote it: read from `link/link.json`, watched.
+
+The rule: what is written there is from outside. Where it is not valid that is said once, and the last valid one holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent.contract.codec import decode
+from agent.contract.errors import ContractError, LinkConfigInvalid
+from agent.contract.link import LinkConfig
+from agent.link.watched import WatchedFile
+
+LIMIT_BYTES = 256 * 1024
+MQTTS_PORT = 8883
+LOG = logging.getLogger("agent.link")
+
+
+class Configuration:
+    """The link's configuration as it is now.
+
+    Attributes:
+        now: the last valid one, or None where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = WatchedFile(path, limit_bytes=LIMIT_BYTES)
+        self.now: LinkConfig | None = None
+
+    def changed(self) -> bool:
+        """Look again. Whether there is another one now, or the same one written anew."""
+        if not self._file.changed():
+            return False
+        try:
+            data = self._file.read()
+            found = None if data is None else _decoded(data)
+        except (OSError, ValueError, ContractError) as error:
+            LOG.warning("%s", LinkConfigInvalid(path=self._file.path, reason=str(error)))
+            return False
+        changed = found is not None or self.now is not None
+        self.now = found
+        return changed
+
+
+def address(config: LinkConfig) -> tuple[str, int]:
+    """Host and port of the broker.
+
+    Raises:
+        ValueError: the URL names none.
+    """
+    url = urlsplit(config.url)
+    if not url.hostname:
+        raise ValueError("`url` names no host")
+    return url.hostname, url.port or MQTTS_PORT
+
+
+def _decoded(data: bytes) -> LinkConfig:
+    config = decode(LinkConfig, data, limit_bytes=LIMIT_BYTES)
+    address(config)
+    return config

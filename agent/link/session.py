@@ -1,0 +1,240 @@
+"""Keeping a connection to the broker, and sending over it what the outbox holds.
+
+The rule: on each connection the board says first what it is (birth, state, report), then hears what was acknowledged,
+then sends. Between attempts it waits a random part of a time that doubles, so that a fleet does not come back at once.
+MQTT 5 is tried first; what an older broker spoke is remembered while it speaks it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agent.contract.codec import decode, encode
+from agent.contract.errors import ContractError
+from agent.contract.link import LinkConfig
+from agent.contract.messages import Ack, Presence, PresenceMessage
+from agent.contract.topics import TopicKind, topic
+from agent.link.birth import birth
+from agent.link.clock import clock_synchronised
+from agent.link.configuration import address
+from agent.link.connection import MQTT_3, MQTT_5, Connection, Way, Will
+from agent.link.outbox import Outbox
+from agent.link.sampler import message
+from agent.link.subject import Subject
+from agent.link.window import Window
+
+LONGEST_PAUSE_S = 60.0
+STEADY_S = 10.0
+"""A connection that held for so long was a good one: the next pause begins short."""
+GATHER_S = 0.05
+"""Between two messages with little in them."""
+GOODBYE_S = 0.2
+LOG = logging.getLogger("agent.link")
+
+
+class Session:
+    """One board's connection to the broker that a configuration names.
+
+    Args:
+        subject: for whom. outbox: what to send.
+        connections: their numbers, which only grow within a boot. wake: wakes the thread that calls `step`.
+
+    Attributes:
+        connection: the one that there is, or is being made.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        outbox: Outbox,
+        connections: Iterator[int],
+        wake: Callable[[], None],
+    ) -> None:
+        self._subject = subject
+        self._device = subject.config.device
+        self._outbox = outbox
+        self._wake = wake
+        self._config: LinkConfig | None = None
+        self.connection: Connection | None = None
+        self._numbers = connections
+        self._number = 0
+        self._protocol = MQTT_5
+        self._announced = False
+        self._window = Window()
+        self._report: bytes | None = None
+        self._failures = 0
+        self._next_try = 0.0
+        self._next_send = 0.0
+        self._since = 0.0
+        self._complaint = ""
+
+    def configure(self, config: LinkConfig | None) -> None:
+        """Go on by another configuration, or by none. Where it is reached differently, it connects anew."""
+        before, self._config = self._config, config
+        if (
+            before is None
+            or config is None
+            or _way(before, self._subject.folder.mqtt_key) != _way(config, self._subject.folder.mqtt_key)
+        ):
+            self._leave()
+        if before is not None and config is not None and _broker(before) != _broker(config):
+            self._protocol = MQTT_5
+        self._failures = 0
+        self._next_try = 0.0
+
+    def report(self, signed: bytes) -> None:
+        """Publish the board's report now and on each connection; its bytes are not changed."""
+        self._report = signed
+        if self._announced and self.connection is not None:
+            self.connection.publish(self._topic(TopicKind.REPORTED), signed, retain=True)
+
+    def step(self, now: float, *, readable: bool, writable: bool) -> None:
+        """Do what there is to do; never waits."""
+        connection = self.connection
+        if connection is None:
+            if self._config is not None and now >= self._next_try:
+                self._connect(self._config)
+            return
+        connection.turn(readable=readable, writable=writable)
+        if connection.ready and not self._announced:
+            self._announce(connection, now)
+        for payload in connection.received:
+            self._heard(payload, now)
+        connection.received.clear()
+        if connection.listening:
+            self._send(connection, now)
+        if connection.lost is not None:
+            self._lost(connection, now)
+
+    def send_again(self) -> None:
+        """The outbox is not what it was: begin with what it holds."""
+        self._window.again(asking=False)
+
+    def deadline(self, now: float) -> float:
+        """When `step` has something to do though nothing comes."""
+        if self.connection is None:
+            return self._next_try if self._config is not None else float("inf")
+        unsent = self._outbox.last_place > self._window.sent and self._window.open
+        return max(self._next_send, now) if unsent and self.connection.listening else float("inf")
+
+    def end(self) -> None:
+        """Say goodbye, as far as that is quickly done."""
+        connection = self.connection
+        if connection is not None and self._announced and connection.lost is None:
+            connection.publish(self._topic(TopicKind.STATE), self._presence(Presence.OFFLINE), retain=True)
+            self._wait_until_confirmed(connection)
+        self._leave()
+
+    # --- the connection
+
+    def _connect(self, config: LinkConfig) -> None:
+        self._number = next(self._numbers)
+        self._announced = False
+        self._window.again(asking=False)
+        self.connection = Connection(
+            _way(config, self._subject.folder.mqtt_key),
+            device=self._device,
+            protocol=self._protocol,
+            will=Will(self._topic(TopicKind.STATE), self._presence(Presence.LOST)),
+            wake=self._wake,
+        )
+
+    def _announce(self, connection: Connection, now: float) -> None:
+        self._announced, self._since, self._complaint = True, now, ""
+        LOG.info("connected to the broker, MQTT %s", "5" if connection.protocol == MQTT_5 else "3.1.1")
+        said = birth(self._subject, self._number)
+        connection.publish(self._topic(TopicKind.BIRTH), encode(said), retain=True)
+        connection.publish(self._topic(TopicKind.STATE), self._presence(Presence.ONLINE), retain=True)
+        if self._report is not None:
+            connection.publish(self._topic(TopicKind.REPORTED), self._report, retain=True)
+        connection.subscribe(self._topic(TopicKind.ACK))
+
+    def _lost(self, connection: Connection, now: float) -> None:
+        self.connection = None
+        if connection.taken_over:
+            LOG.warning(
+                "another client came with this board's name, `%s`: is there a copy of this board's card?",
+                self._device,
+            )
+        elif connection.lost != self._complaint:
+            LOG.warning("no connection to the broker: %s", connection.lost)
+            self._complaint = connection.lost or ""
+        if connection.ready and now - self._since >= STEADY_S:
+            self._failures = 0
+        if connection.refused and connection.protocol == MQTT_5:
+            self._protocol, self._next_try = MQTT_3, now
+            return
+        if not connection.ready:
+            self._protocol = MQTT_5
+        pause_s = min(LONGEST_PAUSE_S, 2.0**self._failures)
+        self._failures += 1
+        self._next_try = now + random.uniform(0, pause_s)  # noqa: S311 - to spread a fleet, not to keep a secret
+
+    def _leave(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.end()
+
+    def _wait_until_confirmed(self, connection: Connection) -> None:
+        end = time.monotonic() + GOODBYE_S
+        while connection.unconfirmed and connection.lost is None and time.monotonic() < end:
+            time.sleep(0.002)
+            connection.turn(readable=True, writable=connection.wants_write)
+
+    # --- the outbox
+
+    def _heard(self, payload: bytes, now: float) -> None:
+        """An acknowledgement, where it is the enrolled collector's."""
+        try:
+            ack = decode(Ack, payload, limit_bytes=4096)
+        except ContractError as error:
+            LOG.debug("an acknowledgement that is none: %s", error)
+            return
+        ours = self._config is not None and ack.collector == self._config.collector
+        if not ours or ack.device != self._device:
+            return
+        self._window.heard(ack.credit)
+        span = self._outbox.acknowledge(ack.boot, ack.seq)
+        if span is not None:
+            self._window.acknowledge(*span, now)
+
+    def _send(self, connection: Connection, now: float) -> None:
+        """What the window lets through; little is gathered for a moment."""
+        if self._window.overdue(now) and not connection.unconfirmed:
+            self._window.again(asking=True)
+            self._next_send = now
+        if now < self._next_send:
+            return
+        while self._window.open and self._outbox.last_place > self._window.sent:
+            pending = self._outbox.pending(self._window.sent)
+            if pending is None:
+                self._window.sent = self._outbox.last_place
+                return
+            kind = TopicKind.EVENT if pending.event else TopicKind.TELEMETRY
+            payload = message(pending, device=self._device, clock_synchronised=clock_synchronised())
+            connection.publish(self._topic(kind), payload)
+            self._window.send(pending.place, now)
+            if not pending.more:
+                self._next_send = now + GATHER_S
+                return
+
+    def _presence(self, presence: Presence) -> bytes:
+        return encode(PresenceMessage(self._device, self._outbox.boot, self._number, presence))
+
+    def _topic(self, kind: TopicKind) -> str:
+        return topic(self._subject.config.fleet, self._device, kind)
+
+
+def _way(config: LinkConfig, key: Path) -> Way:
+    host, port = address(config)
+    return Way(host, port, config.server_name or host, config.ca, config.certificate, key)
+
+
+def _broker(config: LinkConfig) -> tuple[str, str]:
+    """Who speaks there, whatever the port of a tunnel is."""
+    return config.server_name or address(config)[0], config.collector

@@ -1,0 +1,33 @@
+"""Whom the link speaks for: what the agent hands in.
+
+The rule: the link knows nothing of serving; it gets what it may tell as callables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import BoardFolder
+from agent.contract.board import BoardConfig
+from agent.system import BoardReader
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom the link speaks for, and what it tells of.
+
+    Attributes:
+        folder, config: the board's. boot: this start of the agent, 16 hexadecimal digits.
+        board: reads the board's counters.
+        counters: gives each served model's, as `ModelCounters` in plain values; called in the link's thread.
+        models: gives what is served, each with name, release, bundle and state; so is it.
+    """
+
+    folder: BoardFolder
+    config: BoardConfig
+    boot: str
+    board: BoardReader
+    counters: Callable[[], Sequence[Mapping[str, Any]]]
+    models: Callable[[], Sequence[Mapping[str, Any]]]
