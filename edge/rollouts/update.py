@@ -109,6 +109,7 @@ def carry_out(
         Superseded: another command asked the board for something else meanwhile.
         TransferError: the connection; the board ends alone what was sent whole.
     """
+    hooks.go_on()
     desired = assign(workspace, memory.device.device_id, content, reported)
     hooks.on_assigned(Assigned(desired=desired, before=reported.current if reported else None))
     root = memory.device.root

@@ -1,0 +1,105 @@
+"""Many boards at once: a bounded number of threads, each at work on another board.
+
+The rule: one hung board delays nobody else, nobody new begins after `stop`, and what a thread did not expect ends
+the whole rollout's command instead of one silent thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+END_S = 3.0
+"""How long those at work get to leave their boards in order; what they leave is settled by the next command."""
+
+
+class Stopped(Exception):
+    """Nobody wants this board to be worked on any more."""
+
+
+class Going:
+    """Whether to go on, as one thread asks it."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def check(self) -> None:
+        """Go on, or raise Stopped."""
+        if self._stopping.is_set():
+            raise Stopped
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, unless it is stopped: then raise Stopped."""
+        if self._stopping.wait(seconds):
+            raise Stopped
+
+
+class Crew:
+    """Threads that work on boards.
+
+    Args:
+        size: how many boards at once.
+        work: on one board, by its name; may run in many threads.
+    """
+
+    def __init__(self, size: int, work: Callable[[str, Going], None]) -> None:
+        self._size = size
+        self._work = work
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._at_work: set[str] = set()
+        self._failure: BaseException | None = None
+
+    def send(self, names: Iterable[str]) -> None:
+        """Begin with as many of these boards as there is room for.
+
+        Raises:
+            Exception: what a thread did not expect.
+        """
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            for name in names:
+                if len(self._at_work) >= self._size or self._stopping.is_set():
+                    return
+                if name not in self._at_work:
+                    self._at_work.add(name)
+                    threading.Thread(target=self._run, args=(name,), name=f"edge-{name}", daemon=True).start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is at work."""
+        with self._changed:
+            return not self._at_work
+
+    def rest(self, seconds: float) -> None:
+        """Wait until a board is done with, so long at most."""
+        with self._changed:
+            before = len(self._at_work)
+            self._changed.wait_for(lambda: len(self._at_work) < before or self._failure, timeout=seconds)
+
+    def wake(self) -> None:
+        """End `rest`; there is something to look at."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self, *, wait_s: float = END_S) -> None:
+        """Let nobody begin, and those at work leave their boards."""
+        self._stopping.set()
+        deadline = time.monotonic() + wait_s
+        with self._changed:
+            self._changed.wait_for(lambda: not self._at_work, timeout=max(0.0, deadline - time.monotonic()))
+
+    def _run(self, name: str) -> None:
+        try:
+            self._work(name, Going(self._stopping))
+        except Stopped:
+            return
+        except BaseException as error:
+            with self._changed:
+                self._failure = self._failure or error
+        finally:
+            with self._changed:
+                self._at_work.discard(name)
+                self._changed.notify_all()

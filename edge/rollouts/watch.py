@@ -1,0 +1,179 @@
+"""What is known of the boards of a rollout, out of the telemetry store, as the gate wants it.
+
+The rule: one span for all boards that are compared, given by two positions in the store; and what can't be read is
+nothing known, which holds a rollout and never lets it pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from agent.contract.errors import StoreMissing
+from agent.contract.messages import Reported
+from edge.collector import client
+from edge.config import FleetFolder
+from edge.inventory import Inventory
+from edge.rollouts.evidence import BoardEvidence, Evidence, UpdateEnd
+from edge.rollouts.fold import MemberNow, Rollout
+from edge.rollouts.plan import Member
+from edge.rollouts.state import MemberState
+from edge.telemetry import query
+from edge.telemetry.records import ModelWindow
+from edge.telemetry.store import Store
+
+MOST_PEERS = 50
+"""Boards of one profile that are compared with, the first of the plan's order; more make nothing surer."""
+LOOK_AFTER_S = 5.0
+"""How often it is looked whether the collector runs."""
+
+ENDS = {
+    MemberState.UPDATED: UpdateEnd.CONFIRMED,
+    MemberState.UNCHANGED: UpdateEnd.CONFIRMED,
+    MemberState.FAILED: UpdateEnd.FAILED,
+}
+
+
+class Watch:
+    """The store of one fleet, seen from a rollout. For the rollout's own thread, but `report`."""
+
+    def __init__(self, fleet: FleetFolder) -> None:
+        self._fleet = fleet
+        self._store: Store | None = None
+        self._looked = -LOOK_AFTER_S
+        self._before: dict[tuple[str, tuple[int, ...]], tuple[ModelWindow, ...]] = {}
+
+    def keep_collecting(self) -> None:
+        """Have a collector there; what it can't reach it says in the store.
+
+        Raises:
+            CollectorFailed: it does not start.
+        """
+        if time.monotonic() - self._looked >= LOOK_AFTER_S:
+            client.ensure(self._fleet)
+            self._looked = time.monotonic()
+
+    def mark(self) -> int:
+        """Where the store ends now."""
+        store = self._opened()
+        return query.position(store) if store else 0
+
+    def span_before(self, seconds: float) -> tuple[int, ...]:
+        """The last `seconds` until now, as two positions; empty where nothing was stored."""
+        store = self._opened()
+        if store is None:
+            return ()
+        first = next(query.samples(store, since=time.time() - seconds), None)
+        return (first.position - 1, query.position(store)) if first else ()
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        """What is known of the wave at work and of those that it is compared with."""
+        wave = rollout.current_wave.members
+        silent = self._silent([member.device_id for member in wave])
+        return Evidence(
+            release=rollout.plan.release,
+            wave=tuple(
+                self._board(
+                    rollout,
+                    member.device_id,
+                    member.profile,
+                    end=_end(rollout.members[member.device]),
+                    silent_s=silent.get(member.device_id),
+                )
+                for member in wave
+            ),
+            peers=tuple(
+                self._board(rollout, device_id, profile) for device_id, profile in self._peers(rollout)
+            ),
+            waves=len(rollout.plan.waves),
+        )
+
+    def report(self, device_id: str) -> Reported | None:
+        """A board's newest verified report that came over MQTT. Any thread may ask."""
+        try:
+            with Store.open(self._fleet.store) as store:
+                return query.report(store, device_id)
+        except StoreMissing:
+            return None
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _board(
+        self,
+        rollout: Rollout,
+        device_id: str,
+        profile: str,
+        *,
+        end: UpdateEnd = UpdateEnd.PENDING,
+        silent_s: float | None = None,
+    ) -> BoardEvidence:
+        return BoardEvidence(
+            device=device_id,
+            profile=profile,
+            end=end,
+            silent_s=silent_s,
+            now=self._windows(device_id, rollout.mark, None) if rollout.mark is not None else (),
+            before=self._windows_before(device_id, rollout.before),
+        )
+
+    def _windows(self, device_id: str, after: int, until: int | None) -> tuple[ModelWindow, ...]:
+        store = self._opened()
+        return query.windows(store, device=device_id, after=after, until=until) if store else ()
+
+    def _windows_before(self, device_id: str, span: tuple[int, ...]) -> tuple[ModelWindow, ...]:
+        """They do not change any more."""
+        if len(span) != 2:
+            return ()
+        if (device_id, span) not in self._before:
+            self._before[device_id, span] = self._windows(device_id, span[0], span[1])
+        return self._before[device_id, span]
+
+    def _silent(self, devices: Sequence[str]) -> dict[str, float]:
+        store = self._opened()
+        if store is None:
+            return {}
+        found = query.fleet_now(store, devices=devices)
+        return {board.device: board.link.silent_s for board in found if board.link is not None}
+
+    def _peers(self, rollout: Rollout) -> list[tuple[str, str]]:
+        """Id and profile of boards that this rollout has not begun with: of later waves, or in none."""
+        waiting = [
+            (member.device_id, member.profile)
+            for member in _later(rollout)
+            if rollout.members[member.device].state is MemberState.WAITING
+        ]
+        members = {member.device_id for member in rollout.plan.members}
+        others = [
+            (device.device_id, device.profile)
+            for device in Inventory(self._fleet).list()
+            if device.enrolled and device.profile and device.device_id not in members
+        ]
+        count: Counter[str] = Counter()
+        chosen = []
+        for device_id, profile in waiting + others:
+            count[profile] += 1
+            if count[profile] <= MOST_PEERS:
+                chosen.append((device_id, profile))
+        return chosen
+
+    def _opened(self) -> Store | None:
+        if self._store is None:
+            with contextlib.suppress(StoreMissing):  # nothing came yet
+                self._store = Store.open(self._fleet.store)
+        return self._store
+
+
+def _later(rollout: Rollout) -> tuple[Member, ...]:
+    return tuple(member for wave in rollout.plan.waves[rollout.wave + 1 :] for member in wave.members)
+
+
+def _end(member: MemberNow) -> UpdateEnd:
+    if member.unreached:
+        return UpdateEnd.UNREACHABLE
+    return ENDS.get(member.state, UpdateEnd.PENDING)

@@ -1,0 +1,251 @@
+"""A rollout at work, on paper boards: waves, halt and way back, boards out of reach, wishes, and a second engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.contract.errors import ExitCode, RolloutBusy
+from edge.rollouts import journal as journals
+from edge.rollouts.engine import Engine, Pace
+from edge.rollouts.fold import Rollout
+from edge.rollouts.journal import Journal
+from edge.rollouts.plan import Patience, Plan
+from edge.rollouts.state import MemberState, RolloutEvent, RolloutState
+from edge.rollouts.wishes import Wish, wish
+from tests.rollouts.paper import NEW, OLD, Board, PaperRoad, PaperWitness, plan_of
+
+NAMES = ("a", "b", "c", "d", "e", "f")
+PACE = Pace(pool=4, period_s=0.02)
+
+
+class Fleet:
+    """Paper boards and one rollout of them."""
+
+    def __init__(self, folder: Path, *names: str) -> None:
+        self.folder = folder / "rollouts" / "digits-4-1"
+        self.boards = {name: Board(folder / "boards", name).make() for name in names}
+        self.road = PaperRoad(folder / "boards")
+        self.witness = PaperWitness()
+
+    def start(self, plan: Plan) -> ExitCode:
+        with Journal.create(self.folder, plan) as journal:
+            return self.work(journal)
+
+    def resume(self, event: RolloutEvent | None = RolloutEvent.RESUME, *, promoted: bool = False) -> ExitCode:
+        with Journal.open(self.folder) as journal:
+            if event is not None:
+                journal.append(event)
+            return self.work(journal, promoted=promoted)
+
+    def work(self, journal: Journal, *, promoted: bool = False) -> ExitCode:
+        return Engine(journal, self.road, self.witness, PACE).run(promoted=promoted)
+
+    @property
+    def rollout(self) -> Rollout:
+        return journals.read(self.folder)[1]
+
+    @property
+    def runs(self) -> dict[str, str]:
+        return {name: board.runs for name, board in self.boards.items()}
+
+    def state(self, name: str) -> MemberState:
+        return self.rollout.members[name].state
+
+    def wait_for(self, state: RolloutState, *, seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not (self.folder / journals.FILE).exists() or self.rollout.state is not state:
+            assert time.monotonic() < deadline, f"not {state}"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path, *NAMES)
+
+
+def test_all_waves_go_through(fleet: Fleet) -> None:
+    assert fleet.start(plan_of(("a",), ("b", "c"), ("d", "e", "f"))) == ExitCode.DONE
+    assert set(fleet.runs.values()) == {NEW}
+    assert fleet.rollout.state is RolloutState.DONE
+    events = [entry.event for entry in journals.read(fleet.folder)[0]]
+    assert events.count(RolloutEvent.ADVANCE) == 2
+    assert events.index(RolloutEvent.ADVANCE) < events.index(RolloutEvent.ASKED, 4), "b waits for a"
+
+
+def test_a_refused_canary_halts_and_the_others_never_see_it(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(new="refused")
+    assert fleet.start(plan_of(("a",), ("b", "c", "d", "e", "f"))) == ExitCode.NEGATIVE_VERDICT
+    assert set(fleet.runs.values()) == {OLD}
+    assert [board.activations() for board in fleet.boards.values()] == [1, 0, 0, 0, 0, 0]
+    rollout = fleet.rollout
+    assert rollout.state is RolloutState.HALTED
+    assert "trial.too-slow" in str(rollout.members["a"].reason)
+
+
+def test_boards_of_the_wave_go_back_and_those_of_earlier_waves_keep_it_until_they_are_asked(
+    fleet: Fleet,
+) -> None:
+    fleet.boards["c"].behave(new="rolled-back")
+    assert fleet.start(plan_of(("a",), ("b", "c", "d"), ("e", "f"))) == ExitCode.NEGATIVE_VERDICT
+    assert fleet.runs == {"a": NEW} | dict.fromkeys("bcdef", OLD)
+    assert fleet.boards["e"].activations() == 0
+    assert fleet.state("a") is MemberState.UPDATED
+    assert fleet.resume(RolloutEvent.TAKE_BACK) == ExitCode.DONE
+    assert set(fleet.runs.values()) == {OLD}
+    assert fleet.rollout.state is RolloutState.TAKEN_BACK
+    assert all(board.activations() <= 1 for board in fleet.boards.values())
+
+
+def test_failures_within_the_budget_go_on(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(new="refused")
+    assert fleet.start(plan_of(NAMES, max_failed="1")) == ExitCode.DONE
+    assert sum(run == NEW for run in fleet.runs.values()) == 5
+
+
+def test_a_board_that_runs_it_already_is_not_taken_back(fleet: Fleet) -> None:
+    fleet.start(plan_of(("a",)))
+    other = fleet.folder.with_name("digits-4-2")
+    fleet.folder, first = other, fleet.folder
+    fleet.boards["b"].behave(new="refused")
+    assert fleet.start(plan_of(("a", "b"))) == ExitCode.NEGATIVE_VERDICT
+    assert fleet.runs["a"] == NEW
+    assert fleet.state("a") is MemberState.UNCHANGED
+    assert first.exists()
+
+
+def test_a_board_out_of_reach_is_not_a_failed_one_and_holds_beyond_its_budget(fleet: Fleet) -> None:
+    fleet.boards["b"].behave(away=True)
+    assert fleet.start(plan_of(("a", "b"), ("c",))) == ExitCode.INCOMPLETE
+    rollout = fleet.rollout
+    assert (rollout.state, rollout.unreached) == (RolloutState.PAUSED, ("b",))
+    assert rollout.reason is not None
+    assert rollout.reason.code == "rollout.held"
+    assert fleet.boards["c"].activations() == 0
+    fleet.boards["b"].behave()
+    assert fleet.resume() == ExitCode.DONE
+    assert {fleet.runs[name] for name in "abc"} == {NEW}
+
+
+def test_within_its_budget_the_rollout_ends_incomplete_and_takes_the_board_up_again(fleet: Fleet) -> None:
+    fleet.boards["b"].behave(away=True)
+    assert fleet.start(plan_of(("a", "b"), ("c",), max_unreachable="1")) == ExitCode.INCOMPLETE
+    assert (fleet.rollout.state, fleet.rollout.unreached) == (RolloutState.DONE, ("b",))
+    fleet.boards["b"].behave()
+    assert fleet.resume() == ExitCode.DONE
+    assert fleet.runs["b"] == NEW
+
+
+def test_a_board_whose_connection_is_lost_after_the_push_is_settled_by_its_report(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(cuts=1)
+    assert fleet.start(plan_of(("a",))) == ExitCode.DONE
+    assert fleet.boards["a"].activations() == 1
+
+
+def test_a_board_that_vanishes_after_the_push_is_settled_by_what_it_says_over_mqtt(fleet: Fleet) -> None:
+    board = fleet.boards["a"]
+    board.behave(cuts=1)
+
+    class Vanishing(PaperWitness):
+        def report(self, device_id: str):  # type: ignore[no-untyped-def]
+            board.behave(away=True)
+            return board.report
+
+    fleet.witness = Vanishing()
+    assert fleet.start(plan_of(("a",))) == ExitCode.DONE
+    assert fleet.state("a") is MemberState.UPDATED
+
+
+def test_a_board_that_vanished_is_taken_back_when_it_is_there_again(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(cuts=99)
+    fleet.boards["b"].behave(new="refused", trial_s=0.2)
+    threading.Timer(0.1, lambda: fleet.boards["a"].behave(away=True)).start()
+    assert fleet.start(plan_of(("a", "b"))) == ExitCode.NEGATIVE_VERDICT
+    assert fleet.rollout.unreached == ("a",) or fleet.runs["a"] == OLD
+    fleet.boards["a"].behave()
+    assert fleet.resume() == ExitCode.NEGATIVE_VERDICT
+    assert fleet.runs == dict.fromkeys(NAMES, OLD)
+
+
+def test_what_somebody_else_asked_of_a_board_is_not_undone(fleet: Fleet) -> None:
+    fleet.start(plan_of(("a",)))
+    with fleet.road._visit(fleet.rollout.plan.members[0]) as visit:
+        import dataclasses
+
+        other = dataclasses.replace(visit.reported.current, runtime="b" * 64)
+        from edge.rollouts.update import Hooks
+
+        fleet.road._carry_out(visit, other, Hooks())
+    assert fleet.resume(RolloutEvent.TAKE_BACK) == ExitCode.FAILED
+    assert fleet.state("a") is MemberState.LEFT
+    assert fleet.boards["a"].report.current == dataclasses.replace(other, number=3)
+
+
+def test_pause_from_another_terminal_then_resume(fleet: Fleet) -> None:
+    for board in fleet.boards.values():
+        board.behave(trial_s=0.2)
+    ended: list[ExitCode] = []
+    thread = threading.Thread(
+        target=lambda: ended.append(fleet.start(plan_of(("a",), ("b", "c", "d", "e", "f"))))
+    )
+    thread.start()
+    fleet.wait_for(RolloutState.RUNNING)
+    wish(fleet.folder, Wish.PAUSE)
+    thread.join(10)
+    assert ended == [ExitCode.INCOMPLETE]
+    assert fleet.rollout.state is RolloutState.PAUSED
+    assert fleet.state("a") is not MemberState.ASKED, "a board that was asked is waited for"
+    assert fleet.resume() == ExitCode.DONE
+    assert all(board.activations() == 1 for board in fleet.boards.values())
+
+
+def test_abort_leaves_every_board_what_it_runs(fleet: Fleet) -> None:
+    thread = threading.Thread(target=lambda: fleet.start(plan_of(("a",), ("b",), dwell_s="1000")))
+    thread.start()
+    fleet.wait_for(RolloutState.HOLDING)
+    wish(fleet.folder, Wish.ABORT)
+    thread.join(10)
+    assert fleet.rollout.state is RolloutState.ABORTED
+    assert (fleet.runs["a"], fleet.runs["b"]) == (NEW, OLD)
+    assert fleet.resume(RolloutEvent.TAKE_BACK) == ExitCode.DONE
+    assert fleet.runs["a"] == OLD
+
+
+def test_promote_skips_what_the_gate_still_wants_to_see(fleet: Fleet) -> None:
+    ended: list[ExitCode] = []
+    plan = plan_of(("a",), ("b",), dwell_s="1000", patience=Patience(reach_s=0.3, hold_s=0.0))
+    thread = threading.Thread(target=lambda: ended.append(fleet.start(plan)))
+    thread.start()
+    fleet.wait_for(RolloutState.HOLDING)
+    wish(fleet.folder, Wish.PROMOTE)
+    deadline = time.monotonic() + 10
+    while fleet.rollout.wave == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    fleet.wait_for(RolloutState.HOLDING)
+    assert fleet.runs["b"] == NEW
+    wish(fleet.folder, Wish.PAUSE)
+    thread.join(10)
+    assert ended == [ExitCode.INCOMPLETE]
+    assert fleet.resume(promoted=True) == ExitCode.DONE
+
+
+def test_a_second_engine_is_refused(fleet: Fleet) -> None:
+    thread = threading.Thread(target=lambda: fleet.start(plan_of(("a",), ("b",), dwell_s="1000")))
+    thread.start()
+    fleet.wait_for(RolloutState.HOLDING)
+    with pytest.raises(RolloutBusy):
+        fleet.resume()
+    wish(fleet.folder, Wish.ABORT)
+    thread.join(10)
+
+
+def test_one_board_that_hangs_delays_no_other(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(trial_s=1.0)
+    began = time.monotonic()
+    assert fleet.start(plan_of(NAMES)) == ExitCode.DONE
+    assert time.monotonic() - began < 2.0
+    assert set(fleet.runs.values()) == {NEW}
