@@ -69,6 +69,22 @@ class CertificateAuthority:
             raise KeyUnreadable(path=f"mqtt.pub of {name}", reason="it is no elliptic-curve key")
         return self._signed(name, key, server=False).public_bytes(_pem()).decode()
 
+    def certified(self, certificate: str, name: str, public_key: str) -> bool:
+        """Whether `certificate` is one of this authority for `name` and that key."""
+        from cryptography import x509
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.serialization import PublicFormat
+
+        authority = self._open()[1]
+        try:
+            found = x509.load_pem_x509_certificate(certificate.encode())
+            found.verify_directly_issued_by(authority)
+            key = found.public_key().public_bytes(_pem(), PublicFormat.SubjectPublicKeyInfo).decode()
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        names = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        return [each.value for each in names] == [name] and key.strip() == public_key.strip()
+
     def client(self, name: str) -> KeyPair:
         """A new key with a client certificate for `name`."""
         return self._pair(name, server=False)

@@ -9,9 +9,11 @@ import paramiko
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER
 from agent.contract.codec import decode
+from agent.contract.errors import ForwardingRefused
 from agent.contract.messages import Reported
 from agent.contract.profile import BoardFacts, DeviceProfile, accepts
 from edge.fleet.connection import Board
+from edge.fleet.reverse import HERE, ask_for_port
 from edge.fleet.status import BoardStatus
 
 CLOCK_SKEW_S = 60.0
@@ -53,6 +55,7 @@ def checkup(
         _disk(facts),
         _memory(facts),
         _forwarding(board, status),
+        _way_back(board),
     ]
     checks += _service(facts, status)
     return tuple(checks)
@@ -69,6 +72,16 @@ def forwarding_refused(board: Board, port: int) -> str | None:
     except (paramiko.SSHException, EOFError, OSError) as error:
         return str(error) or type(error).__name__
     channel.close()
+    return None
+
+
+def way_back_refused(board: Board) -> str | None:
+    """Why the board's sshd lets no port of the board lead here, or None where it does. Tried and taken back."""
+    try:
+        port = ask_for_port(board, lambda channel, *_: channel.close())
+    except ForwardingRefused as error:
+        return str(error.facts["reason"])
+    board.transport.cancel_port_forward(HERE, port)
     return None
 
 
@@ -128,6 +141,18 @@ def _forwarding(board: Board, status: BoardStatus) -> Check:
         verdict="bad",
         text=f"no port can be forwarded: {refused}",
         hint="`edge infer` and telemetry go through the tunnel: set `AllowTcpForwarding yes` in sshd_config",
+    )
+
+
+def _way_back(board: Board) -> Check:
+    refused = way_back_refused(board)
+    if refused is None:
+        return Check(name="telemetry", verdict="good", text="the board can reach this machine over SSH")
+    return Check(
+        name="telemetry",
+        verdict="bad",
+        text=f"no port of the board can lead here: {refused}",
+        hint="set `AllowTcpForwarding yes` in sshd_config, or name a broker: `[mqtt] url` in edge.toml",
     )
 
 

@@ -15,6 +15,13 @@ class LinkConfigInvalid(TelemetryError):
     hint_template = "the collector writes it anew at its next connection: `edge collect`"
 
 
+class LinkNotReady(TelemetryError):
+    code = "link.not-ready"
+    template = "`{device}` has no key for its telemetry yet"
+    hint_template = "flash it: its updater makes the key; a board of an older edge is enrolled anew by it"
+    exit_code = ExitCode.INCOMPLETE
+
+
 class OutboxFailed(TelemetryError):
     code = "telemetry.outbox-failed"
     template = "the outbox `{path}` can't be used: {reason}"
