@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edge.collector.members import Members
 from edge.collector.records import BoardLink
 from edge.collector.silence import Silence
+from edge.collector.ways import DOWN, NOT_TRIED, OPEN
+from edge.telemetry.ingest import StreamAck
 from edge.telemetry.records import LinkState
 
 if TYPE_CHECKING:
     from edge.collector.tunnels import Tunnels
 
-UP = "up"
-BROKER = "broker"
-DOWN = "down"
-NO_WAY_YET = "no connection was tried yet"
+LATE_S = 2.0
+"""For the road, on top of two intervals."""
 
 
 class Boards:
@@ -31,8 +31,17 @@ class Boards:
     The tunnels are made for the first board: they bring SSH along, and a collector that is asked for answers before.
     """
 
-    def __init__(self, members: Members, make_tunnels: Callable[[], Tunnels]) -> None:
+    def __init__(self, members: Members, make_tunnels: Callable[[], Tunnels], *, interval_s: float) -> None:
+        """Nothing is done yet.
+
+        Args:
+            members: who is of the fleet.
+            make_tunnels: called once, for the first board.
+            interval_s: how often boards report; a board whose news is older sends what waited.
+        """
         self._members = members
+        self._late_s = 2 * interval_s + LATE_S
+        self._late: set[str] = set()
         self._make_tunnels = make_tunnels
         self._tunnels: Tunnels | None = None
         self._silence = Silence(time.monotonic())
@@ -60,16 +69,19 @@ class Boards:
         if self._tunnels is not None:
             self._tunnels.changed(name)
 
-    def heard(self, seen: Mapping[str, float]) -> None:
-        """Messages of these boards were committed; when they came, seconds since 1970."""
+    def heard(self, acks: Sequence[StreamAck], rx: float) -> None:
+        """Messages of these streams were committed; they came at `rx`, seconds since 1970."""
+        seen = dict.fromkeys((ack.device for ack in acks), rx)
+        late = {ack.device for ack in acks if ack.newest_at is not None and rx - ack.newest_at > self._late_s}
         with self._lock:
             self._last_seen.update(seen)
             self._silence.heard(seen.keys())
+            self._late = self._late - seen.keys() | late
 
     def tick(self, *, connected: bool) -> Mapping[str, LinkState]:
         """Time has passed; the states that changed since the last call, to be written."""
         links = self._links()
-        open_ways = [device for device, (tunnel, _) in links.items() if tunnel in (UP, BROKER)]
+        open_ways = [device for device, (tunnel, _) in links.items() if tunnel in OPEN]
         with self._lock:
             self._silence.tick(time.monotonic(), listening=open_ways if connected else ())
             now = {
@@ -77,7 +89,7 @@ class Boards:
                     tunnel=tunnel,
                     reason=reason,
                     silent_s=round(self._silence.of(device), 1),
-                    backlog=False,
+                    backlog=device in self._late,
                 )
                 for device, (tunnel, reason) in links.items()
             }
@@ -96,6 +108,7 @@ class Boards:
                     tunnel=links[device.device_id][0],
                     reason=links[device.device_id][1],
                     silent_s=round(self._silence.of(device.device_id), 1),
+                    backlog=device.device_id in self._late,
                     last_seen=self._last_seen.get(device.device_id),
                 )
                 for device in sorted(self._members.enrolled.values(), key=lambda device: device.name)
@@ -110,6 +123,6 @@ class Boards:
     def _links(self) -> Mapping[str, tuple[str, str | None]]:
         states = self._tunnels.states() if self._tunnels is not None else {}
         return {
-            device: (states[device].state, states[device].reason) if device in states else (DOWN, NO_WAY_YET)
+            device: (states[device].state, states[device].reason) if device in states else (DOWN, NOT_TRIED)
             for device in self._members.enrolled
         }

@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from agent.contract.errors import EdgeError
 from agent.contract.topics import TopicKind, subscription, topic
@@ -22,7 +22,7 @@ from edge.collector.acks import ack_bytes
 from edge.collector.broker import KIND_OWN, Broker
 from edge.collector.packets import Publish
 from edge.collector.session import Session, open_session
-from edge.telemetry.ingest import Ingested, Received
+from edge.telemetry.ingest import Ingested, Received, StreamAck
 from edge.telemetry.store import Store
 
 GATHER_S = 0.1
@@ -60,7 +60,7 @@ class IngestLoop:
         collector_id: str,
         open_store: Callable[[], Store],
         start_broker: Callable[[], Broker],
-        heard: Callable[[Mapping[str, float]], None],
+        heard: Callable[[Sequence[StreamAck], float], None],
         tick: Callable[[Store], None],
     ) -> None:
         """Nothing is begun yet.
@@ -70,7 +70,7 @@ class IngestLoop:
             collector_id: who we are, to the broker and in acknowledgements.
             open_store: for writing.
             start_broker: called when there is none, or when it has ended.
-            heard: gets the devices whose messages were committed, and when they came.
+            heard: gets what was committed, and when it came, seconds since 1970.
             tick: called about every second, with the store, by this thread.
         """
         self._collector_id = collector_id
@@ -206,7 +206,7 @@ class IngestLoop:
         self.messages += len(batch)
         self.stored += outcome.stored
         self.refused.update(refused.error.code for refused in outcome.refused)
-        self._heard({ack.device: batch[-1].rx for ack in outcome.acks})
+        self._heard(outcome.acks, batch[-1].rx)
         return outcome
 
     def _housekeeping(self, store: Store) -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from edge.collector.metrics_server import MetricsServer
 from edge.collector.records import CollectorStatus, Running
 from edge.config import FleetFolder
 from edge.telemetry.boards import KnownDevice
+from edge.telemetry.ingest import StreamAck
 from edge.telemetry.store import Store
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Collector:
         self._ending = threading.Event()
         self._members = Members(fleet)
         self._members.refresh()
-        self._boards = Boards(self._members, self._make_tunnels)
+        self._boards = Boards(self._members, self._make_tunnels, interval_s=fleet.config.interval_s)
         self._loop = IngestLoop(
             fleet=fleet.config.fleet,
             collector_id=self._id,
@@ -141,10 +142,10 @@ class Collector:
 
         return Tunnels(self._fleet, lambda: self._loop.broker, self._id, self._authority)
 
-    def _heard(self, seen: Mapping[str, float]) -> None:
-        if seen:
+    def _heard(self, acks: Sequence[StreamAck], rx: float) -> None:
+        if acks:
             self._used_at = time.monotonic()
-            self._boards.heard(seen)
+            self._boards.heard(acks, rx)
 
     def _tick(self, store: Store) -> None:
         store.write_links(self._boards.tick(connected=self._loop.connected))

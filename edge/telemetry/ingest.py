@@ -42,11 +42,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class StreamAck:
-    """All items of the boot up to `seq` are committed; to be told to the board."""
+    """All items of the boot up to `seq` are committed; to be told to the board. `newest_at`: when the newest sample
+    among them was measured, seconds since 1970; None where there is none."""
 
     device: str
     boot: str
     seq: int
+    newest_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Intake:
             self._forget()
             raise
         return Ingested(
-            acks=tuple(StreamAck(s.device, s.boot, s.high_water) for s in batch.touched.values()),
+            acks=tuple(StreamAck(s.device, s.boot, s.high_water, s.newest_at) for s in batch.touched.values()),
             refused=tuple(refused for refused, _, _ in batch.refused),
             stored=len(batch.samples) + len(batch.events),
             duplicates=batch.duplicates,
