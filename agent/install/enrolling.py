@@ -131,11 +131,14 @@ def _configuration(folder: UpdateFolder, request: InstallRequest) -> tuple[Board
 
 
 def _forget(folder: UpdateFolder) -> None:
-    """End the board's earlier life: identity, trust, generations. Objects stay; they are what their digests say."""
+    """End the board's earlier life: identity, trust, generations, what it had to report and to whom. Objects stay; they
+    are what their digests say."""
     stop_services(folder)
     for link in (folder.trial, folder.current):
         DISK.remove(link)
-    for path in (folder.state, folder.generations, folder.config, folder.tuf_root):
+    keys = (folder.mqtt_key, folder.mqtt_public_key)
+    life = (folder.state, folder.generations, folder.config, folder.tuf_root)
+    for path in (*life, *keys, folder.link.parent, folder.outbox):
         DISK.remove_tree(path)
 
 

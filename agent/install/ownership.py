@@ -1,7 +1,8 @@
 """Who may touch what in a board's folder.
 
 The rule: with root, objects and generations belong to root and nobody writes them; the agent's user writes `run`
-alone; the pushing user writes the inbox alone; keys and the update's state are root's. Without root, all is one user's.
+and the outbox alone; the pushing user writes the inbox and the link alone; keys and the update's state are root's.
+Without root, all is one user's.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
 
     Args:
         folder: the board's.
-        pusher: who may write to the inbox, where the rest is root's; None where all is the present user's.
+        pusher: who may write to the inbox and the link, where the rest is root's; None where all is the present user's.
 
     Raises:
         InstallFailed: there is no such user, or something that is no folder is in the way.
@@ -60,12 +61,16 @@ def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
         (folder.state, 0o711),
         (folder.run, 0o755),
         (folder.inbox, 0o755 if pusher is None else 0o700),
+        (folder.link.parent, 0o755),
+        (folder.outbox, 0o700),
     ):
         _plain_folder(path, mode)
     if pusher is not None:
         agent, owner = _user(SYSTEM_USER), _user(pusher)
-        os.chown(folder.run, agent.pw_uid, agent.pw_gid, follow_symlinks=False)
-        _give(folder.inbox, owner)
+        for path in (folder.run, folder.outbox):
+            _give(path, agent)
+        for path in (folder.inbox, folder.link.parent):
+            _give(path, owner)
     for name in (METADATA, TARGETS, BLOBS):
         # Inside the inbox nothing is ours: the pushing user may have put anything there, links too.
         path = folder.inbox / name

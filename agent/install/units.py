@@ -14,6 +14,11 @@ WATCHDOG_S = 120
 """An event loop that does not turn for this long is hung; importing an engine on a slow board takes 30 s."""
 START_TIMEOUT_S = 300
 UPDATE_TIMEOUT_S = 3600
+_WRITES = """\
+ReadWritePaths={folder.run}
+ReadWritePaths=-{folder.outbox}
+"""
+"""What the agent may write; it serves without an outbox, too."""
 _HARDENED = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -23,7 +28,6 @@ ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectControlGroups=yes
-ProtectClock=yes
 ProtectHostname=yes
 RestrictSUIDSGID=yes
 RestrictRealtime=yes
@@ -35,6 +39,8 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 UMask=0022
 """
+"""Without ProtectClock, which would forbid even to ask the kernel whether the clock is right; setting it needs a
+capability that is not there."""
 _LOG_LIMITS = """\
 LogRateLimitIntervalSec=30s
 LogRateLimitBurst=500
@@ -60,7 +66,9 @@ def units(folder: UpdateFolder, config: BoardConfig, *, python: str, user: bool)
 
 
 def _agent(folder: UpdateFolder, config: BoardConfig, start: str, *, user: bool) -> str:
-    who = "" if user else f"User={SYSTEM_USER}\nGroup={SYSTEM_USER}\nReadWritePaths={folder.run}\n{_HARDENED}"
+    who = (
+        "" if user else f"User={SYSTEM_USER}\nGroup={SYSTEM_USER}\n{_WRITES.format(folder=folder)}{_HARDENED}"
+    )
     return f"""\
 [Unit]
 Description=edge agent: serves verified models

@@ -74,7 +74,7 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
 
 
 def recover(root: Path, *, files: Files = DISK, service: Service | None = None) -> int:
-    """Settle what was interrupted, quickly, before the agent starts; make the device key where there is none.
+    """Settle what was interrupted, quickly, before the agent starts; make the keys where there are none.
 
     Returns:
         0; also when an update process is at work, which settles by itself.

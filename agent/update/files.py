@@ -1,9 +1,9 @@
 """All file-system changes of the update process, in one small place.
 
 The rule: nothing else in `agent.update` or `agent.install` changes a file. The primitives (`write`, `sync`, `rename`,
-`symlink`, `unlink`, `mkdir`, `rmdir`, `chmod`, `sync_folder`) are what a crash can fall between; a recording shim
-overrides them. What is composed of them (`replace`, `replace_link`, `make_folder`, `remove_tree`) is durable when it
-returns: file and folder are synced before and after the rename.
+`symlink`, `unlink`, `mkdir`, `rmdir`, `chmod`, `give_group`, `sync_folder`) are what a crash can fall between; a
+recording shim overrides them. What is composed of them (`replace`, `replace_link`, `make_folder`, `remove_tree`) is
+durable when it returns: file and folder are synced before and after the rename.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class Files:
         """Change who may do what with a file or folder, never through a link."""
         if not path.is_symlink():
             path.chmod(mode)
+
+    def give_group(self, path: Path, group: int) -> None:
+        """Change a file's group, never through a link."""
+        os.chown(path, -1, group, follow_symlinks=False)
 
     # --- composed of them, durable when they return ----------------------------------------------------------
 

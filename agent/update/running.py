@@ -29,6 +29,7 @@ from agent.update.folder import UpdateFolder
 from agent.update.identity import ensure_key
 from agent.update.inbox import METADATA, Inbox
 from agent.update.machine import Machine
+from agent.update.mqtt_key import ensure_mqtt_key
 from agent.update.objects import ObjectStore
 from agent.update.pinning import pinned_objects
 from agent.update.record import CLEAR, Reason, load, rebuilt, set_aside
@@ -84,6 +85,7 @@ class UpdateRun:
         self._found: tuple[Verified, Verifier] | None = None
         self._refused_meanwhile: EdgeError | None = None
         ensure_key(folder, files=files)
+        ensure_mqtt_key(folder, config, files=files)
         self.journal = self._open_journal()
         self.store = ObjectStore(folder, self._inbox, files)
         self.machine = Machine(

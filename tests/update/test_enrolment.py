@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD, BoardConfig, Enrolment, InstallRequest
 from agent.contract.codec import decode, encode
@@ -94,6 +95,12 @@ def test_a_bare_board_is_enrolled_flashed_enrolled_again_and_wiped(bare_folder: 
     root = bare_folder.root
     assert stat.S_IMODE((root / "state/device.key").stat().st_mode) == 0o600
     assert (root / "state/device.pub").read_text().strip() == enrolment.public_key
+    assert stat.S_IMODE((root / "mqtt.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((root / "outbox").stat().st_mode) == 0o700
+    assert (root / "link").is_dir()
+    mqtt_key = load_pem_private_key((root / "mqtt.key").read_bytes(), None)
+    told = load_pem_public_key((root / "mqtt.pub").read_bytes())
+    assert mqtt_key.public_key() == told
     supervisor = pid(bare_folder)
 
     board = object.__new__(Board)
@@ -117,6 +124,9 @@ def test_a_bare_board_is_enrolled_flashed_enrolled_again_and_wiped(bare_folder: 
 
 def test_another_fleet_needs_adopt_and_a_copied_card_a_new_enrolment(bare_folder: Bare) -> None:
     first = bare_folder.enrol()
+    mqtt_key = (bare_folder.root / "mqtt.pub").read_bytes()
+    (bare_folder.root / "link/link.json").write_text("of the earlier life")
+    (bare_folder.root / "outbox/outbox.sqlite").write_text("of the earlier life")
     other = replace(bare_folder.request().config, fleet="garden-abcdef", device="d-garden")
     assert "belongs to the fleet" in bare_folder.refused(config=other)
     bare_folder.serial.write_text("simulated-2")
@@ -129,6 +139,9 @@ def test_another_fleet_needs_adopt_and_a_copied_card_a_new_enrolment(bare_folder
     second = bare_folder.enrol(config=copied, re_enrol=True)
     assert second.device == "d-copy"
     assert second.public_key != first.public_key
+    assert (bare_folder.root / "mqtt.pub").read_bytes() != mqtt_key
+    assert not (bare_folder.root / "link/link.json").exists()
+    assert list((bare_folder.root / "outbox").iterdir()) == []
     adopted = bare_folder.enrol(config=replace(other, serial="simulated-2"), adopt=True)
     assert (adopted.fleet, adopted.device) == ("garden-abcdef", "d-garden")
     assert adopted.public_key not in (first.public_key, second.public_key)
@@ -182,3 +195,4 @@ def test_the_units_are_what_systemd_accepts(tmp_path: Path, user: bool) -> None:
     assert not [line for line in complaints if "Unknown" in line or "Failed to parse" in line], done.stderr
     assert "MemoryMax=256M" in texts["edge-agent.service"]
     assert ("User=edge" in texts["edge-agent.service"]) != user
+    assert ("ReadWritePaths=-/opt/edge/outbox" in texts["edge-agent.service"]) != user
