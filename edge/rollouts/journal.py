@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ WAIT_S = 0.5
 NOTHING = hashlib.sha256(b"").hexdigest()
 
 
+Listener = Callable[[Entry, Rollout], None]
+
+
+def _nobody(entry: Entry, rollout: Rollout) -> None:
+    """Nobody listens."""
+
+
 class Journal:
     """One rollout's journal, open for writing by whoever holds the rollout's lock; for all threads of it.
 
@@ -46,6 +53,7 @@ class Journal:
         self._last = last
         self._size_bytes = size_bytes
         self._alone = threading.Lock()
+        self._listener: Listener = _nobody
 
     @classmethod
     @contextmanager
@@ -80,6 +88,10 @@ class Journal:
             *_, (_, rollout) = _read(path, lines)
             yield cls(folder, rollout, count=len(lines), last=_hash(lines[-1]), size_bytes=size_bytes)
 
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called with each entry that is written from now on, and the state after it."""
+        self._listener = listener
+
     def append(self, event: RolloutEvent, **facts: Any) -> Rollout:
         """Write one more entry, durably; the state after it.
 
@@ -100,6 +112,7 @@ class Journal:
             self._last = _hash(line)
             self._size_bytes += len(line)
             self.rollout = rollout
+            self._listener(entry, rollout)
         return rollout
 
     def _write(self, line: bytes) -> None:

@@ -6,15 +6,23 @@ The rule: whether all that is to run on a board fits it and fits together is kno
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from agent.contract.errors import FileMissing, ModelsApart
+from agent.contract.errors import FileMissing, ModelsApart, PlatformUnsupported, WrongBoard
 from agent.contract.manifest import BundleManifest
 from agent.contract.profile import BoardFacts, DeviceProfile
 from agent.contract.release import Generation, GenerationModel, Release
 from edge.config import cache_dir
-from edge.progress import Progress
-from edge.rollouts.choice import bundle_for, check_beside, check_fit, engine_for, runtime_request
+from edge.progress import Progress, Silent
+from edge.rollouts.choice import (
+    bundle_for,
+    check_beside,
+    check_fit,
+    engine_for,
+    next_generation,
+    runtime_request,
+)
 from edge.rollouts.workspace import Workspace
 from edge.runtimes.compose import Composed, compose
 from edge.runtimes.request import EngineWheel
@@ -76,5 +84,38 @@ def prepare(
     check_beside(release.title, beside, composed.manifest, profile, device=device)
     if not repository.has_runtime(composed.digest):
         repository.add_runtime(composed.manifest_bytes, composed.blobs)
-    model = GenerationModel(name=release.name, release=release.title, bundle=digest, budgets=release.budgets)
-    return Prepared(composed=composed, model=model)
+    return Prepared(composed=composed, model=_model(release, digest))
+
+
+def generation_with(
+    workspace: Workspace,
+    release: Release,
+    profile: DeviceProfile,
+    facts: BoardFacts,
+    current: Generation | None,
+    *,
+    device: str,
+) -> Generation:
+    """`current` with `release` in the place of the model of its name, its number still 1.
+
+    The runtime stays where the release runs in it, so that what a rollout compares differs by the model alone, and an
+    engine of the user's own stays on its board.
+
+    Raises:
+        as `prepare`.
+    """
+    digest = bundle_for(release, profile)
+    beside = models_beside(workspace, release, current, device=device)
+    if current is not None and workspace.repository.has_runtime(current.runtime):
+        runtime = workspace.repository.runtime(current.runtime)
+        bundle = workspace.repository.bundle(digest)
+        with suppress(PlatformUnsupported, WrongBoard, ModelsApart):  # then it gets a runtime that fits
+            check_fit(bundle, runtime, facts, profile, device=device)
+            check_beside(release.title, beside, runtime, profile, device=device)
+            return next_generation(1, runtime=current.runtime, model=_model(release, digest), current=current)
+    prepared = prepare(workspace, release, profile, facts, beside, device=device, progress=Silent())
+    return next_generation(1, runtime=prepared.composed.digest, model=prepared.model, current=current)
+
+
+def _model(release: Release, bundle: str) -> GenerationModel:
+    return GenerationModel(name=release.name, release=release.title, bundle=bundle, budgets=release.budgets)

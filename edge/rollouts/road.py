@@ -26,12 +26,11 @@ from edge.fleet.status import read_status
 from edge.progress import Silent
 from edge.rollouts.assignment import runs_already
 from edge.rollouts.belonging import is_ours, wake
-from edge.rollouts.choice import next_generation
 from edge.rollouts.entries import Asked, Reason
 from edge.rollouts.fold import MemberNow
 from edge.rollouts.memory import Memory
 from edge.rollouts.plan import Member
-from edge.rollouts.preparation import models_beside, prepare
+from edge.rollouts.preparation import generation_with
 from edge.rollouts.settling import Ending, ending
 from edge.rollouts.state import RolloutEvent
 from edge.rollouts.update import Ended, Hooks, carry_out
@@ -129,17 +128,14 @@ class Road:
     def _content(self, visit: Visit, member: Member) -> Generation:
         device = visit.memory.device
         assert device.facts is not None, "a member was probed"
-        current = visit.reported.current if visit.reported else None
-        prepared = prepare(
+        return generation_with(
             self._workspace,
             self._release,
             self._workspace.profile(member.profile),
             device.facts,
-            models_beside(self._workspace, self._release, current, device=device.name),
+            visit.reported.current if visit.reported else None,
             device=device.name,
-            progress=Silent(),
         )
-        return next_generation(1, runtime=prepared.composed.digest, model=prepared.model, current=current)
 
     def _carry_out(self, visit: Visit, content: Generation, hooks: Hooks) -> Ended:
         return carry_out(
