@@ -21,7 +21,7 @@ CHUNK = 500
 _COMMON = "r.id, s.device, s.boot, r.seq, r.at, r.rx"
 _FROM = "FROM {table} r CROSS JOIN streams s ON s.id = r.stream"
 
-Stored = TypeVar("Stored", StoredSample, StoredEvent)
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True, kw_only=True)

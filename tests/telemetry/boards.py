@@ -95,11 +95,14 @@ def telemetry(
     )
 
 
-def event(seq: int, *, device: str = PI, boot: str = BOOT, **fields: object) -> Received:
+def event(
+    seq: int, *, device: str = PI, boot: str = BOOT, gaps: Sequence[tuple[int, int]] = (), **fields: object
+) -> Received:
     message = EventMessage(
         **{
             "device": device, "boot": boot, "seq": seq, "wall": START + seq, "monotonic": UPTIME_S + seq,
-            "kind": EventKind.UPDATE, "code": "trial.began", "sent_monotonic": UPTIME_S + seq, **fields,
+            "kind": EventKind.UPDATE, "code": "trial.began", "sent_monotonic": UPTIME_S + seq,
+            "gaps": tuple(Gap(*gap) for gap in gaps), **fields,
         }
     )  # fmt: skip
     return received(TopicKind.EVENT, encode(message), device=device, rx=START + seq)
