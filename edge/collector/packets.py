@@ -149,9 +149,8 @@ def welcome(body: bytes, version: Version) -> Welcome:
     """
     if len(body) < 2:
         raise Malformed("a CONNACK of less than two bytes")
-    if version is Version.MQTT_311:
-        return Welcome(_REASONS_311.get(body[1], body[1]), None)
-    return Welcome(body[1], _server_keepalive(body[2:]))
+    code = _REASONS_311.get(body[1], body[1])  # a broker that does not speak MQTT 5 says so in the older words
+    return Welcome(code, None if version is Version.MQTT_311 else _server_keepalive(body[2:]))
 
 
 def refused(body: bytes, version: Version) -> list[int | None]:

@@ -87,7 +87,8 @@ def test_the_brokers_wish_for_a_shorter_keepalive_is_found_among_its_properties(
 
 
 def test_an_old_broker_and_a_new_one_refuse_a_version_alike() -> None:
-    for body, version in ((b"\x00\x01", Version.MQTT_311), (b"\x00\x84\x00", Version.MQTT_5)):
+    old, new = b"\x00\x01", b"\x00\x84\x00"
+    for body, version in ((old, Version.MQTT_311), (new, Version.MQTT_5), (old, Version.MQTT_5)):
         assert packets.welcome(body, version).code == packets.UNSUPPORTED_VERSION
 
 
