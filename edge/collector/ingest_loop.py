@@ -33,10 +33,12 @@ MOST_MESSAGES = 2_000
 """A batch that holds more is committed at once."""
 MOST_BYTES = 16 * 1024 * 1024
 TICK_S = 1.0
+PATIENCE_S = 5.0
 SHORTEST_WAIT_S = 0.1
 LONGEST_WAIT_HERE_S = 2.0
 LONGEST_WAIT_S = 60.0
 """Full jitter: the n-th attempt waits 0 to min(this, 0.1 * 2**n) seconds."""
+STARTING = "its start"
 KINDS = (TopicKind.TELEMETRY, TopicKind.EVENT, TopicKind.BIRTH, TopicKind.STATE, TopicKind.REPORTED)
 
 log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ class IngestLoop:
         self._thread = threading.Thread(target=self._run, name="edge-ingest", daemon=True)
         self.broker: Broker | None = None
         self.mqtt: str | None = None
-        self.waits_for: str | None = "its start"
+        self.waits_for: str | None = STARTING
         self.messages = self.stored = self.batches = 0
         self.refused: Counter[str] = Counter()
         self.lag_s: float | None = None
@@ -103,10 +105,11 @@ class IngestLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Commit what was read, say goodbye, end the broker here and close the store."""
+        """Commit what was read, say goodbye, end the broker here and close the store. What hangs is left: nothing that
+        was not committed was acknowledged."""
         self._ending.set()
         os.write(self._wake, b"x")
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
 
     def alive(self) -> bool:
         """Whether it goes on."""

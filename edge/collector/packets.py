@@ -149,7 +149,8 @@ def welcome(body: bytes, version: Version) -> Welcome:
     """
     if len(body) < 2:
         raise Malformed("a CONNACK of less than two bytes")
-    code = _REASONS_311.get(body[1], body[1])  # a broker that does not speak MQTT 5 says so in the older words
+    # A broker that does not speak MQTT 5 says so in the older words
+    code = _REASONS_311.get(body[1], body[1])
     return Welcome(code, None if version is Version.MQTT_311 else _server_keepalive(body[2:]))
 
 

@@ -44,7 +44,7 @@ PRUNE_S = 600.0
 """How long nothing is deleted after there was nothing left to delete."""
 LOG_BYTES = 1024 * 1024
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("edge.collector.process")  # which is not `__main__`
 
 
 class Collector:

@@ -103,6 +103,11 @@ class Reporter:
                 self._waiting[self._next] = sample(self._next)
                 self._next += 1
 
+    @property
+    def measured(self) -> int:
+        """How many samples there were."""
+        return self._next - 1
+
     def drained(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that was measured is acknowledged."""
         with self._changed:
