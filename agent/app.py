@@ -270,6 +270,7 @@ class Agent:
             "ready": self._catalog.ready,
             "error": error.to_plain() if error is not None else None,
             "connections": len(self._clients),
+            "telemetry": self._link.status(),
             "models": [_model_status(served) for served in self._catalog.models.values()],
         }
 

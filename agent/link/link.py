@@ -12,9 +12,14 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 from agent.link.subject import Subject
+
+if TYPE_CHECKING:
+    from agent.link.telemetry import Telemetry
 
 LOOK_S = 0.5
 """From look to look whether there is a configuration."""
@@ -33,6 +38,7 @@ class Link:
         self._ended = threading.Event()
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._telemetry: Telemetry | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -46,6 +52,10 @@ class Link:
         """Wait for the end, `END_S` at the longest: what is committed is safe whether it came to it or not."""
         if self._thread.is_alive():
             self._thread.join(END_S)
+
+    def status(self) -> Mapping[str, Any] | None:
+        """Whether the broker is there, and this boot's highest numbers; None while there is no configuration."""
+        return self._telemetry.status() if self._telemetry is not None else None
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake
@@ -65,6 +75,7 @@ class Link:
         while not self._ended.is_set():
             try:
                 with closing(Telemetry(self._subject, self._connections, self._wake)) as telemetry:
+                    self._telemetry = telemetry
                     while not self._ended.is_set():
                         telemetry.turn(self._woken)
             except Exception:

@@ -134,6 +134,16 @@ class Outbox:
         """Of the newest number that something can be sent for."""
         return self._own.place(self._own.given)
 
+    @property
+    def given(self) -> int:
+        """The highest number of this boot whose item is stored, or recorded as a gap."""
+        return self._own.given
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest number of this boot that nothing is held up to any more."""
+        return self._own.acknowledged
+
     # --- in
 
     def add_sample(self, body: bytes) -> int:

@@ -10,8 +10,9 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.contract.errors import OutboxFailed
 from agent.link.configuration import Configuration
@@ -63,6 +64,15 @@ class Telemetry:
             self._session.step(time.monotonic(), readable=readable, writable=writable)
         except OutboxFailed as error:
             self._failed(error)
+
+    def status(self) -> Mapping[str, Any]:
+        """For the agent's own words of itself; may be called by another thread."""
+        connection = self._session.connection
+        return {
+            "connected": connection is not None and connection.listening,
+            "given": self._outbox.given,
+            "acknowledged": self._outbox.acknowledged,
+        }
 
     def close(self) -> None:
         """Say goodbye, as far as that is quickly done."""
