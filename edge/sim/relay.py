@@ -54,8 +54,8 @@ class Relay:
         self._writers |= ends
         try:
             await asyncio.gather(self._pump(near_in, far_out, 0), self._pump(far_in, near_out, 1))
-        except (OSError, EOFError):
-            pass  # one side broke: the other is ended below
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass  # one side broke, or this process ends: both are ended below
         finally:
             self._writers -= ends
             for end in ends:

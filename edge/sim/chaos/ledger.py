@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.sim.chaos.count import Given, Kept, Span, Stream
+from edge.sim.chaos.count import Kept, Span, Stream
 
 GIVEN = "SELECT boot, given FROM streams"
 WAITING = """
 SELECT boot, place & ((1 << 40) - 1) FROM items JOIN streams ON number = place >> 40
 """
+MARKS = "SELECT device, boot, high_water FROM streams"
 ROWS = "SELECT device, boot, seq FROM {table} JOIN streams ON streams.id = {table}.stream"
 GAPS = "SELECT device, boot, first, last FROM missing JOIN streams ON streams.id = stream WHERE kind = 'gap'"
 BREAKS = "SELECT coalesce(sum(last - first + 1), 0) FROM missing WHERE kind = 'break'"
@@ -25,21 +26,30 @@ REFUSED = "SELECT coalesce(sum(count), 0) FROM refused"
 BUSY_S = 5.0
 
 
-def given(outboxes: Mapping[str, Path]) -> dict[Stream, Given]:
-    """What boards gave.
+def given(outbox: Path) -> dict[str, int]:
+    """The highest number that each boot of a board gave. Its agent must have ended: it shares the file with nobody."""
+    if not outbox.exists():
+        return {}
+    with _reading(outbox) as opened:
+        return {boot: highest for boot, highest in opened.execute(GIVEN)}
 
-    Args:
-        outboxes: by device id.
-    """
-    found: dict[Stream, Given] = {}
-    for device, path in outboxes.items():
-        with _reading(path) as outbox:
-            waiting = defaultdict(list)
-            for boot, number in outbox.execute(WAITING):
-                waiting[boot].append(number)
-            for boot, highest in outbox.execute(GIVEN):
-                found[device, boot] = Given(highest=highest, waiting=tuple(waiting[boot]))
-    return found
+
+def waiting(outbox: Path) -> dict[str, tuple[int, ...]]:
+    """The numbers of each boot that are not acknowledged; as `given`."""
+    found: dict[str, list[int]] = defaultdict(list)
+    if outbox.exists():
+        with _reading(outbox) as opened:
+            for boot, number in opened.execute(WAITING):
+                found[boot].append(number)
+    return {boot: tuple(numbers) for boot, numbers in found.items()}
+
+
+def arrived(store: Path) -> dict[Stream, int]:
+    """How far each stream has come, by the store's own mark: good enough to wait by, not to judge by."""
+    if not store.exists():
+        return {}
+    with _reading(store) as opened:
+        return {(device, boot): mark for device, boot, mark in opened.execute(MARKS)}
 
 
 def kept(store: Path) -> dict[Stream, Kept]:

@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
-from agent.contract.codec import encode
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, RunningAgent
+from agent.contract.codec import decode, encode
 from agent.contract.errors import ChaosFailed, EdgeError
 from agent.contract.link import BROKER_NAME, LinkConfig
 from edge import durable
@@ -34,6 +36,7 @@ from edge.sim.relay import Relay
 
 QUIET_INTERVAL_S = 86_400.0
 """A board that measures once a day: what it has made already is all that it will send."""
+ANSWER_S = 1.0
 
 
 class Part(Protocol):
@@ -126,6 +129,19 @@ class Board:
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def told(self) -> tuple[str, int] | None:
+        """Boot and highest number given, as the agent that runs says it now; None where none answers."""
+        try:
+            running = decode(RunningAgent, (self.root / "run" / "agent.json").read_bytes())
+            with closing(HTTPConnection("127.0.0.1", running.port, timeout=ANSWER_S)) as link:
+                link.request("GET", "/edge/v1/status")
+                status = json.loads(link.getresponse().read())
+            if status["device"] != self.device_id or status["telemetry"] is None:
+                return None  # the port is another board's by now, or the link has not begun
+            return str(status["boot"]), int(status["telemetry"]["given"])
+        except (OSError, HTTPException, ValueError, KeyError, EdgeError):
+            return None
 
     def check(self) -> None:
         """See that the agent did not end by itself.

@@ -31,6 +31,8 @@ LOOK_S = 0.1
 TELL_S = 5.0
 STUCK_S = 60.0
 DRAIN_S = 180.0
+QUIET_S = 2.0
+"""By then each board has seen that it shall be quiet, and has said how far it came."""
 AGAIN = {
     Deed.KILL: "killed",
     Deed.CUT: "cut",
@@ -56,6 +58,11 @@ class Outcome:
     making_s: float
     draining_s: float
     collected: ledger.Collected
+
+    @property
+    def rate(self) -> float:
+        """Numbers a second that were given, sent, committed and acknowledged, from the start to the last one."""
+        return self.counted.given / (self.making_s + self.draining_s)
 
 
 def run(
@@ -104,6 +111,7 @@ class Course:
         self._collector = Collector(self.fleet)
         self._broker = Broker(self.fleet)
         self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
+        self._highest: dict[Stream, int] = {}
         self._made = 0
         self._done = 0
         self._more = asyncio.Condition()
@@ -112,11 +120,15 @@ class Course:
         """From the first start until all samples have arrived, or nothing more can be expected."""
         await self._start()
         began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
-            for part in self._plan.parts:
-                group.create_task(self._suffer(part))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch())
+                for part in self._plan.parts:
+                    group.create_task(self._suffer(part))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
         made = time.monotonic()
+        self._made = await self._look()
         self._progress.step(f"{self._made:,} samples made, {self._done} faults; now in peace until drained")
         for board in self._boards.values():
             board.be_quiet()
@@ -126,8 +138,18 @@ class Course:
             board.relay.unplug()
 
     def given(self) -> dict[Stream, Given]:
-        """What the boards' outboxes say that they gave."""
-        return ledger.given({board.device_id: board.outbox for board in self._boards.values()})
+        """What boards that have ended gave: the highest number that ever was seen, and what their outboxes hold."""
+        for board in self._boards.values():
+            self._read(board)
+        held = {
+            (board.device_id, boot): numbers
+            for board in self._boards.values()
+            for boot, numbers in ledger.waiting(board.outbox).items()
+        }
+        return {
+            stream: Given(highest=highest, waiting=held.get(stream, ()))
+            for stream, highest in self._highest.items()
+        }
 
     def end(self) -> None:
         """End everything that was started."""
@@ -140,9 +162,7 @@ class Course:
         await asyncio.to_thread(self._collector.start)
         authority = CertificateAuthority(self.fleet.keys).certificate
         for board in self._boards.values():
-            board.link(
-                collector=self._collector.id, authority=authority, interval_s=self._interval_s
-            )
+            board.link(collector=self._collector.id, authority=authority, interval_s=self._interval_s)
             await board.relay.plug()
             board.start()
         self._progress.step(f"{len(self._boards)} boards, the collector and its broker have been started")
@@ -167,6 +187,8 @@ class Course:
             await self._boards[fault.part].relay.plug()
         elif fault.deed is Deed.KILL:
             await asyncio.to_thread(self._parts[fault.part].kill)
+            if fault.part in self._boards:
+                self._read(self._boards[fault.part])
             await asyncio.sleep(fault.for_s)
             await asyncio.to_thread(self._parts[fault.part].start)
         else:
@@ -181,7 +203,7 @@ class Course:
         moved = told = time.monotonic()
         while self._made < self._plan.samples:
             await asyncio.sleep(LOOK_S)
-            made = await asyncio.to_thread(self._look)
+            made = await self._look()
             now = time.monotonic()
             if made > self._made:
                 moved = now
@@ -194,20 +216,34 @@ class Course:
                 self._made = made
                 self._more.notify_all()
 
-    def _look(self) -> int:
-        """How many were made so far."""
+    async def _look(self) -> int:
+        """How many were made so far; whether all is as it should be."""
         for board in self._boards.values():
             board.check()
             board.relay.inner_port = self._broker.port
-        return sum(one.highest for one in self.given().values())
+            if (told := await asyncio.to_thread(board.told)) is not None:
+                self._saw(board, *told)
+        return sum(self._highest.values())
+
+    def _read(self, board: Board) -> None:
+        """What the outbox of a board whose agent has ended says of itself."""
+        for boot, highest in ledger.given(board.outbox).items():
+            self._saw(board, boot, highest)
+
+    def _saw(self, board: Board, boot: str, highest: int) -> None:
+        """A number that was given once stays given, whatever the board says later."""
+        stream = (board.device_id, boot)
+        self._highest[stream] = max(self._highest.get(stream, 0), highest)
 
     async def _drain(self) -> None:
-        """Until no board holds anything back; what then still waits is counted as waiting."""
-        deadline = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline:
+        """Until all that was given has arrived; what then has not is counted as waiting, or as lost."""
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < DRAIN_S:
             await asyncio.sleep(LOOK_S)
-            await asyncio.to_thread(self._look)
-            if not any(one.waiting for one in self.given().values()):
+            await self._look()
+            arrived = await asyncio.to_thread(ledger.arrived, self.fleet.store)
+            missing = sum(highest > arrived.get(stream, 0) for stream, highest in self._highest.items())
+            if passed > QUIET_S and not missing:
                 return
 
 
