@@ -116,7 +116,7 @@ class CertificateAuthority:
             )
         )
         if server:
-            names = [x509.DNSName(name), x509.DNSName("localhost"), *_loopback()]
+            names = [_alternative(name), x509.DNSName("localhost"), *_loopback()]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(own, hashes.SHA256())
 
@@ -181,6 +181,18 @@ def _unsigned(name: str, key: CertificatePublicKeyTypes) -> x509.CertificateBuil
         .not_valid_before(NOT_BEFORE)
         .not_valid_after(NOT_AFTER)
     )
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    """A server's name as clients compare it: an address is none."""
+    import ipaddress
+
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _loopback() -> list[x509.IPAddress]:

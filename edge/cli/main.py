@@ -45,6 +45,7 @@ COMMANDS = {
     "chaos": ("edge.cli.chaos:chaos", "Kill, cut and count: what was lost, duplicated, stated as dropped."),
     "sim": ("edge.cli.sim:sim", "Simulated boards with real SSH and real agents."),
     "profile": ("edge.cli.profile:profile", "List and show device profiles."),
+    "broker": ("edge.cli.broker:broker", "Use a broker of your own."),
     "repo": ("edge.cli.repo:repo", "Look after the signed repository."),
     "completion": ("edge.cli.completion:completion", "Print the shell's completion script."),
 }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import queue
+import shutil
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +17,10 @@ import pytest
 
 from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
-from edge.collector.broker import KIND_EMBEDDED, KIND_MOSQUITTO, Broker
+from edge.collector import mosquitto, own_broker
+from edge.collector.broker import KIND_EMBEDDED, KIND_MOSQUITTO, KIND_OWN, Broker
 from edge.config import FleetFolder
+from tests.beds.board import free_port
 
 COLLECTOR = "c-00000000000000aa"
 ANSWER_S = 10.0
@@ -109,15 +115,41 @@ def folder_with(path: Path, **settings: object) -> FleetFolder:
     return replace(folder, config=replace(folder.config, fleet="demo-abcdef", **settings))
 
 
-@pytest.fixture(scope="module", params=[KIND_MOSQUITTO, KIND_EMBEDDED])
+@pytest.fixture(scope="module", params=[KIND_MOSQUITTO, KIND_EMBEDDED, KIND_OWN])
 def broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: CertificateAuthority
 ) -> Iterator[Broker]:
-    """Both brokers here, one after the other."""
-    fleet = folder_with(tmp_path_factory.mktemp("fleet") / "f", mqtt_broker=request.param)
-    started = brokers.start(fleet, COLLECTOR, authority)
+    """All brokers, one after the other."""
+    folder = tmp_path_factory.mktemp("fleet")
+    if request.param == KIND_OWN:
+        with own_mosquitto(folder, authority) as own:
+            yield own
+        return
+    started = brokers.start(folder_with(folder / "f", mqtt_broker=request.param), COLLECTOR, authority)
     yield started
     started.stop()
+
+
+@contextlib.contextmanager
+def own_mosquitto(folder: Path, authority: CertificateAuthority) -> Iterator[Broker]:
+    """A mosquitto with the files that `edge broker config` writes, as its owner would run it."""
+    program = mosquitto.find()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    port, config = free_port(), folder / "mosquitto.conf"
+    fleet = folder_with(folder / "f", mqtt_url=f"mqtts://localhost:{port}", mqtt_ca="keys/mqtt-ca.pem")
+    shutil.copytree(authority._path, fleet.keys, dirs_exist_ok=True)
+    files = folder / "files"
+    own_broker.write_files(fleet, files, collector_id=COLLECTOR, host="localhost", port=port, files=files)
+    config.write_text(f"user {getpass.getuser()}\npersistence false\ninclude_dir {files}\n")
+    process = subprocess.Popen([str(program), "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        own = replace(brokers.start(fleet, COLLECTOR, authority), server_name="localhost")
+        assert brokers._answers(own)
+        yield own
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
