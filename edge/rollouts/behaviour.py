@@ -21,8 +21,8 @@ from edge.telemetry.records import ModelWindow
 LATITUDE = math.log(1.15)
 """A release that may take 3 times as long is taken back when it was measured over 3 and is surely over 3 / 1.15. For
 the limit 1.15 this is: surely slower."""
-DOUBT = 1.28
-"""Standard errors of counting that must lie between a passed value and the limit: nine times of ten it is so."""
+DOUBT = 2.0
+"""Standard errors of counting that must lie between a passed value and the limit: it is so 39 times of 40."""
 LEAST_CHANCE = 0.001
 """Where nothing tells how often requests fail without the release: so often, at least, is no news."""
 _ENOUGH = 4.0
@@ -121,7 +121,7 @@ def _told(release: str, found: Slowdown) -> str:
     )
     ratio = math.exp(found.log_ratio)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2f}"
-    how = ", as changed since before the update" if found.basis is Basis.PEERS_AND_BEFORE else ""
+    how = ", less what the boards differed by before" if found.basis is Basis.PEERS_AND_BEFORE else ""
     return (
         f"{release} takes {found.release_ms:.2g} ms CPU a run, {whom} {found.reference_ms:.2g} ms: "
         f"{times} times{how}"

@@ -190,7 +190,7 @@ def _compared(basis: Basis, here: Sequence[_Board], there: Sequence[_Board]) -> 
         release_ms=math.exp(statistics.median(board.now.value for board in here)),
         reference_ms=math.exp(statistics.median(one.value for one in reference)),
         references=tuple(sorted(frozenset[str]().union(*(board.references for board in there or here)))),
-        runs=sum(board.runs for board in here),
+        runs=min(sum(board.runs for board in here), _LARGEST),
         boards=len(here),
     )
 
