@@ -99,16 +99,16 @@ class _Board:
 
 def location(sketch: Sketch) -> Estimate | None:
     """The interquartile mean of the logarithms, or None for fewer than `LEAST_RUNS` runs."""
-    ordered = sorted((int(number), count) for number, count in sketch.counts.items())
-    runs = sum(count for _, count in ordered)
+    runs = sketch.count
     if runs < LEAST_RUNS:
         return None
+    ordered = sorted([(int(number), count) for number, count in sketch.counts.items()])
     seen = 0.0
     inside: list[tuple[float, float]] = []
     for number, count in ordered:
-        begin, seen = max(seen, 0.25), seen + count / runs
-        if seen > begin:
-            inside.append(((number - 0.5) * _BUCKET, min(seen, 0.75) - begin))
+        begin, seen = seen, seen + count / runs
+        if seen > 0.25:
+            inside.append(((number - 0.5) * _BUCKET, min(seen, 0.75) - max(begin, 0.25)))
         if seen >= 0.75:
             break
     (lower, _), (upper, _) = inside[0], inside[-1]

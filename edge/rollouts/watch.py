@@ -30,6 +30,7 @@ LOOK_AFTER_S = 5.0
 """How often it is looked whether the collector runs."""
 
 ENDS = {
+    MemberState.WAITING: UpdateEnd.WAITING,
     MemberState.UPDATED: UpdateEnd.CONFIRMED,
     MemberState.UNCHANGED: UpdateEnd.CONFIRMED,
     MemberState.FAILED: UpdateEnd.FAILED,
