@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from agent.contract.errors import EdgeError
-from agent.contract.topics import TopicKind, subscription, topic
-from edge.collector.acks import ack_bytes
+from agent.contract.topics import TopicKind, subscription
+from edge.collector.acks import Acks
 from edge.collector.broker import KIND_OWN, Broker
 from edge.collector.packets import Publish
 from edge.collector.session import Session, open_session
@@ -76,7 +76,7 @@ class IngestLoop:
             tick: called about every second, with the store, by this thread.
         """
         self._collector_id = collector_id
-        self._fleet = fleet
+        self._acks = Acks(fleet, collector_id)
         self._filters = [subscription(fleet, kind) for kind in KINDS]
         self._open_store = open_store
         self._start_broker = start_broker
@@ -196,10 +196,7 @@ class IngestLoop:
         self.lag_s = time.monotonic() - first
         session.acknowledge(message.packet_id for message in found)
         for ack in outcome.acks:
-            session.publish(
-                topic(self._fleet, ack.device, TopicKind.ACK),
-                ack_bytes(ack.device, self._collector_id, ack.boot, ack.seq),
-            )
+            session.publish(*self._acks.message(ack))
         session.flush()
 
     def _commit(self, store: Store, batch: Sequence[Received]) -> Ingested:

@@ -14,6 +14,7 @@ from agent.contract.codec import decode
 from agent.contract.errors import DocumentInvalid
 from edge.config import FleetFolder
 from edge.inventory import Device
+from edge.telemetry.boards import KnownDevice
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ class Members:
         self._folder = fleet.devices
         self._stamps: dict[str, Stamp] = {}
         self._devices: dict[str, Device] = {}
-        self._by_id: Mapping[str, Device] = {}
+        self._known: Mapping[str, KnownDevice] = {}
         self.enrolled: Mapping[str, Device] = {}
 
-    def get(self, device_id: str) -> Device | None:
-        """The device with this id, or None."""
-        return self._by_id.get(device_id)
+    def known(self, device_id: str) -> KnownDevice | None:
+        """What the store asks of the device with this id; None where there is none."""
+        return self._known.get(device_id)
 
     def refresh(self) -> bool:
         """Look at the folder; whether anything changed."""
@@ -50,8 +51,8 @@ class Members:
         for name, path in there.items():
             changed |= self._look(name, path)
         if changed:
-            self._by_id = {device.device_id: device for device in self._devices.values()}
-            self.enrolled = {key: device for key, device in self._by_id.items() if device.enrolled}
+            self._known = {device.device_id: _known(device) for device in self._devices.values()}
+            self.enrolled = {device.device_id: device for device in self._devices.values() if device.enrolled}
         return changed
 
     def _look(self, name: str, path: Path) -> bool:
@@ -75,3 +76,12 @@ class Members:
             return False
         self._devices[name] = device
         return True
+
+
+def _known(device: Device) -> KnownDevice:
+    return KnownDevice(
+        name=device.name,
+        device_id=device.device_id,
+        public_key=device.public_key,
+        counter_seen=device.counter_seen,
+    )

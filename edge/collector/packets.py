@@ -209,7 +209,7 @@ class Reader:
                 stop = end
             head = data[at]
             if head >> 4 == Kind.PUBLISH:
-                found.append(_message(head, data[body : min(stop, body + PACKET_BYTES)], self._version))
+                found.append(_message(head, data, body, min(stop, body + PACKET_BYTES), self._version))
             else:
                 found.append(Control(head >> 4, data[body:stop]))
             at = stop
@@ -217,21 +217,23 @@ class Reader:
         return found, at
 
 
-def _message(head: int, body: bytes, version: Version) -> Publish:
-    """A PUBLISH."""
-    if head & 0x06 == 0x06 or head & 0x06 == 0x04:
+def _message(head: int, data: bytes, at: int, end: int, version: Version) -> Publish:
+    """The PUBLISH whose body lies from `at` to `end`."""
+    if head & 0x04:
         raise Malformed("a message of a quality of service that was not asked for")
-    after = 2 + (body[0] << 8) + body[1] if len(body) > 1 else 0
-    topic = body[2:after].decode("utf-8", "replace")
+    after = at + 2 + int.from_bytes(data[at : at + 2], "big")
+    topic = data[at + 2 : after].decode("utf-8", "replace")
     packet_id = 0
     if head & _QOS_1:
-        packet_id = int.from_bytes(body[after : after + 2], "big")
+        packet_id = int.from_bytes(data[after : after + 2], "big")
         after += 2
-    if after > len(body) or not after or (head & _QOS_1 and not packet_id):
-        raise Malformed("a message that ends in its topic")
+        if not packet_id:
+            raise Malformed("a message that wants an acknowledgement and has no number")
     if version is Version.MQTT_5:
-        after += _skip_properties(body, after)
-    return Publish(topic, body[after:], packet_id, bool(head & _RETAIN))
+        after += 1 if after < end and data[after] == 0 else _skip_properties(data, after)
+    if after > end:
+        raise Malformed("a message that ends before its payload")
+    return Publish(topic, data[after:end], packet_id, bool(head & _RETAIN))
 
 
 def _skip_properties(body: bytes, at: int) -> int:

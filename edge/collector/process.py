@@ -31,7 +31,6 @@ from edge.collector.members import Members
 from edge.collector.metrics_server import MetricsServer
 from edge.collector.records import CollectorStatus, Running
 from edge.config import FleetFolder
-from edge.telemetry.boards import KnownDevice
 from edge.telemetry.ingest import StreamAck
 from edge.telemetry.store import Store
 
@@ -118,18 +117,7 @@ class Collector:
         return self._fleet.telemetry / records.LOG
 
     def _open_store(self) -> Store:
-        return Store.open(self._fleet.store, writer=True, known=self._known)
-
-    def _known(self, device_id: str) -> KnownDevice | None:
-        device = self._members.get(device_id)
-        if device is None:
-            return None
-        return KnownDevice(
-            name=device.name,
-            device_id=device.device_id,
-            public_key=device.public_key,
-            counter_seen=device.counter_seen,
-        )
+        return Store.open(self._fleet.store, writer=True, known=self._members.known)
 
     def _start_broker(self) -> broker.Broker:
         started = broker.start(self._fleet, self._id, self._authority)

@@ -6,7 +6,6 @@ committed. A session begins empty: what the broker would have kept for us, board
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import time
@@ -16,12 +15,12 @@ from agent.contract.errors import BrokerFailed
 from edge.collector import packets
 from edge.collector.broker import Broker
 from edge.collector.packets import Control, Kind, Malformed, Publish, Version
+from edge.collector.tls import TlsLink
 
 CONNECT_S = 10.0
 SILENCE_S = 3.0
 """A broker that has not answered CONNECT by then does not speak the version."""
 KEEPALIVE_S = 30
-READ_BYTES = 64 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 """Read at once; what is more waits with the broker."""
 SUBSCRIBE_ID = 1
@@ -58,8 +57,7 @@ class Session:
         except BaseException:
             self._link.close()
             raise
-        self._link.setblocking(False)
-        self._written_at = self._asked_at = time.monotonic()
+        self._asked_at = time.monotonic()
         self._answered = True
 
     def fileno(self) -> int:
@@ -72,33 +70,17 @@ class Session:
         Raises:
             BrokerFailed: the connection has ended, and why.
         """
-        pieces: list[bytes] = []
-        size = 0
-        ended: str | None = None
-        while size < MOST_BYTES:
-            try:
-                data = self._link.recv(READ_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
-            except OSError as error:
-                ended = str(error)
-                break
-            if not data:
-                ended = "it closed the connection"
-                break
-            pieces.append(data)
-            size += len(data)
+        try:
+            data = self._link.receive(MOST_BYTES)
+        except OSError as error:
+            raise self._failed(str(error)) from error
         found, self._early = self._early, []
-        if pieces:
-            found += self._sorted(b"".join(pieces))
-        if ended is not None and not found:
-            raise self._failed(ended)
-        return found
+        return found + self._sorted(data) if data else found
 
     @property
     def pending(self) -> bool:
         """Whether there is something to read that `select` does not see."""
-        return bool(self._early) or self._link.pending() > 0
+        return bool(self._early)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """These messages are committed; said at the next `flush`."""
@@ -147,13 +129,13 @@ class Session:
         self.close()
 
     def _introduce(self, client_id: str) -> None:
-        self._link.sendall(packets.connect(client_id, self.version, keepalive_s=KEEPALIVE_S))
-        self._link.settimeout(SILENCE_S)
         try:
-            answer = self._expect(Kind.CONNACK)
-        except (TimeoutError, OSError, Malformed) as error:
+            self._link.send(
+                packets.connect(client_id, self.version, keepalive_s=KEEPALIVE_S), timeout_s=SILENCE_S
+            )
+            welcome = packets.welcome(self._expect(Kind.CONNACK, SILENCE_S).body, self.version)
+        except (OSError, Malformed) as error:
             raise VersionRefused(str(error)) from error
-        welcome = packets.welcome(answer.body, self.version)
         if welcome.code == packets.UNSUPPORTED_VERSION:
             raise VersionRefused(packets.reason(welcome.code))
         if welcome.code:
@@ -161,24 +143,20 @@ class Session:
         self._keepalive_s = float(welcome.keepalive_s or KEEPALIVE_S)
 
     def _subscribe(self, filters: Sequence[str]) -> None:
-        self._link.settimeout(CONNECT_S)
         try:
-            self._link.sendall(packets.subscribe(SUBSCRIBE_ID, filters, self.version))
-            codes = packets.refused(self._expect(Kind.SUBACK).body, self.version)
+            self._link.send(packets.subscribe(SUBSCRIBE_ID, filters, self.version), timeout_s=CONNECT_S)
+            codes = packets.refused(self._expect(Kind.SUBACK, CONNECT_S).body, self.version)
         except (OSError, Malformed) as error:
             raise self._failed(str(error)) from error
         for filter, code in zip(filters, codes, strict=False):
             if code is not None:
                 raise self._failed(f"it refuses to give `{filter}`: {packets.reason(code)}")
 
-    def _expect(self, kind: Kind) -> Control:
+    def _expect(self, kind: Kind, timeout_s: float) -> Control:
         """Wait for one packet; messages that come first are kept."""
         while True:
-            data = self._link.recv(READ_BYTES)
-            if not data:
-                raise ConnectionResetError("it closed the connection")
             answer = None
-            for packet in self._reader.take(data):
+            for packet in self._reader.take(self._link.wait(timeout_s)):
                 if isinstance(packet, Publish):
                     self._early.append(packet)
                 elif packet.kind == kind:
@@ -205,22 +183,10 @@ class Session:
         return found
 
     def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        deadline = time.monotonic() + CONNECT_S
-        while view:
-            try:
-                view = view[self._link.send(view) :]
-            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                if time.monotonic() > deadline:
-                    raise self._failed("it does not take what is sent to it") from None
-                self._wait_for_room()
-            except OSError as error:
-                raise self._failed(str(error)) from error
-
-    def _wait_for_room(self) -> None:
-        room = select.poll()  # `select` can't see descriptors above 1023, and every tunnel has some
-        room.register(self._link, select.POLLOUT)
-        room.poll(1000)
+        try:
+            self._link.send(data, timeout_s=CONNECT_S)
+        except OSError as error:
+            raise self._failed(str(error)) from error
 
     def _failed(self, reason: str) -> BrokerFailed:
         return BrokerFailed(address=self._address, reason=reason)
@@ -246,7 +212,7 @@ def open_session(
     raise BrokerFailed(address=broker.address, reason=f"it speaks neither MQTT 5 nor 3.1.1 to us: {why}")
 
 
-def _connected(broker: Broker) -> ssl.SSLSocket:
+def _connected(broker: Broker) -> TlsLink:
     """A connection whose other end has shown the right certificate.
 
     Raises:
@@ -258,7 +224,7 @@ def _connected(broker: Broker) -> ssl.SSLSocket:
         link = socket.create_connection((broker.host, broker.port), CONNECT_S)
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return context.wrap_socket(link, server_hostname=broker.server_name or broker.host)
+            return TlsLink(link, context, broker.server_name or broker.host, timeout_s=CONNECT_S)
         except BaseException:
             link.close()
             raise

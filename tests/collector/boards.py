@@ -71,16 +71,7 @@ class SpeakingBoard:
 
     def says(self, fleet: str, payload: bytes) -> None:
         """Publish one telemetry message and wait until the broker has it."""
-        link = self.link
-        (self.folder / "client.pem").write_text(link.certificate)
-        context = ssl.create_default_context(cadata=link.ca)
-        context.load_cert_chain(self.folder / "client.pem", self.folder / "mqtt.key")
-        context.check_hostname = False
-        client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=self.device_id, protocol=mqtt.MQTTv311
-        )
-        client.tls_set_context(context)
-        client.connect(str(urlsplit(link.url).hostname), self.port)
+        client = connected(self)
         client.loop_start()
         try:
             sent = client.publish(topic(fleet, self.device_id, TopicKind.TELEMETRY), payload, 1)
@@ -89,6 +80,20 @@ class SpeakingBoard:
         finally:
             client.disconnect()
             client.loop_stop()
+
+
+def connected(board: SpeakingBoard) -> mqtt.Client:
+    """An MQTT connection as the board's link says."""
+    link = board.link
+    certificate = board.folder / "client.pem"
+    certificate.write_text(link.certificate)
+    context = ssl.create_default_context(cadata=link.ca)
+    context.load_cert_chain(certificate, board.folder / "mqtt.key")
+    context.check_hostname = False
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=board.device_id, protocol=mqtt.MQTTv311)
+    client.tls_set_context(context)
+    client.connect(str(urlsplit(link.url).hostname), board.port)
+    return client
 
 
 def listened(port: int) -> bool:

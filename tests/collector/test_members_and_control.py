@@ -29,12 +29,12 @@ def test_the_inventory_is_followed(fleet: FleetFolder) -> None:
     assert members.refresh()
     assert not members.refresh()
     add_device(fleet, "two", TWO)
-    assert members.get(TWO) is None
+    assert members.known(TWO) is None
     assert members.refresh()
-    assert members.get(TWO) is not None
+    assert members.known(TWO) is not None
     Inventory(fleet).remove("one")
     assert members.refresh()
-    assert members.get(ONE) is None
+    assert members.known(ONE) is None
 
 
 def test_a_board_is_reached_when_it_was_flashed(fleet: FleetFolder) -> None:
@@ -52,7 +52,7 @@ def test_a_damaged_file_leaves_what_was_known(fleet: FleetFolder, caplog: pytest
     (fleet.devices / "one.json").write_text("{")
     assert not members.refresh()
     assert not members.refresh()
-    assert members.get(ONE) is not None
+    assert members.known(ONE) is not None
     assert len([record for record in caplog.records if "one.json" in record.message]) == 1
 
 

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from agent.contract.codec import encode
 from agent.contract.messages import Ack
+from agent.contract.topics import TopicKind, topic
 from edge.collector import packets
-from edge.collector.acks import ack_bytes
+from edge.collector.acks import Acks
 from edge.collector.packets import Control, Kind, Malformed, Publish, Reader, Version
 from edge.telemetry.decoding import MESSAGE_BYTES
+from edge.telemetry.ingest import StreamAck
 
 VERSIONS = st.sampled_from(Version)
 TOPICS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=60)
@@ -120,6 +122,9 @@ def test_other_packets_are_told_apart() -> None:
 
 @given(st.integers(0, 2**53))
 def test_a_fast_acknowledgement_is_the_contracts(seq: int) -> None:
-    fast = ack_bytes("b-00ff00ff00ff00ff", "c-0123456789abcdef", "00ff00ff00ff00ff", seq)
-    ack = Ack(device="b-00ff00ff00ff00ff", collector="c-0123456789abcdef", boot="00ff00ff00ff00ff", seq=seq)
-    assert fast == encode(ack)
+    device, boot, collector = "b-00ff00ff00ff00ff", "00ff00ff00ff00ff", "c-0123456789abcdef"
+    acks = Acks("demo-abcdef", collector)
+    where, what = acks.message(StreamAck(device, boot, seq))
+    assert where == topic("demo-abcdef", device, TopicKind.ACK)
+    assert what == encode(Ack(device=device, collector=collector, boot=boot, seq=seq))
+    assert acks.message(StreamAck(device, boot, seq)) == (where, what)

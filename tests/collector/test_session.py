@@ -93,7 +93,7 @@ def test_another_authority_is_not_trusted(broker: Broker, tmp_path: Path) -> Non
 
 
 def test_a_broker_that_goes_away_is_noticed(broker: Broker, session: Session) -> None:
-    session._link.shutdown(socket.SHUT_RDWR)
+    session._link._link.shutdown(socket.SHUT_RDWR)
     with pytest.raises(BrokerFailed):
         heard(session, 1)
 
