@@ -153,7 +153,8 @@ class Connection:
             self._lose(mqtt.error_string(info.rc))
 
     def subscribe(self, topic: str) -> None:
-        self._client.subscribe(topic, qos=1)
+        """Hear a retained topic. What is lost on the way is followed by the next, so nothing is confirmed."""
+        self._client.subscribe(topic, qos=0)
 
     def end(self) -> None:
         """Say goodbye to the broker where it is there, so that it keeps the will to itself, and let go of it."""

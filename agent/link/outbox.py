@@ -34,7 +34,7 @@ FILE = "outbox.sqlite"
 TORN_FILE = "outbox.torn.sqlite"
 VERSION = 1
 SYNC_S = 30.0
-RETRY_S = 5.0
+RETRY_S = 1.0
 """After a failure it is not tried again before."""
 ITEM_BYTES = 64
 SAMPLE, EVENT = 0, 1
@@ -49,7 +49,7 @@ _SEQ_MASK = (1 << _SEQ_BITS) - 1
 _BUSY_MS = 200
 _PRAGMAS = (
     "page_size=8192", "journal_mode=WAL", "synchronous=NORMAL",
-    "journal_size_limit=4194304", "cache_size=-256", "temp_store=MEMORY",
+    "secure_delete=OFF", "journal_size_limit=4194304", "cache_size=-256", "temp_store=MEMORY",
 )  # fmt: skip
 # A place is a boot's number and an item's together, so that one B-tree holds all in the order of sending.
 _SCHEMA = f"""

@@ -63,13 +63,8 @@ class Broker:
             self.process = subprocess.Popen(
                 [MOSQUITTO, "-c", self.folder / "mosquitto.conf"], stdout=log, stderr=log
             )
-        end = time.monotonic() + START_S
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            time.sleep(0.01)
-        raise AssertionError((self.folder / "log").read_text())
+        wait_for_port(self.port, self.folder / "log")
+        return self
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
@@ -86,3 +81,14 @@ def free_port() -> int:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
     raise AssertionError("no free port")
+
+
+def wait_for_port(port: int, log: Path) -> None:
+    """Wait until somebody listens."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError(log.read_text())

@@ -12,7 +12,6 @@ from typing import Any
 import paho.mqtt.client as mqtt
 
 from agent.contract.codec import decode, encode
-from agent.contract.link import BROKER_NAME
 from agent.contract.messages import Ack, EventMessage, Telemetry
 from agent.contract.topics import TopicKind, parse, topic
 from edge.certificates import CertificateAuthority
@@ -48,7 +47,6 @@ class Collector:
         self.credit = credit
         self.answers = True
         self.lock = threading.Lock()
-        self.most_unacknowledged = 0
         pair = authority.client(NAME)
         (folder / "collector.pem").write_text(pair.certificate + pair.key)
         (folder / "collector-ca.pem").write_text(authority.certificate)
@@ -62,7 +60,6 @@ class Collector:
         self.client.on_message = self._on_message
         self.client.connect_async("127.0.0.1", port, keepalive=5)
         self.client.loop_start()
-        assert BROKER_NAME
 
     def stop(self) -> None:
         self.client.disconnect()

@@ -10,9 +10,9 @@ from agent.contract.codec import decode
 from agent.contract.messages import Birth, Presence, PresenceMessage, Telemetry
 from agent.contract.topics import TopicKind
 from tests.agent.conftest import RunningAgent
+from tests.link.boards import LinkedBoard
 from tests.link.broker import Broker
 from tests.link.collector import Collector
-from tests.link.conftest import LinkedBoard
 
 Start = Callable[..., RunningAgent]
 
