@@ -77,7 +77,7 @@ def _rollout_line(entry: Entry, rollout: Rollout) -> tuple[str, str]:
         Event.HALT: ("bad", f"halted{why}"),
         Event.ABORT: ("doubt", f"{plan.rollout} is aborted; boards keep what they run"),
         Event.TAKE_BACK: ("note", f"{plan.release} is taken back"),
-        Event.ENDED: ("note", f"{plan.rollout}: all boards that were to go back were asked"),
+        Event.ENDED: ("note", f"{plan.rollout} is {rollout.state.value}; {_keepers(rollout)}"),
     }
     return lines[entry.event]
 
@@ -196,6 +196,11 @@ def _reason(rollout: Rollout, name: str) -> str:
 def _before(member: MemberNow) -> str:
     before = member.asked.before if member.asked else None
     return before.title if before else "nothing"
+
+
+def _keepers(rollout: Rollout) -> str:
+    names = ", ".join(rollout.has_release)
+    return f"{names} may run {rollout.plan.release}" if names else "no board of it runs the release"
 
 
 def _number(value: Any) -> str:

@@ -49,6 +49,7 @@ class Crew:
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._at_work: set[str] = set()
+        self._news = False
         self._failure: BaseException | None = None
 
     def send(self, names: Iterable[str]) -> None:
@@ -74,15 +75,10 @@ class Crew:
             return not self._at_work
 
     def rest(self, seconds: float) -> None:
-        """Wait until a board is done with, so long at most."""
+        """Wait until a board is done with, so long at most; not at all where one is since the last rest."""
         with self._changed:
-            before = len(self._at_work)
-            self._changed.wait_for(lambda: len(self._at_work) < before or self._failure, timeout=seconds)
-
-    def wake(self) -> None:
-        """End `rest`; there is something to look at."""
-        with self._changed:
-            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._news, timeout=seconds)
+            self._news = False
 
     def stop(self, *, wait_s: float = END_S) -> None:
         """Let nobody begin, and those at work leave their boards."""
@@ -102,4 +98,5 @@ class Crew:
         finally:
             with self._changed:
                 self._at_work.discard(name)
+                self._news = True
                 self._changed.notify_all()

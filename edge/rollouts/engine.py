@@ -32,6 +32,8 @@ from edge.rollouts.wishes import Wish
 
 FORWARD = (RolloutState.RUNNING, RolloutState.HOLDING)
 BACKWARD = (RolloutState.HALTING, RolloutState.TAKING_BACK)
+COMPARED = ("errors", "slowdown")
+"""Checks of what the release does, beside those of how many boards have it."""
 
 
 class Ways(Protocol):
@@ -113,8 +115,10 @@ class Engine:
                 while self._goes_on():
                     self._witness.keep_collecting()
                     self._hear()
+                    before = self._journal.rollout
                     self._look()
-                    self._crew.rest(self._pace.period_s)
+                    if self._journal.rollout is before:
+                        self._crew.rest(self._pace.period_s)
             finally:
                 self._forth.stop()
                 self._back.stop()
@@ -215,10 +219,12 @@ class Engine:
 
 
 def reason_of(decision: Decision) -> Reason:
-    """A decision as the journal keeps it."""
+    """A decision as the journal keeps it; to go on, the sentence is about what was compared."""
+    goes_on = decision.verdict is Verdict.ADVANCE
+    told = [check for check in decision.reasons if not goes_on or check.name in COMPARED]
     return Reason(
         code=f"gate.{decision.verdict.value}",
-        message="; ".join(check.sentence for check in decision.reasons),
+        message="; ".join(check.sentence for check in told),
         numbers=tuple(to_plain(check) for check in decision.checks),
     )
 

@@ -56,5 +56,5 @@ class Entry:
     asked: Asked | None = None
     reason: Reason | None = None
     mark: int | None = None
-    before: tuple[int, ...] = ()
+    before: tuple[int, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

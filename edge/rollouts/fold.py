@@ -163,16 +163,18 @@ def after(rollout: Rollout, entry: Entry) -> Rollout:
         state = TRANSITIONS[rollout.state, entry.event]
     except KeyError:
         raise _impossible(entry.event, rollout.state.value) from None
-    changed = dataclasses.replace(rollout, state=state, since=entry.at, reason=entry.reason)
+    # why a rollout went back stays the reason until it goes another way
+    kept = rollout.reason if state in GOING_BACK else None
+    changed = dataclasses.replace(rollout, state=state, since=entry.at, reason=entry.reason or kept)
     match entry.event:
         case RolloutEvent.BEGIN:
-            return dataclasses.replace(changed, before=entry.before)
+            return dataclasses.replace(changed, before=entry.before or ())
         case RolloutEvent.SETTLE:
             return dataclasses.replace(changed, mark=entry.mark)
         case RolloutEvent.ADVANCE:
             if rollout.is_last_wave:
                 raise DocumentInvalid(document="Entry", reason="no wave follows the last one")
-            return dataclasses.replace(changed, wave=rollout.wave + 1, mark=None, before=entry.before)
+            return dataclasses.replace(changed, wave=rollout.wave + 1, mark=None, before=entry.before or ())
         case RolloutEvent.RESUME | RolloutEvent.HALT | RolloutEvent.TAKE_BACK:
             return dataclasses.replace(changed, members=_taken_up(rollout.members))
     return changed
