@@ -19,11 +19,20 @@ from typing import Any
 
 LONGEST_BYTES = 64 * 1024
 PATIENCE_S = 5.0
+PREFIX = "edge-collect-"
 
 log = logging.getLogger(__name__)
 
 Answers = Mapping[str, Callable[[dict[str, Any]], Any]]
 """What can be asked for: the word in `do`, and what gives the JSON-ready answer."""
+
+
+def clear(path: Path) -> None:
+    """Take away the socket of a collector that was killed, and its folder."""
+    if path.parent.name.startswith(PREFIX):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            path.parent.rmdir()
 
 
 class Control:
@@ -36,7 +45,7 @@ class Control:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._closed = False
-        self._folder = Path(tempfile.mkdtemp(prefix="edge-collect-"))  # mode 0700
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
         self.path = self._folder / "control"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))

@@ -23,7 +23,7 @@ from agent.contract.codec import encode, to_plain
 from agent.contract.errors import CollectorBusy, CollectorFailed, EdgeError, ExitCode
 from edge import config, durable
 from edge.certificates import CertificateAuthority
-from edge.collector import broker, records
+from edge.collector import broker, control, records
 from edge.collector.boards import Boards
 from edge.collector.control import Control
 from edge.collector.ingest_loop import IngestLoop
@@ -79,8 +79,8 @@ class Collector:
         metrics = MetricsServer(self._fleet.config.metrics_port, self._exposition)
         answers = {"ping": self._ping, "status": self._status, "stop": self._stop, "changed": self._changed}
         try:
-            with Control(answers) as control:
-                self._running = Running(os.getpid(), str(control.path), metrics.port)
+            with Control(answers) as socket:
+                self._running = Running(os.getpid(), str(socket.path), metrics.port)
                 self._write_running()
                 self._loop.start()
                 self._watch()
@@ -199,6 +199,8 @@ def collect(fleet: FleetFolder) -> None:
     running = records.read_running(fleet)
     busy = CollectorBusy(path=fleet.path, pid=running.pid if running else "unknown")
     with config.lock(fleet.telemetry, wait_s=0, file=records.LOCK, busy=busy):
+        if running is not None:
+            control.clear(Path(running.control))
         collector = Collector(fleet)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, collector.end)

@@ -98,6 +98,7 @@ def test_what_a_killed_one_left_is_no_obstacle_and_the_id_is_the_same(fleet: Fle
     assert client.running(fleet) is None
     assert client.ensure(fleet).pid != first.pid
     assert connected(fleet).collector == mine
+    assert not Path(first.control).parent.exists()
 
 
 def test_stopping_leaves_nothing_behind(fleet: FleetFolder) -> None:
