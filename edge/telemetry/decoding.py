@@ -1,11 +1,17 @@
-"""Telemetry from its bytes, thirty times as fast as the contract's own codec, with the same result.
+"""Telemetry from its bytes, many times as fast as the contract's own codec, with the same result.
 
-The rule: what msgspec can't read, and what it might read otherwise than the contract (a key that stands twice), goes
-through `agent.contract.codec`, whose word counts. Such a key is seen by counting colons: a document that names every
-field that has a value, as boards write it, has just so many. A test holds the two side by side.
+The rule: only what a board of this version writes is read the fast way, by a form that is made from the contract's own
+classes: every field that has a value, no other, no key twice (a document has just so many colons then). All else goes
+through `agent.contract.codec`, whose word counts. A test holds the two side by side.
 """
 
 from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -16,11 +22,9 @@ from agent.contract.messages import MESSAGE_SCHEMA, BoardCounters, ModelCounters
 MESSAGE_BYTES = 1024 * 1024
 """The longest message of a board that is looked at."""
 
-_decode = msgspec.json.Decoder(Telemetry).decode
-
 
 def decode_telemetry(payload: bytes) -> Telemetry:
-    """A message of the kind `telemetry`. What this version does not know may be left out of `extra`: it is not stored.
+    """A message of the kind `telemetry`: an object with the attributes of `Telemetry`, whatever its class.
 
     Raises:
         DocumentTooLarge: it is longer than `MESSAGE_BYTES`.
@@ -29,7 +33,7 @@ def decode_telemetry(payload: bytes) -> Telemetry:
     if len(payload) > MESSAGE_BYTES:
         raise DocumentTooLarge(document="Telemetry", size_bytes=len(payload), limit_bytes=MESSAGE_BYTES)
     try:
-        found = _decode(payload)
+        found = typing.cast(Telemetry, _decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, EdgeError):
         return codec.decode(Telemetry, payload)
     if payload.count(b":") != _keys(found):
@@ -42,6 +46,42 @@ def check_schema(found: str, *, document: str) -> None:
     if found != MESSAGE_SCHEMA:
         reason = f"`schema` is {found[:60]!r}, this version reads {MESSAGE_SCHEMA!r}"
         raise DocumentInvalid(document=document, reason=reason)
+
+
+def _form(kind: type) -> type[msgspec.Struct]:
+    """A class with the fields and the checks of a contract dataclass, which msgspec fills at once (a dataclass takes
+    it three times as long). Only what may be None may be left out."""
+    hints = typing.get_type_hints(kind)
+    fields: list[Any] = [
+        (field.name, _hint(hints[field.name]), None)
+        if field.default is None
+        else (field.name, _hint(hints[field.name]))
+        for field in dataclasses.fields(kind)
+        if field.name != "extra"
+    ]
+    checks = {"__post_init__": kind.__post_init__} if hasattr(kind, "__post_init__") else {}
+    return msgspec.defstruct(
+        kind.__name__,
+        fields,
+        namespace=checks,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        frozen=True,
+        gc=False,
+    )
+
+
+def _hint(hint: Any) -> Any:
+    """A field's type, with forms in the place of dataclasses."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return types.GenericAlias(tuple, (_hint(arguments[0]), ...))
+    if origin is Mapping:
+        return types.GenericAlias(dict, arguments)
+    return _form(hint) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else hint
+
+
+_decode = msgspec.json.Decoder(_form(Telemetry)).decode
 
 
 def _keys(message: Telemetry) -> int:

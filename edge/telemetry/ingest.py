@@ -124,7 +124,9 @@ class Intake:
             self._forget()
             raise
         return Ingested(
-            acks=tuple(StreamAck(s.device, s.boot, s.high_water, s.newest_at) for s in batch.touched.values()),
+            acks=tuple(
+                StreamAck(s.device, s.boot, s.high_water, s.newest_at) for s in batch.touched.values()
+            ),
             refused=tuple(refused for refused, _, _ in batch.refused),
             stored=len(batch.samples) + len(batch.events),
             duplicates=batch.duplicates,
