@@ -19,10 +19,15 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, RunningAgent
 from agent.contract.codec import decode, encode
 from agent.contract.errors import ChaosFailed, EdgeError
 from agent.contract.link import BROKER_NAME, LinkConfig
+from agent.contract.messages import Reported, Signed, signed_bytes
+from agent.contract.states import UpdateState
 from edge import durable
 from edge.certificates import CertificateAuthority
 from edge.collector import client
@@ -30,6 +35,7 @@ from edge.collector.broker import STATE
 from edge.collector.leash import end_stale
 from edge.collector.records import enrolled_id
 from edge.config import FleetFolder
+from edge.fleet.host_keys import HostKey, parse_host_key
 from edge.inventory import Device, Inventory, new_device_id
 from edge.sim.plan import free_port
 from edge.sim.relay import Relay
@@ -72,6 +78,8 @@ class Board:
         self.wanted = False
         self._agent: subprocess.Popen[bytes] | None = None
         self._link: LinkConfig | None = None
+        self._report = 0
+        self._key = Ed25519PrivateKey.generate()
         for folder in ("bin", "link", "outbox", "run", "state"):
             durable.make_folder(root / folder)
         config = BoardConfig(
@@ -82,7 +90,8 @@ class Board:
         key = CertificateAuthority(fleet.keys).client(self.device_id)
         durable.write(root / "mqtt.key", key.key.encode(), mode=0o600)
         self._certificate = key.certificate
-        Inventory(fleet).add(_device(name, self.device_id, root))
+        public_key = self._key.public_key().public_bytes_raw().hex()
+        Inventory(fleet).add(_device(name, self.device_id, public_key, root))
 
     @property
     def outbox(self) -> Path:
@@ -106,6 +115,21 @@ class Board:
         assert self._link is not None
         self._link = replace(self._link, interval_s=QUIET_INTERVAL_S)
         durable.write(self.root / "link" / "link.json", encode(self._link))
+
+    def report(self) -> None:
+        """Change the board's signed report, as the update process does; the agent tells it as an event."""
+        self._report += 1
+        reported = Reported(
+            device=self.device_id,
+            counter=self._report,
+            state=UpdateState.CONFIRMED,
+            nonce="chaos",
+            wall=int(time.time()),
+        )
+        payload = encode(reported).decode()
+        signature = self._key.sign(signed_bytes(self.device_id, self._report, payload)).hex()
+        signed = Signed(self.device_id, self._report, payload, signature)
+        durable.write(self.root / "state" / "reported.json", encode(signed))
 
     def start(self) -> None:
         with (self.root / "agent.log").open("ab") as log:
@@ -251,10 +275,12 @@ def kill_and_wait(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _device(name: str, device_id: str, root: Path) -> Device:
+def _device(name: str, device_id: str, public_key: str, root: Path) -> Device:
     """A board that is enrolled, at an address where nobody answers: its telemetry comes through the relay."""
+    key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    host_key = HostKey.of(parse_host_key(key.decode()))
     return Device(
-        name=name, device_id=device_id, host="127.0.0.1", port=1, user="nobody", host_key="", fingerprint="",
-        profile="chaos", serial="chaos", public_key="0" * 64, service=SERVICE_SUPERVISOR, root=str(root),
-        added_at=int(time.time()), simulated=True,
+        name=name, device_id=device_id, host="127.0.0.1", port=1, user="nobody", host_key=host_key.text,
+        fingerprint=host_key.fingerprint, profile="chaos", serial="chaos", public_key=public_key,
+        service=SERVICE_SUPERVISOR, root=str(root), added_at=int(time.time()), simulated=True,
     )  # fmt: skip

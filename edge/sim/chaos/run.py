@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,9 +30,12 @@ INTERVAL_S = 0.005
 LOOK_S = 0.1
 TELL_S = 5.0
 STUCK_S = 60.0
-DRAIN_S = 180.0
+REPORT_S = 2.0
+"""From change to change of a board's report, each of which is an event among the samples."""
 QUIET_S = 2.0
 """By then each board has seen that it shall be quiet, and has said how far it came."""
+PATIENCE_S = 45.0
+"""Longer than a board waits before it asks again whether the collector is there."""
 AGAIN = {
     Deed.KILL: "killed",
     Deed.CUT: "cut",
@@ -112,6 +115,7 @@ class Course:
         self._broker = Broker(self.fleet)
         self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
         self._highest: dict[Stream, int] = {}
+        self._events = 0
         self._made = 0
         self._done = 0
         self._more = asyncio.Condition()
@@ -200,11 +204,14 @@ class Course:
 
     async def _watch(self) -> None:
         """See how many samples were made, and tell the others, until they are enough."""
-        moved = told = time.monotonic()
+        moved = told = reported = time.monotonic()
         while self._made < self._plan.samples:
             await asyncio.sleep(LOOK_S)
             made = await self._look()
             now = time.monotonic()
+            if now - reported > REPORT_S:
+                reported = now
+                await asyncio.to_thread(self._report)
             if made > self._made:
                 moved = now
             elif now - moved > STUCK_S:
@@ -217,13 +224,19 @@ class Course:
                 self._more.notify_all()
 
     async def _look(self) -> int:
-        """How many were made so far; whether all is as it should be."""
+        """How many samples were made so far, at the least: not every report was seen, and became an event."""
         for board in self._boards.values():
             board.check()
             board.relay.inner_port = self._broker.port
             if (told := await asyncio.to_thread(board.told)) is not None:
                 self._saw(board, *told)
-        return sum(self._highest.values())
+        return sum(self._highest.values()) - self._events
+
+    def _report(self) -> None:
+        """An event of each board."""
+        for board in self._boards.values():
+            board.report()
+            self._events += 1
 
     def _read(self, board: Board) -> None:
         """What the outbox of a board whose agent has ended says of itself."""
@@ -236,15 +249,21 @@ class Course:
         self._highest[stream] = max(self._highest.get(stream, 0), highest)
 
     async def _drain(self) -> None:
-        """Until all that was given has arrived; what then has not is counted as waiting, or as lost."""
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < DRAIN_S:
+        """Until all that was given has arrived, or nothing arrives any more: that is waiting then, or lost."""
+        began = moved = time.monotonic()
+        missing = 0
+        while missing or time.monotonic() - began < QUIET_S:
             await asyncio.sleep(LOOK_S)
             await self._look()
             arrived = await asyncio.to_thread(ledger.arrived, self.fleet.store)
-            missing = sum(highest > arrived.get(stream, 0) for stream, highest in self._highest.items())
-            if passed > QUIET_S and not missing:
+            before, missing = missing, self._missing(arrived)
+            if missing != before:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > PATIENCE_S:
                 return
+
+    def _missing(self, arrived: Mapping[Stream, int]) -> int:
+        return sum(max(0, highest - arrived.get(stream, 0)) for stream, highest in self._highest.items())
 
 
 def _fleet(folder: Path, broker: str) -> FleetFolder:

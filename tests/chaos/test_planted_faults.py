@@ -1,0 +1,112 @@
+"""Chaos sees faults: each is planted in a copy of the code, and a run reports what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.edge_chaos import Patch, chaos, copy_of_the_code
+
+RUN = ("--boards", "2", "--samples", "2000", "--kills", "3", "--cuts", "2", "--broker", "mosquitto")
+
+ACKNOWLEDGES_BEFORE_IT_COMMITS = (
+    Patch(
+        "edge/telemetry/ingest.py",
+        '        self._connection.execute("BEGIN IMMEDIATE")\n',
+        "        if self._connection.in_transaction:\n"
+        '            self._connection.execute("COMMIT")\n'
+        '        self._connection.execute("BEGIN IMMEDIATE")\n',
+    ),
+    Patch(
+        "edge/telemetry/ingest.py",
+        '            self._boards.write()\n            self._connection.execute("COMMIT")\n',
+        "            self._boards.write()\n",
+    ),
+    Patch(
+        "edge/telemetry/store.py",
+        '            self.connection.execute("BEGIN IMMEDIATE")\n',
+        "            if self.connection.in_transaction:\n"
+        '                self.connection.execute("COMMIT")\n'
+        '            self.connection.execute("BEGIN IMMEDIATE")\n',
+    ),
+)
+DELETES_WHEN_THE_BROKER_HAS_IT = (
+    Patch(
+        "agent/link/connection.py",
+        "        if info.rc == mqtt.MQTT_ERR_SUCCESS:\n",
+        "        self.sent = info.mid\n        if info.rc == mqtt.MQTT_ERR_SUCCESS:\n",
+    ),
+    Patch(
+        "agent/link/connection.py",
+        "        self.unconfirmed -= 1\n",
+        "        self.unconfirmed -= 1\n        self.confirmed = [*getattr(self, 'confirmed', ()), _id]\n",
+    ),
+    Patch(
+        "agent/link/session.py",
+        "            self._window.send(pending.place, now)\n",
+        "            self._window.send(pending.place, now)\n"
+        "            self.sent = getattr(self, 'sent', {})\n"
+        "            self.sent[connection.sent] = (pending.boot, pending.place & ((1 << 40) - 1))\n",
+    ),
+    Patch(
+        "agent/link/session.py",
+        "        for payload in connection.received:\n",
+        "        for number in getattr(connection, 'confirmed', ()):\n"
+        "            if number in getattr(self, 'sent', {}):\n"
+        "                span = self._outbox.acknowledge(*self.sent.pop(number))\n"
+        "                if span is not None:\n"
+        "                    self._window.acknowledge(*span, now)\n"
+        "        connection.confirmed = []\n"
+        "        for payload in connection.received:\n",
+    ),
+)
+DELETES_MORE_THAN_IS_ACKNOWLEDGED = (
+    Patch(
+        "agent/link/outbox.py",
+        '                file.execute("DELETE FROM items WHERE place BETWEEN ? AND ?", span)\n',
+        '                file.execute("DELETE FROM items WHERE place BETWEEN ? AND ? + 1", span)\n',
+    ),
+)
+TAKES_WHAT_IT_HAS = (
+    Patch(
+        "edge/telemetry/sequence.py",
+        "            duplicates += 1\n",
+        "            taken.append(position)\n",
+    ),
+    Patch(
+        "edge/telemetry/schema.py",
+        "CREATE UNIQUE INDEX samples_of_stream",
+        "CREATE INDEX samples_of_stream",
+    ),
+)
+
+
+def test_a_collector_that_acknowledges_before_it_commits_loses(tmp_path: Path) -> None:
+    code = copy_of_the_code(tmp_path / "code", ACKNOWLEDGES_BEFORE_IT_COMMITS)
+    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
+    assert status == 3
+    assert told["counted"]["lost"] > 0
+
+
+def test_an_agent_that_deletes_what_the_broker_has_loses(tmp_path: Path) -> None:
+    code = copy_of_the_code(tmp_path / "code", DELETES_WHEN_THE_BROKER_HAS_IT)
+    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
+    assert status == 3
+    assert told["counted"]["lost"] > 0
+
+
+@pytest.mark.bed
+def test_an_agent_that_deletes_more_than_is_acknowledged_loses(tmp_path: Path) -> None:
+    code = copy_of_the_code(tmp_path / "code", DELETES_MORE_THAN_IS_ACKNOWLEDGED)
+    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
+    assert status == 3
+    assert told["counted"]["lost"] > 0
+
+
+@pytest.mark.bed
+def test_a_collector_that_takes_what_it_has_stores_twice(tmp_path: Path) -> None:
+    code = copy_of_the_code(tmp_path / "code", TAKES_WHAT_IT_HAS)
+    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
+    assert status == 3
+    assert told["counted"]["duplicated"] > 0
