@@ -17,7 +17,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input, Static
 
-from agent.contract.errors import EdgeError
+from agent.contract.errors import EdgeError, Interrupted
 from edge.dashboard.board_screen import BoardScreen
 from edge.dashboard.help_screen import HelpScreen
 from edge.dashboard.source import Reading, Source
@@ -71,9 +71,9 @@ class WatchApp(App[EdgeError]):
         for number in (
             signal.SIGTERM,
             signal.SIGHUP,
-        ):  # in a loop they would end us with the terminal as it is
+        ):  # else the terminal would stay as it is
             with suppress(ValueError, RuntimeError, NotImplementedError):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, Interrupted())
         self.query_one(BoardTable).focus()
         self.run_worker(self._go_on(), exclusive=True)
         if self._for_s is not None:
@@ -97,10 +97,11 @@ class WatchApp(App[EdgeError]):
         page = self._page
         if page is None:
             reading = await asyncio.to_thread(self._source.read)
-            self._show(reading)
+            if self.screen_stack:  # it may have ended meanwhile
+                self._show(reading)
             return
         board = await asyncio.to_thread(self._source.read_board, page.board)
-        if page is self._page:
+        if page is self._page and page.is_attached:
             page.show(board)
 
     def _show(self, reading: Reading) -> None:

@@ -7,6 +7,7 @@ a sentence beside the rows that are known; what can't change (the inventory's fi
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -70,12 +71,13 @@ class BoardReading:
 
 
 class Source:
-    """Reads a fleet folder. A context manager; for one thread at a time."""
+    """Reads a fleet folder. A context manager; who closes it waits for a reading that is under way elsewhere."""
 
     def __init__(self, fleet: FleetFolder) -> None:
         self._fleet = fleet
         self._interval_s = fleet.config.interval_s
         self._span_s = max(LEAST_SPAN_S, SPAN_INTERVALS * self._interval_s)
+        self._one = threading.RLock()
         self._store: Store | None = None
         self._store_of = 0
         self._devices: tuple[Device, ...] = ()
@@ -89,16 +91,17 @@ class Source:
         Raises:
             DocumentInvalid: a device's file is damaged.
         """
-        devices, now = self.devices(), time.time()
-        known, trouble = self._fleet_now([device.device_id for device in devices], now)
-        rows = tuple(self._row(device, known.get(device.device_id), now) for device in devices)
-        return Reading(
-            at=now,
-            fleet=self._fleet.config.fleet,
-            rows=rows,
-            collected=self._collected(),
-            trouble=trouble,
-        )
+        with self._one:
+            devices, now = self._inventory(), time.time()
+            known, trouble = self._fleet_now([device.device_id for device in devices], now)
+            rows = tuple(self._row(device, known.get(device.device_id), now) for device in devices)
+            return Reading(
+                at=now,
+                fleet=self._fleet.config.fleet,
+                rows=rows,
+                collected=self._collected(),
+                trouble=trouble,
+            )
 
     def read_board(self, name: str) -> BoardReading | None:
         """A board now; None where the inventory has none of that name any more.
@@ -106,9 +109,32 @@ class Source:
         Raises:
             DocumentInvalid: a device's file is damaged.
         """
-        device = next((device for device in self.devices() if device.name == name), None)
-        if device is None:
-            return None
+        with self._one:
+            device = next((device for device in self._inventory() if device.name == name), None)
+            return None if device is None else self._board(device)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        with self._one:  # SQLite does not bear that a store is closed while another thread reads it
+            if self._store is not None:
+                self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _inventory(self) -> tuple[Device, ...]:
+        """The inventory, by name. A file is replaced, never changed, so its folder tells when to look again."""
+        with contextlib.suppress(FileNotFoundError):
+            changed = self._fleet.devices.stat().st_mtime_ns
+            if changed != self._devices_of:
+                self._devices, self._devices_of = Inventory(self._fleet).list(), changed
+        return self._devices
+
+    def _board(self, device: Device) -> BoardReading:
         now = time.time()
         known, trouble = self._fleet_now([device.device_id], now)
         board = known.get(device.device_id)
@@ -121,26 +147,6 @@ class Source:
             trouble=trouble,
         )
         return found if trouble or self._store is None else self._with_past(found, self._store)
-
-    def devices(self) -> tuple[Device, ...]:
-        """The inventory, by name. A file is replaced, never changed, so its folder tells when to look again."""
-        with contextlib.suppress(FileNotFoundError):
-            changed = self._fleet.devices.stat().st_mtime_ns
-            if changed != self._devices_of:
-                self._devices, self._devices_of = Inventory(self._fleet).list(), changed
-        return self._devices
-
-    def close(self) -> None:
-        """Let go of the store."""
-        if self._store is not None:
-            self._store.close()
-        self._store = None
-
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _fleet_now(self, ids: list[str], now: float) -> tuple[Mapping[str, BoardNow], str | None]:
         """What the store knows of these boards, and the sentence that says why it is nothing."""

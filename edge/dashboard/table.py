@@ -37,7 +37,10 @@ class BoardTable(ScrollView, can_focus=True):
         "table--head", "table--cursor", "table--bad", "table--doubt", "table--note", "table--good",
     }  # fmt: skip
     DEFAULT_CSS = """
-    BoardTable { height: 1fr; background: $background; }
+    BoardTable {
+        height: 1fr; background: $background;
+        overflow-x: hidden; scrollbar-gutter: stable; scrollbar-size-vertical: 1;
+    }
     BoardTable > .table--head { text-style: bold; background: $panel; }
     BoardTable > .table--cursor { background: $block-cursor-blurred-background; }
     BoardTable:focus > .table--cursor { background: $surface-lighten-2; }
@@ -106,8 +109,9 @@ class BoardTable(ScrollView, can_focus=True):
         self._place()
 
     def _place(self) -> None:
-        self._columns = placed(self._rows, max(1, self.size.width - 2))
-        self.virtual_size = Size(self.size.width, len(self._rows) + HEAD)
+        width = self.scrollable_content_region.width
+        self._columns = placed(self._rows, max(1, width - 1))
+        self.virtual_size = Size(width, len(self._rows) + HEAD)
         self.refresh()
 
     def on_resize(self, _event: events.Resize) -> None:
