@@ -2,14 +2,15 @@
 
     python -m benchmarks.gate [--rollouts 1000] [--seed 1]
 
-Prints three tables in Markdown. A simulated board answers 20 to 50 requests a second; the CPU time of a run is
+Prints two tables in Markdown. A simulated board answers 20 to 50 requests a second; the CPU time of a run is
 
     0.2 ms × board × load of all × own drift × scatter
 
 where `board` differs for good (the table's noise, lognormal), the load of all wanders by 15 % within 20 s and jumps by
 half in one rollout of ten, each board drifts by 2 % of its own within 10 s, and the scatter of single runs is 25 %,
-with one run in thirty on a Pareto tail (index 1.5). The plan is the demo's: a dwell of 10 s, a look each second
-(each other second for 100 boards, and 50 peers at most), at most 40 s of waiting, then the rollout counts as held. `before` is a span of 10 s; the model is exchanged in 3 s.
+with one run in thirty on a Pareto tail (index 1.5). The plan is the demo's: a dwell of 10 s, a look each second (each
+other second for 100 boards), and at most 40 s of waiting, after which the rollout counts as held. `before` is a span of
+10 s; the model is exchanged in 3 s.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from agent.contract.sketch import GAMMA, Sketch
 from edge.rollouts.conditions import Conditions
 from edge.rollouts.evidence import BoardEvidence, Evidence, UpdateEnd
 from edge.rollouts.gate import Verdict, decide
+from edge.rollouts.watch import MOST_PEERS
 from edge.telemetry.records import ModelWindow
 
 SPAN_S = 10
 EXCHANGE_S = 3
 PATIENCE_S = 40
 CONDITIONS = Conditions(dwell_s=SPAN_S)
-MOST_PEERS = 50
 WAVES = {4: (1, 3), 20: (1, 5, 14), 100: (1, 10, 89)}
 LOWEST, BUCKETS = -150, 500
 """Buckets of the sketch that are counted here: 2.5 µs to 10 s."""
