@@ -7,6 +7,7 @@ as it was, and is said once.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from edge.inventory import Device
 from edge.telemetry.boards import KnownDevice
 
 log = logging.getLogger(__name__)
+
+SETTLED_NS = 10**9
 
 Stamp = tuple[int, int, int]
 """Of a file: when it was written, its number, its length."""
@@ -31,6 +34,7 @@ class Members:
 
     def __init__(self, fleet: FleetFolder) -> None:
         self._folder = fleet.devices
+        self._written = 0
         self._stamps: dict[str, Stamp] = {}
         self._devices: dict[str, Device] = {}
         self._known: Mapping[str, KnownDevice] = {}
@@ -41,7 +45,18 @@ class Members:
         return self._known.get(device_id)
 
     def refresh(self) -> bool:
-        """Look at the folder; whether anything changed."""
+        """Look at the folder; whether anything changed. Files are replaced, never written over, so that the folder's
+        own time tells; one that is too young may change again within its granularity."""
+        try:
+            written = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        if written == self._written:
+            return False
+        self._written = written if time.time_ns() - written > SETTLED_NS else 0
+        return self._look_at_all()
+
+    def _look_at_all(self) -> bool:
         there = {path.stem: path for path in self._folder.glob("*.json") if not path.name.startswith(".")}
         changed = False
         for name in self._stamps.keys() - there.keys():

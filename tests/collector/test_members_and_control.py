@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge import durable
 from edge.collector.control import LONGEST_BYTES, Control, ask
 from edge.collector.members import Members
 from edge.config import FleetFolder
@@ -49,7 +50,7 @@ def test_a_board_is_reached_when_it_was_flashed(fleet: FleetFolder) -> None:
 def test_a_damaged_file_leaves_what_was_known(fleet: FleetFolder, caplog: pytest.LogCaptureFixture) -> None:
     members = Members(fleet)
     members.refresh()
-    (fleet.devices / "one.json").write_text("{")
+    durable.write(fleet.devices / "one.json", b"{")
     assert not members.refresh()
     assert not members.refresh()
     assert members.known(ONE) is not None
