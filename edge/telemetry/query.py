@@ -151,6 +151,15 @@ def events(
     return rows.events(store, Choice(device=device, since=since, until=until, after=after, limit=limit))
 
 
+def newest_samples(store: Store) -> tuple[StoredSample, ...]:
+    """The newest sample of each board."""
+    with _reading(store):
+        newest = store.connection.execute(
+            "SELECT max(newest) FROM streams WHERE newest IS NOT NULL GROUP BY device"
+        )
+        return rows.samples_at(store, [position for (position,) in newest])
+
+
 def report(store: Store, device: str) -> Reported | None:
     """The newest verified report of a board, or None without any."""
     with _reading(store):

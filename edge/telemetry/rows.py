@@ -7,7 +7,7 @@ keeps the writer from tidying up. The order is that of arrival.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from edge.telemetry.store import Store
 
 CHUNK = 500
 _COMMON = "r.id, s.device, s.boot, r.seq, r.at, r.rx"
+_SAMPLE = "r.wall, r.monotonic, r.body"
 _FROM = "FROM {table} r CROSS JOIN streams s ON s.id = r.stream"
 
 Stored = TypeVar("Stored")
@@ -42,7 +43,13 @@ class Choice:
 
 def samples(store: Store, choice: Choice) -> Iterator[StoredSample]:
     """Samples in the order of arrival."""
-    return _rows(store, choice, "samples", "r.wall, r.monotonic, r.body", _sample)
+    return _rows(store, choice, "samples", _SAMPLE, _sample)
+
+
+def samples_at(store: Store, positions: Iterable[int]) -> tuple[StoredSample, ...]:
+    """Samples by their positions."""
+    query = f"SELECT {_COMMON}, {_SAMPLE} {_FROM.format(table='samples')} WHERE r.id = ?"
+    return tuple(_sample(*row) for position in positions for row in _fetch(store, query, (position,)))
 
 
 def events(store: Store, choice: Choice) -> Iterator[StoredEvent]:

@@ -43,7 +43,7 @@ def open_store(path: Path, known: dict[str, KnownDevice] | None = None) -> Store
     return Store.open(path, writer=True, known=(KNOWN if known is None else known).get)
 
 
-def board(**changes: object) -> BoardCounters:
+def usual_board(**changes: object) -> BoardCounters:
     usual = BoardCounters(
         cpu_s=100.0, agent_cpu_s=10.0, memory_used_bytes=500_000_000, memory_total_bytes=4_000_000_000,
         agent_memory_bytes=80_000_000, disk_free_bytes=9_000_000_000, uptime_s=UPTIME_S, temperature_c=51.5,
@@ -63,12 +63,18 @@ def model(
     )  # fmt: skip
 
 
-def sample(seq: int, *, second: float | None = None, models: Iterable[ModelCounters] = ()) -> Sample:
-    """Measured `second` seconds (default: `seq`) after START."""
+def sample(
+    seq: int,
+    *,
+    second: float | None = None,
+    models: Iterable[ModelCounters] = (),
+    board: BoardCounters | None = None,
+) -> Sample:
+    """Measured `second` seconds (default: `seq`) after START; half a core was busy meanwhile."""
     second = float(seq) if second is None else second
+    usual = usual_board(cpu_s=100 + second / 2, uptime_s=UPTIME_S + second)
     return Sample(
-        seq=seq, wall=START + second, monotonic=UPTIME_S + second,
-        board=board(cpu_s=100 + second / 2, uptime_s=UPTIME_S + second), models=tuple(models),
+        seq=seq, wall=START + second, monotonic=UPTIME_S + second, board=board or usual, models=tuple(models),
     )  # fmt: skip
 
 
