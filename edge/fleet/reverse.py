@@ -25,6 +25,7 @@ from edge.fleet.wake import Wake
 from edge.fleet.watchdog import Watchdog
 
 HERE = "127.0.0.1"
+CLOSED = "it was closed"
 ASK_S = 15.0
 """So often the connection is asked whether it lives."""
 ANSWER_S = 10.0
@@ -60,7 +61,8 @@ class ReverseForward:
         self._target = target
         self._arrived: deque[paramiko.Channel] = deque()
         self._lanes: dict[int, Lane] = {}
-        self._closed = False
+        self._closed = self._led = False
+        self._lock = threading.Lock()  # of the pipe's ends: a number that was closed may be another file's
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -74,6 +76,10 @@ class ReverseForward:
 
     def serve(self) -> str:
         """Lead what comes until the connection has ended; returns why. Called once, by one thread."""
+        with self._lock:
+            self._led = not self._closed
+        if not self._led:
+            return CLOSED
         asking = _Asking(self._transport)
         wake = Wake()
         try:
@@ -84,7 +90,7 @@ class ReverseForward:
                 asking.look(slept=wake.slept(pause_s))
                 if asking.unanswered:
                     return f"no answer within {ANSWER_S:g} s"
-            return "it was closed"
+            return CLOSED
         except (OSError, EOFError, paramiko.SSHException) as error:
             return str(error) or type(error).__name__
         finally:
@@ -94,9 +100,14 @@ class ReverseForward:
             self._close_pipe()
 
     def close(self) -> None:
-        """Let `serve` end soon; may be called by any thread."""
-        self._closed = True
-        self._wake()
+        """Let `serve` end soon, or never begin; may be called by any thread."""
+        with self._lock:
+            self._closed = True
+            led = self._led
+        if led:
+            self._wake()
+        else:
+            self._close_pipe()
 
     # -- one thread leads, the library's thread only says that something arrived -------------------------
 
@@ -105,8 +116,9 @@ class ReverseForward:
         self._wake()
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
-            os.write(self._wake_in, b"\0")
+        with self._lock, contextlib.suppress(BlockingIOError):  # full: it is awake already
+            if self._wake_in >= 0:
+                os.write(self._wake_in, b"\0")
 
     def _pause(self, longest_s: float) -> float:
         """Wait until something can be done, and do it; how long the wait might have been."""
@@ -140,8 +152,11 @@ class ReverseForward:
             self._lanes[id(lane)] = lane
 
     def _close_pipe(self) -> None:
-        for descriptor in (self._wake_in, self._wake_out):
-            os.close(descriptor)
+        with self._lock:
+            if self._wake_in >= 0:
+                os.close(self._wake_in)
+                os.close(self._wake_out)
+            self._wake_in = self._wake_out = -1
 
 
 class _Asking:

@@ -223,10 +223,13 @@ def test_a_board_that_was_enrolled_anew_gets_a_certificate_for_its_new_key(
     ways.tunnels.set([board.device])
     ways.wait(board, UP)
     old, certificate = board.port, board.link.certificate
+    ways.tunnels.changed(board.name)
+    time.sleep(1)
+    assert (board.port, board.link.certificate) == (old, certificate)  # a flash changes nothing of it
     board.new_key()
     ways.tunnels.changed(board.name)
-    ways.wait_for_another_port(board, old)
-    assert board.link.certificate != certificate
+    wait_until(lambda: board.link.certificate != certificate)
+    assert board.port == old
     board.says(FLEET, b"hello")
 
 
@@ -288,8 +291,8 @@ def test_of_a_broker_of_ones_own_each_board_is_told_once(tmp_path: Path, sshd_bo
 
         def ways_to(host: str) -> Ways:
             ways = Ways(tmp_path / host, mqtt_url=f"mqtts://{host}:8884")
-            ways.tunnels._delivered._folder = tmp_path / "links"
-            ways.tunnels._authority = CertificateAuthority(tmp_path / "keys")
+            ways.tunnels._links._notes = tmp_path / "links"
+            ways.tunnels._links._authority = CertificateAuthority(tmp_path / "keys")
             return ways
 
         for host, connections in (("a.example", 1), ("a.example", 1), ("b.example", 2)):
@@ -317,6 +320,19 @@ def test_a_board_that_was_away_is_told_of_ones_own_broker_later(tmp_path: Path, 
         ways.wait(board, BROKER, seconds=30)
         assert board.link.url == "mqtts://a.example:8883"
         ways.close()
+
+
+def test_closing_does_not_wait_for_a_board_that_says_nothing(ways: Ways, sshd_boards: Boards) -> None:
+    bed = sshd_boards("mute")
+    with Link(bed.board.port) as link:
+        board = enrolled(bed, port=link.port)
+        link.stall()
+        ways.tunnels.set([board.device])
+        time.sleep(0.5)
+        began = time.monotonic()
+        ways.tunnels.close()
+        assert time.monotonic() - began < 1
+        link.resume()
 
 
 @pytest.fixture
