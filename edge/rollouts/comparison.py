@@ -6,9 +6,10 @@ cancels, and so does what all of them went through together. Sources:
 * a board: the interquartile mean of the logarithms, with the winsorized variance of Tukey and McLaughlin, Sankhya A 25,
   1963: a long tail of slow runs moves neither. Each bucket of a sketch counts as its middle; where half of the runs
   lies in a bucket or two, what that may be off (2 %, `agent.contract.sketch`) is part of the error.
-* several boards: the median, and the median absolute deviation with the correction for few values of Croux and
-  Rousseeuw, "Time-efficient algorithms for two highly robust estimators of scale", COMPSTAT 1992: one odd board
-  moves neither. The spread is never taken for less than a `SPREAD_…` below, since two or three boards can't show it.
+* several boards: the mean of those with the release, so that a few on which it is slow are not outvoted, against the
+  median of their peers, which one odd peer does not move. How far boards are apart is the median absolute deviation
+  with the correction for few values of Croux and Rousseeuw, "Time-efficient algorithms for two highly robust
+  estimators of scale", COMPSTAT 1992, and never less than a `SPREAD_…` below, since two or three boards can't show it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Slowdown:
     Attributes:
         log_ratio: logarithm of the ratio. counting: its standard error that more runs make smaller.
         spread: its standard error by the difference between boards or times, which only more boards make smaller.
-        release_ms, reference_ms: CPU a run, the middle of the boards. references: releases compared with.
+        release_ms, reference_ms: CPU a run, of all boards. references: releases compared with.
         runs, boards: with the release.
     """
 
@@ -173,32 +174,50 @@ def _releases(windows: Iterable[ModelWindow]) -> frozenset[str]:
 
 def _compared(basis: Basis, here: Sequence[_Board], there: Sequence[_Board]) -> Slowdown:
     """`there` is empty for `Basis.BEFORE`."""
-    if basis is Basis.PEERS:
-        groups = [[board.now for board in boards] for boards in (here, there)]
+    by_change = basis is not Basis.PEERS
+    ours, theirs = ([board.change if by_change else board.now for board in one] for one in (here, there))
+    wave, peers = _mean(ours), _median(theirs) if theirs else _Middle(0.0, 0.0, 0.0)
+    apart = max(_apart([ours, theirs]), SPREAD_OF_CHANGES if by_change else SPREAD_OF_BOARDS)
+    spread = apart * math.sqrt(wave.share + peers.share)
+    if there:
+        reference = _median([board.now for board in there])
     else:
-        groups = [[board.change for board in boards] for boards in (here, there) if boards]
-    middles = [statistics.median(one.value for one in group) for group in groups]
-    counting = math.sqrt(math.fsum(_median_variance([one.variance for one in group]) for group in groups))
-    apart = max(_apart(groups), SPREAD_OF_BOARDS if basis is Basis.PEERS else SPREAD_OF_CHANGES)
-    spread = math.sqrt(math.fsum(_median_variance([apart**2] * len(group)) for group in groups))
-    reference = [board.now for board in there] or [board.before for board in here if board.before]
+        reference = _mean([board.before for board in here if board.before])
     return Slowdown(
         basis=basis,
-        log_ratio=middles[0] - math.fsum(middles[1:]),
-        counting=counting,
-        spread=math.hypot(spread, SPREAD_OF_TIMES) if basis is Basis.BEFORE else spread,
-        release_ms=math.exp(statistics.median(board.now.value for board in here)),
-        reference_ms=math.exp(statistics.median(one.value for one in reference)),
+        log_ratio=wave.value - peers.value,
+        counting=math.sqrt(wave.variance + peers.variance),
+        spread=spread if there else math.hypot(spread, SPREAD_OF_TIMES),
+        release_ms=math.exp(_mean([board.now for board in here]).value),
+        reference_ms=math.exp(reference.value),
         references=tuple(sorted(frozenset[str]().union(*(board.references for board in there or here)))),
         runs=min(sum(board.runs for board in here), _LARGEST),
         boards=len(here),
     )
 
 
-def _median_variance(variances: Sequence[float]) -> float:
-    """Of the median of values with these variances: of two or one it is the mean."""
-    count = len(variances)
-    return math.fsum(variances) / count**2 * (1 if count < 3 else math.pi / 2)
+@dataclass(frozen=True)
+class _Middle:
+    """Of several boards: the value, the variance that counting leaves, and which share of one board's spread."""
+
+    value: float
+    variance: float
+    share: float
+
+
+def _mean(group: Sequence[Estimate]) -> _Middle:
+    count = len(group)
+    return _Middle(
+        math.fsum(one.value for one in group) / count,
+        math.fsum(one.variance for one in group) / count**2,
+        1 / count,
+    )
+
+
+def _median(group: Sequence[Estimate]) -> _Middle:
+    """Its variance is that of the mean times pi / 2; of two or one it is the mean."""
+    mean, factor = _mean(group), math.pi / 2 if len(group) > 2 else 1.0
+    return _Middle(statistics.median(one.value for one in group), mean.variance * factor, mean.share * factor)
 
 
 def _apart(groups: Sequence[Sequence[Estimate]]) -> float:
@@ -207,9 +226,6 @@ def _apart(groups: Sequence[Sequence[Estimate]]) -> float:
     values = [one for group in several for one in group]
     if not values:
         return 0.0
-    middles = [statistics.median(one.value for one in group) for group in several]
-    deviations = [
-        abs(one.value - middle) for group, middle in zip(several, middles, strict=True) for one in group
-    ]
+    deviations = [abs(one.value - _median(group).value) for group in several for one in group]
     scale = 1.4826 * statistics.median(deviations) * len(values) / (len(values) - 0.8)
     return math.sqrt(max(0.0, scale**2 - statistics.median(one.variance for one in values)))

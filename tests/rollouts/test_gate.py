@@ -80,6 +80,11 @@ def test_one_odd_peer_hides_nothing() -> None:
     assert decide(found, CONDITIONS).verdict is Verdict.ROLLBACK
 
 
+def test_a_minority_of_boards_on_which_it_is_slow_is_not_outvoted() -> None:
+    found = evidence(*[canary()] * 4, *[canary(5.0)] * 2)
+    assert decide(found, CONDITIONS).verdict is Verdict.ROLLBACK
+
+
 def test_without_peers_the_board_is_compared_with_itself_and_the_sentence_says_so() -> None:
     like_before = check_of(evidence(canary(1.1), peers=()), "slowdown")
     assert like_before.verdict is CheckVerdict.PASSED
