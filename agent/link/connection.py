@@ -7,6 +7,7 @@ happen in a short-lived thread, since both may take long; everything else in the
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import threading
@@ -90,6 +91,8 @@ class Connection:
             reconnect_on_failure=False,
             **session,
         )
+        self._complaints = _Complaints("paho")
+        self._client.enable_logger(self._complaints)
         self._client.connect_timeout = CONNECT_S
         self._client.will_set(will.topic, will.payload, qos=1, retain=True)
         self._client.on_connect = self._on_connect
@@ -177,7 +180,7 @@ class Connection:
     def _lose(self, reason: str) -> None:
         if self.lost is None:
             self.refused = self.refused or not self.ready
-            self.lost = reason
+            self.lost = self._complaints.last or reason
 
     # --- called by paho
 
@@ -189,7 +192,7 @@ class Connection:
             self.ready = True
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self.taken_over = reason.value == _TAKEN_OVER
+        self.taken_over = self.taken_over or reason.value == _TAKEN_OVER
         self._lose(str(reason))
 
     def _on_subscribe(self, _client: Any, _data: Any, _id: int, reasons: Any, _properties: Any) -> None:
@@ -202,6 +205,16 @@ class Connection:
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.received.append(bytes(message.payload))
+
+
+class _Complaints(logging.Logger):
+    """Keeps the last of paho's complaints, which says more than its codes; what is said how often is not its matter."""
+
+    last = ""
+
+    def log(self, level: int, msg: object, *args: object, **_: Any) -> None:
+        if level >= logging.ERROR:
+            self.last = str(msg) % args
 
 
 class _NamedContext(ssl.SSLContext):

@@ -30,6 +30,8 @@ from agent.link.window import Window
 LONGEST_PAUSE_S = 60.0
 STEADY_S = 10.0
 """A connection that held for so long was a good one: the next pause begins short."""
+CUT_SHORT = 3
+"""So many connections one after the other that end before that: some brokers do not say that another client came."""
 GATHER_S = 0.05
 """Between two messages with little in them."""
 GOODBYE_S = 0.2
@@ -71,6 +73,7 @@ class Session:
         self._next_try = 0.0
         self._next_send = 0.0
         self._since = 0.0
+        self._cut_short = 0
         self._complaint = ""
 
     def configure(self, config: LinkConfig | None) -> None:
@@ -156,15 +159,18 @@ class Session:
 
     def _lost(self, connection: Connection, now: float) -> None:
         self.connection = None
-        if connection.taken_over:
+        steady = connection.ready and now - self._since >= STEADY_S
+        self._cut_short = self._cut_short + 1 if connection.ready and not steady else 0
+        if connection.taken_over or self._cut_short == CUT_SHORT:
             LOG.warning(
-                "another client came with this board's name, `%s`: is there a copy of this board's card?",
+                "another client seems to come to the broker with this board's name, `%s`: is there a copy of this"
+                " board's card?",
                 self._device,
             )
         elif connection.lost != self._complaint:
             LOG.warning("no connection to the broker: %s", connection.lost)
             self._complaint = connection.lost or ""
-        if connection.ready and now - self._since >= STEADY_S:
+        if steady:
             self._failures = 0
         if connection.refused and connection.protocol == MQTT_5:
             self._protocol, self._next_try = MQTT_3, now
@@ -172,7 +178,7 @@ class Session:
         if not connection.ready:
             self._protocol = MQTT_5
         pause_s = min(LONGEST_PAUSE_S, 2.0**self._failures)
-        self._failures += 1
+        self._failures = min(self._failures + 1, 10)
         self._next_try = now + random.uniform(0, pause_s)  # noqa: S311 - to spread a fleet, not to keep a secret
 
     def _leave(self) -> None:

@@ -52,8 +52,15 @@ class LinkedBoard(TestBoard):
 
     def given(self) -> dict[str, int]:
         """The highest number that each boot ever gave."""
+        return self._streams("given")
+
+    def acknowledged(self) -> dict[str, int]:
+        """Up to which number each boot was acknowledged."""
+        return self._streams("acknowledged")
+
+    def _streams(self, column: str) -> dict[str, int]:
         with closing(sqlite3.connect(f"file:{self.root}/outbox/outbox.sqlite?mode=ro", uri=True)) as file:
-            return dict(file.execute("SELECT boot, given FROM streams"))
+            return dict(file.execute(f"SELECT boot, {column} FROM streams"))
 
     def write_link(self, data: bytes) -> None:
         fresh = self.root / "link" / ".link.json"

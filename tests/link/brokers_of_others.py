@@ -1,4 +1,4 @@
-"""Brokers that are not mosquitto, each a process of its own: `python brokers_of_others.py KIND PORT CERTIFICATE KEY`.
+"""Brokers that are not mosquitto, each a process of its own: arguments KIND PORT CERTIFICATE KEY CA.
 
 `amqtt` speaks MQTT 3.1.1 alone and says nothing to others. `mute` takes connections over TLS and never answers.
 """
@@ -10,23 +10,18 @@ import ssl
 import sys
 
 
-async def amqtt(port: str, certificate: str, key: str) -> None:
+async def amqtt(port: str, certificate: str, key: str, authority: str) -> None:
     from amqtt.broker import Broker
 
-    listener = {
-        "type": "tcp",
-        "bind": f"127.0.0.1:{port}",
-        "ssl": True,
-        "certfile": certificate,
-        "keyfile": key,
-    }
+    files = {"certfile": certificate, "keyfile": key, "cafile": authority}
+    listener = {"type": "tcp", "bind": f"127.0.0.1:{port}", "ssl": True, **files}
     plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     broker = Broker({"listeners": {"default": listener}, "plugins": plugins})
     await broker.start()
     await asyncio.Event().wait()
 
 
-async def mute(port: str, certificate: str, key: str) -> None:
+async def mute(port: str, certificate: str, key: str, _authority: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
 

@@ -30,11 +30,13 @@ def other(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Other]:
     pair = authority.server(BROKER_NAME)
     (tmp_path / "other.pem").write_text(pair.certificate)
     (tmp_path / "other.key").write_text(pair.key)
+    (tmp_path / "other-ca.pem").write_text(authority.certificate)
 
     def begin(kind: str) -> int:
         port = free_port()
         program = Path(__file__).with_name("brokers_of_others.py")
-        command = [sys.executable, program, kind, str(port), tmp_path / "other.pem", tmp_path / "other.key"]
+        files = [tmp_path / name for name in ("other.pem", "other.key", "other-ca.pem")]
+        command = [sys.executable, program, kind, str(port), *files]
         with (tmp_path / "other.log").open("wb") as log:
             started.append(subprocess.Popen(command, stdout=log, stderr=log))
         wait_for_port(port, tmp_path / "other.log")
