@@ -58,6 +58,8 @@ def doctor(targets: tuple[str, ...], as_json: bool) -> int:
             workspace.inventory.get(name)
         for found in _folder(workspace):
             tell(found)
+        for found in _telemetry(workspace, targets):
+            tell(found)
         for name in targets or workspace.inventory.names():
             try:
                 for found in _board(workspace, name):
@@ -133,6 +135,18 @@ def _folder(workspace: Workspace) -> Iterator[Finding]:
         f"verified; {role} is the first to expire, in {days} days",
         "run `edge repo refresh --with-targets`" if role == "targets" else "run `edge repo refresh`",
     )
+
+
+def _telemetry(workspace: Workspace, targets: tuple[str, ...]) -> Iterator[Finding]:
+    from edge.cli.telemetry_check import boards_found, broker_found, collector_found
+
+    collector, boards = collector_found(workspace.folder)
+    if not workspace.folder.config.mqtt_url:
+        yield "this machine", *broker_found()
+    yield f"fleet {workspace.folder.config.fleet}", *collector
+    for name, found in boards_found(boards):
+        if name in targets or not targets:
+            yield name, *found
 
 
 def _board(workspace: Workspace, name: str) -> Iterator[Finding]:

@@ -28,11 +28,10 @@ BUSY_S = 0.2
 
 
 def running(fleet: FleetFolder) -> Running | None:
-    """The collector that answers, or None."""
+    """The collector that answers, or None; that of the folder which this one is a copy of is none."""
     found = records.read_running(fleet)
-    if found is None or ask(found.control, {"do": "ping"}) is None:
-        return None
-    return found
+    answer = ask(found.control, {"do": "ping"}) if found is not None else None
+    return found if answer is not None and answer.get("folder") == str(fleet.path) else None
 
 
 def ensure(fleet: FleetFolder) -> Running:
@@ -94,7 +93,7 @@ def changed(fleet: FleetFolder, device: str) -> None:
 
 
 def _answer(fleet: FleetFolder, request: Mapping[str, Any]) -> dict[str, Any]:
-    found = records.read_running(fleet)
+    found = running(fleet)
     answer = ask(found.control, request) if found is not None else None
     if answer is None:
         raise CollectorAbsent(path=fleet.path)

@@ -28,8 +28,8 @@ Answers = Mapping[str, Callable[[dict[str, Any]], Any]]
 
 
 def clear(path: Path) -> None:
-    """Take away the socket of a collector that was killed, and its folder."""
-    if path.parent.name.startswith(PREFIX):
+    """Take away the socket of a collector that was killed, and its folder; one that answers is another folder's."""
+    if path.parent.name.startswith(PREFIX) and ask(path, {"do": "ping"}) is None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
             path.parent.rmdir()

@@ -175,7 +175,7 @@ class Collector:
         return to_plain(status)
 
     def _ping(self, _: Mapping[str, Any]) -> Any:
-        return {"pid": os.getpid()}
+        return {"folder": str(self._fleet.path)}
 
     def _stop(self, _: Mapping[str, Any]) -> Any:
         log.info("ends: it was told to")

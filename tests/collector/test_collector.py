@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def test_commands_that_start_it_at_once_get_the_same_one(fleet: FleetFolder) -> 
     script += f"print(client.ensure(FleetFolder.open(Path({str(fleet.path)!r}))).pid)"
     both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(3)]
     assert len({each.communicate(timeout=30)[0] for each in both}) == 1
+
+
+def test_a_copied_folder_has_no_collector_yet(fleet: FleetFolder, tmp_path: Path) -> None:
+    client.ensure(fleet)
+    copy = FleetFolder.open(Path(shutil.copytree(fleet.path, tmp_path / "copy")))
+    assert client.running(copy) is None
+    with pytest.raises(CollectorAbsent):
+        client.status(copy)
+    client.ensure(copy)
+    assert client.stop(copy)
+    assert client.running(fleet) is not None
 
 
 def test_what_a_killed_one_left_is_no_obstacle_and_the_id_is_the_same(fleet: FleetFolder) -> None:
