@@ -59,6 +59,12 @@ class LinkedBoard(TestBoard):
         return self._streams("acknowledged")
 
     def _streams(self, column: str) -> dict[str, int]:
+        try:
+            return self._read(column)
+        except sqlite3.OperationalError:
+            return {}  # it is not made yet
+
+    def _read(self, column: str) -> dict[str, int]:
         with closing(sqlite3.connect(f"file:{self.root}/outbox/outbox.sqlite?mode=ro", uri=True)) as file:
             return dict(file.execute(f"SELECT boot, {column} FROM streams"))
 

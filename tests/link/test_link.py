@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from agent.contract.codec import decode
-from agent.contract.messages import Birth, Presence, PresenceMessage, Telemetry
+from agent.contract.messages import Birth, Presence, PresenceMessage, Telemetry, supersedes
 from agent.contract.topics import TopicKind
+from agent.link.window import FIRST_CREDIT
 from tests.agent.conftest import RunningAgent
 from tests.link.boards import LinkedBoard
 from tests.link.broker import Broker
 from tests.link.collector import Collector
+from tests.link.test_brokers import wait_for_words
 
 Start = Callable[..., RunningAgent]
 
@@ -75,3 +77,119 @@ def test_killed_agents_and_brokers_lose_and_repeat_nothing(
         f"all of {given}",
     )
     assert all(stream.whole and not stream.gaps for stream in collector.streams.values())
+
+
+def test_a_late_will_does_not_make_a_living_board_lost(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    board.report_to(broker.port)
+    first = start(board).ready()
+    collector.wait(lambda: presence(collector) is Presence.ONLINE, "the first birth")
+    born = decode(Birth, collector.retained[TopicKind.BIRTH])
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    collector.wait(lambda: presence(collector) is Presence.LOST, "the will")
+    will = decode(PresenceMessage, collector.retained[TopicKind.STATE])
+    start(board).ready()
+    collector.wait(lambda: presence(collector) is Presence.ONLINE, "the second birth")
+    again = decode(Birth, collector.retained[TopicKind.BIRTH])
+
+    assert supersedes(born.boot, born.connection, will)
+    assert not supersedes(again.boot, again.connection, will)
+
+
+def test_a_will_of_an_earlier_connection_is_older_than_the_next_birth(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    board.report_to(broker.port)
+    start(board).ready()
+    collector.wait(lambda: presence(collector) is Presence.ONLINE, "a birth")
+    broker.kill()
+    broker.start()
+    collector.retained.clear()
+    collector.wait(lambda: TopicKind.BIRTH in collector.retained, "the next birth")
+    again = decode(Birth, collector.retained[TopicKind.BIRTH])
+
+    assert again.connection >= 2
+    assert not supersedes(
+        again.boot, again.connection, PresenceMessage(again.device, again.boot, 1, Presence.LOST)
+    )
+
+
+def test_a_small_outbox_states_exactly_what_it_dropped(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    collector.answers = False
+    board.report_to(broker.port, interval_s=0.002, outbox_bytes=64 * 1024)
+    start(board).ready()
+    collector.wait(lambda: any(number > 500 for number in board.given().values()), "a full outbox")
+    board.report_to(broker.port, interval_s=3600, outbox_bytes=64 * 1024)
+    time.sleep(1.0)
+    [(boot, given)] = board.given().items()
+
+    collector.answers = True
+
+    collector.wait(lambda: boot in collector.streams and collector.streams[boot].high == given, "all")
+    stream = collector.streams[boot]
+    assert stream.whole
+    assert len(stream.gaps) > given / 2
+
+
+def test_no_more_is_on_its_way_than_the_collector_lets(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    collector.answers = False
+    board.report_to(broker.port, interval_s=0.005)
+    start(board).ready()
+    time.sleep(1.9)
+    sent = [kind for kind, _ in collector.messages if kind is TopicKind.TELEMETRY]
+    assert len(sent) == FIRST_CREDIT
+
+    collector.answers = True
+
+    collector.wait(lambda: any(one.high > 300 for one in collector.streams.values()), "what waited")
+    assert all(stream.whole and not stream.gaps for stream in collector.streams.values())
+
+
+def test_a_swap_by_exec_ends_the_connection_in_order_and_loses_nothing(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    board.report_to(broker.port, interval_s=0.005)
+    agent = start(board).ready()
+    collector.wait(lambda: rows(collector) > 50, "samples")
+    boot = board.running()["boot"]
+
+    began = time.monotonic()
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_until(lambda said: said["boot"] != boot)
+    took_s = time.monotonic() - began
+
+    fresh = agent.wait_until(lambda said: said["ready"])["boot"]
+    collector.wait(lambda: fresh in collector.streams and collector.streams[fresh].high > 20, "the next boot")
+    assert collector.streams[boot].high == board.given()[boot]
+    assert all(stream.whole and not stream.gaps for stream in collector.streams.values())
+    said = [decode(PresenceMessage, data) for kind, data in collector.messages if kind is TopicKind.STATE]
+    assert [one.presence for one in said] == [Presence.ONLINE, Presence.OFFLINE, Presence.ONLINE]
+    assert took_s < 2.0
+
+
+def test_an_outbox_that_can_not_be_used_is_said_once_and_serving_goes_on(
+    board: LinkedBoard, broker: Broker, collector: Collector, start: Start
+) -> None:
+    in_the_way = board.root / "outbox/outbox.sqlite"
+    in_the_way.mkdir()
+    board.report_to(broker.port)
+    agent = start(board).ready()
+    wait_for_words(agent, "outbox.sqlite` can't be used")
+    time.sleep(2.5)
+    assert agent.log.read_text().count("can't be used") == 1
+    assert agent.get("/v2/health/live")[0] == 200
+    assert agent.get("/metrics")[0] == 200
+
+    in_the_way.rmdir()
+
+    collector.wait(lambda: rows(collector) > 0, "samples")
+    [stream] = collector.streams.values()
+    assert stream.whole
+    assert stream.gaps >= {1}
+    wait_for_words(agent, "the outbox works again")
