@@ -1,7 +1,8 @@
-"""The main road, from a trained model to a board and back, as a user types it. Run it with `make demo`.
+"""The main road, from a trained model to a halted rollout, as a user types it. Run it with `make demo`.
 
-Everything is real: the training, the conversions, the signed repository, SSH, the agent, the trial. Only the boards
-are simulated: SSH servers in a process on this machine, each with its own port, host key and folder.
+Everything is real: the training, the conversions, the signed repository, SSH, the agent, the trial, the telemetry, the
+gate. Only the boards are simulated: SSH servers in a process on this machine, each with its own port, host key and
+folder, under steady requests.
 `make demo KEEP=1` leaves the boards running and the folder in place.
 """
 
@@ -24,7 +25,9 @@ KEEP = os.environ.get("KEEP", "") not in ("", "0")
 BEGAN = time.monotonic()
 MEANWHILE = ThreadPoolExecutor(1)
 """What is begun early, so that the demo is short: one thing after another, behind what is shown."""
+BOARDS = ("sim-1", "sim-2", "sim-3", "sim-4")
 BOTH = "--for sim-tflite --for sim-onnx"
+WAVES = "--waves 1,100% --dwell 10"
 DATA = "--calibration digits-calibration.npz --eval digits-eval.npz --labels labels.txt --max-drop 1.5"
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
@@ -84,13 +87,17 @@ class Begun:
 def prepare() -> None:
     """An empty folder, `edge` and this Python on the PATH, and a passphrase for the demo's keys."""
     if (FOLDER / "edge.toml").exists():
-        subprocess.run(
-            [sys.executable, "-m", "edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True
-        )
+        stop()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["EDGE_KEY_PASSPHRASE"] = "only-for-the-demo"
+
+
+def stop() -> None:
+    """End what runs in the background of the demo's folder."""
+    for command in (("collect", "stop"), ("sim", "down")):
+        subprocess.run([sys.executable, "-m", "edge", *command], cwd=FOLDER, check=False, capture_output=True)
 
 
 def tell(what: bool, text: str) -> None:
@@ -106,7 +113,9 @@ def first_version() -> None:
 
     title("A fleet folder")
     type_("edge init --name demo")
-    type_("sed -i.bak 's/^probation_s = .*/probation_s = 3.0/' edge.toml")
+    type_(
+        "sed -i.bak 's/^probation_s = .*/probation_s = 3.0/; s/^interval_s = .*/interval_s = 1.0/' edge.toml"
+    )
 
     title("Converted for two kinds of boards, with what it cost")
     type_(f"edge convert digits.keras {BOTH} {DATA} -o digits-v1")
@@ -126,19 +135,18 @@ def begin_versions() -> dict[int, Begun]:
 
 
 def boards() -> None:
-    title("Two simulated boards: real SSH servers, nothing to install")
-    printed = type_("edge sim up 2")
+    title("Four simulated boards: real SSH servers, nothing to install, 20 requests a second each")
+    printed = type_("edge sim up 4 --traffic")
     for name, address in re.findall(r"(sim-\d+) .* (\S+@127\.0\.0\.1:\d+)", printed):
         type_(f"edge device add {address} --name {name} --yes")
     type_("edge device probe sim-1")
-    type_("edge device probe sim-2")
     type_("edge device list")
 
 
 def flash() -> None:
     title("Flashed: runtime and bundle pushed, verified on the board, tried, confirmed")
-    type_("edge flash sim-1 digits@1")
-    type_("edge flash sim-2 digits@1")
+    for name in BOARDS:
+        type_(f"edge flash {name} digits@1")
     printed = type_("edge flash sim-1 digits@1")
     tell("nothing to do" in printed, "flashing again does nothing and says so")
 
@@ -227,16 +235,56 @@ def good_version(convert: Begun) -> None:
     type_("edge flash sim-1 --previous")
 
 
+def watched() -> None:
+    title("The fleet, live: what the boards report comes through the SSH connections to this machine")
+    type_("edge watch --for 5s --interval 5s")
+    type_("edge collect status")
+
+
 def slow_version(convert: Begun) -> None:
-    title("Version 4 is right and within its budget, but many times slower")
+    title("Version 4 is right and within its budget, but many times slower: the canary protects the others")
     convert.type_()
     type_("edge publish digits digits-v4 --budget p95_ms=20")
+    type_(f"edge rollout plan digits@4 {WAVES}")
+    type_(f"edge rollout start digits@4 {WAVES}", expect=3)
+    saw = [name for name in BOARDS if "digits@4" in type_(f"edge device show {name} --json", show=False)]
+    tell(len(saw) == 1, f"{' and '.join(saw)} tried version 4 and went back; the others never saw it")
 
 
 def better_version(convert: Begun) -> None:
-    title("Version 5 is as good and as fast as version 3")
+    title("Version 5 is good, and goes through both waves")
     convert.type_()
     type_("edge publish digits digits-v5")
+    type_(f"edge rollout start digits@5 {WAVES}")
+    run = [name for name in BOARDS if "digits@5" in type_(f"edge device show {name} --json", show=False)]
+    tell(len(run) == len(BOARDS), "all boards run version 5")
+    type_("edge rollout history")
+
+
+def nothing_missing() -> None:
+    title("The collector is killed, a board is cut off for a while: nothing is missing afterwards")
+    pid = json.loads((FOLDER / "telemetry" / "running.json").read_text())["pid"]
+    type_("edge sim break sim-2 unplug")
+    type_(f"kill -9 {pid}")
+    time.sleep(4)
+    type_("edge collect")
+    time.sleep(2)
+    type_("edge sim break sim-2 mend")
+    caught_up(time.monotonic() + 60)
+    type_("edge telemetry query --streams")
+    type_("edge telemetry query --since 1m")
+
+
+def caught_up(until: float) -> None:
+    """Wait for the collector to have heard again of every board, and of what they kept."""
+    while True:
+        status = json.loads(type_("edge collect status --json", show=False))
+        waiting = [board["name"] for board in status["boards"] if board["tunnel"] != "up" or board["backlog"]]
+        if not waiting:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"the demo expected to hear again of {', '.join(waiting)}")
+        time.sleep(0.5)
 
 
 def measured() -> None:
@@ -252,7 +300,8 @@ def looked_after() -> None:
 
 def wiped() -> None:
     title("Removed: nothing of ours is left on the boards")
-    for name in ("sim-1", "sim-2"):
+    type_("edge collect stop")
+    for name in BOARDS:
         type_(f"edge device remove {name} --wipe --yes")
         left = list((FOLDER / "sims" / name).rglob(".edge*"))
         tell(not left, f"{name}: no folder of edge is left")
@@ -264,7 +313,8 @@ def end() -> None:
         print(f"  cd {FOLDER} && export EDGE_KEY_PASSPHRASE={os.environ['EDGE_KEY_PASSPHRASE']}")
         print(f"  export PATH={Path(sys.executable).parent}:$PATH")
         print(
-            "  edge device list\n  edge flash sim-2 digits@3\n  edge sim break sim-1 power-cut\n  edge sim down"
+            "  edge watch\n  edge rollout start digits@3 --waves 1,100% --dwell 10\n"
+            "  edge sim break sim-1 power-cut\n  edge collect stop; edge sim down"
         )
         return
     print(f"\n{BOLD}All of it in {time.monotonic() - BEGAN:.0f} s.{PLAIN} Where to go next:")
@@ -284,15 +334,17 @@ def main() -> None:
         measured()
         bad_version()
         good_version(versions[3])
+        watched()
         slow_version(versions[4])
         better_version(versions[5])
+        nothing_missing()
         looked_after()
         if not KEEP:
             wiped()
     finally:
         MEANWHILE.shutdown(cancel_futures=True)
         if not KEEP:
-            subprocess.run(["edge", "sim", "down"], cwd=FOLDER, check=False, capture_output=True)
+            stop()
     end()
 
 

@@ -87,10 +87,10 @@ def main(folder: Path) -> None:
         return model
 
     keras.utils.set_random_seed(1)
-    save(trained(build(keras, filters=16), epochs=12), "digits")
-    wider = trained(build(keras, filters=24), epochs=30)
-    save(wider, "digits-v3")
-    save(trained(wider, epochs=15), "digits-v5")
+    first = trained(build(keras, filters=16), epochs=12)
+    save(first, "digits")
+    save(trained(first, epochs=15), "digits-v5")
+    save(trained(build(keras, filters=24), epochs=30), "digits-v3")
     heavy = build_heavy(keras)
     seen = keras.Sequential(heavy.layers[:-1])(x[:700])
     last = LogisticRegression(max_iter=200).fit(seen, y[:700])
