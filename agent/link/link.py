@@ -54,7 +54,7 @@ class Link:
             self._thread.join(END_S)
 
     def status(self) -> Mapping[str, Any] | None:
-        """Whether the broker is there, and this boot's highest numbers; None while there is no configuration."""
+        """Whether the broker is there, this boot's highest numbers, and what is held; None without a configuration."""
         return self._telemetry.status() if self._telemetry is not None else None
 
     def _wake(self) -> None:

@@ -144,6 +144,11 @@ class Outbox:
         """The highest number of this boot that nothing is held up to any more."""
         return self._own.acknowledged
 
+    @property
+    def used_bytes(self) -> int:
+        """What is held, of all boots, as it counts towards the bound."""
+        return self._used_bytes
+
     # --- in
 
     def add_sample(self, body: bytes) -> int:

@@ -72,6 +72,7 @@ class Telemetry:
             "connected": connection is not None and connection.listening,
             "given": self._outbox.given,
             "acknowledged": self._outbox.acknowledged,
+            "outbox_bytes": self._outbox.used_bytes,
         }
 
     def close(self) -> None:

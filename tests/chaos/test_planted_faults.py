@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.edge_chaos import Patch, chaos, copy_of_the_code
 
-RUN = ("--boards", "2", "--samples", "2000", "--kills", "3", "--cuts", "2", "--broker", "mosquitto")
+RUN = ("--boards", "2", "--samples", "1500", "--kills", "2", "--cuts", "1", "--broker", "mosquitto")
 
 ACKNOWLEDGES_BEFORE_IT_COMMITS = (
     Patch(

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -59,6 +59,14 @@ class Part(Protocol):
 
     def go_on(self) -> None:
         """SIGCONT."""
+
+
+class Told(NamedTuple):
+    """What an agent says of its telemetry: its boot, the highest number given, and what its outbox holds."""
+
+    boot: str
+    given: int
+    held_bytes: int
 
 
 class Board:
@@ -154,8 +162,8 @@ class Board:
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def told(self) -> tuple[str, int] | None:
-        """Boot and highest number given, as the agent that runs says it now; None where none answers."""
+    def told(self) -> Told | None:
+        """What the agent that runs says of itself now; None where none answers."""
         try:
             running = decode(RunningAgent, (self.root / "run" / "agent.json").read_bytes())
             with closing(HTTPConnection("127.0.0.1", running.port, timeout=ANSWER_S)) as link:
@@ -163,7 +171,8 @@ class Board:
                 status = json.loads(link.getresponse().read())
             if status["device"] != self.device_id or status["telemetry"] is None:
                 return None  # the port is another board's by now, or the link has not begun
-            return str(status["boot"]), int(status["telemetry"]["given"])
+            telemetry = status["telemetry"]
+            return Told(str(status["boot"]), int(telemetry["given"]), int(telemetry["outbox_bytes"]))
         except (OSError, HTTPException, ValueError, KeyError, EdgeError):
             return None
 

@@ -33,7 +33,7 @@ STUCK_S = 60.0
 REPORT_S = 2.0
 """From change to change of a board's report, each of which is an event among the samples."""
 QUIET_S = 2.0
-"""By then each board has seen that it shall be quiet, and has said how far it came."""
+"""By then each board has seen that it shall be quiet, has said how far it came, and all that was read is committed."""
 PATIENCE_S = 45.0
 """Longer than a board waits before it asks again whether the collector is there."""
 AGAIN = {
@@ -115,6 +115,7 @@ class Course:
         self._broker = Broker(self.fleet)
         self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
         self._highest: dict[Stream, int] = {}
+        self._held: dict[str, int] = {}
         self._events = 0
         self._made = 0
         self._done = 0
@@ -229,7 +230,8 @@ class Course:
             board.check()
             board.relay.inner_port = self._broker.port
             if (told := await asyncio.to_thread(board.told)) is not None:
-                self._saw(board, *told)
+                self._saw(board, told.boot, told.given)
+                self._held[board.name] = told.held_bytes
         return sum(self._highest.values()) - self._events
 
     def _report(self) -> None:
@@ -249,17 +251,18 @@ class Course:
         self._highest[stream] = max(self._highest.get(stream, 0), highest)
 
     async def _drain(self) -> None:
-        """Until all that was given has arrived, or nothing arrives any more: that is waiting then, or lost."""
+        """Until no board holds anything, or nothing arrives any more: what is missing then is waiting, or lost."""
         began = moved = time.monotonic()
         missing = 0
-        while missing or time.monotonic() - began < QUIET_S:
+        while time.monotonic() - moved < PATIENCE_S:
             await asyncio.sleep(LOOK_S)
             await self._look()
             arrived = await asyncio.to_thread(ledger.arrived, self.fleet.store)
             before, missing = missing, self._missing(arrived)
             if missing != before:
                 moved = time.monotonic()
-            elif time.monotonic() - moved > PATIENCE_S:
+            drained = not missing or not any(self._held.values())
+            if drained and time.monotonic() - max(began, moved) > QUIET_S:
                 return
 
     def _missing(self, arrived: Mapping[Stream, int]) -> int:
