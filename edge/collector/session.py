@@ -21,7 +21,7 @@ CONNECT_S = 10.0
 SILENCE_S = 3.0
 """A broker that has not answered CONNECT by then does not speak the version."""
 KEEPALIVE_S = 30
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 2 * 1024 * 1024
 """Read at once; what is more waits with the broker."""
 SUBSCRIBE_ID = 1
 
