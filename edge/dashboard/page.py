@@ -1,4 +1,4 @@
-"""All of one board, as sections of a page: how it is, what it serves, its samples, updates, events and link.
+"""All of one board, as sections of a page: how it is, what it serves, its updates, events, samples and streams.
 
 The rule: a pure function of what was read; the screen only puts it somewhere.
 """
@@ -67,12 +67,6 @@ def sections(reading: BoardReading) -> tuple[Section, ...]:
             right=(1, 2, 3, 4, 5),
         ),
         Section(
-            "Samples",
-            tuple(_samples(reading.samples)),
-            ("measured", "req/s", "failed", "cpu %", "mem MB", "°C", "came after"),
-            right=(1, 2, 3, 4, 5, 6),
-        ),
-        Section(
             "Updates, from its signed report",
             tuple(_updates(board.reported, reading.at)) if board and board.reported else (),
             empty="no report yet",
@@ -80,6 +74,12 @@ def sections(reading: BoardReading) -> tuple[Section, ...]:
         Section(
             "Events",
             tuple((_clock(event.at), event.kind, event.code, event.message) for event in reversed(reading.events)),
+        ),
+        Section(
+            "Samples",
+            tuple(_samples(reading.samples)),
+            ("measured", "req/s", "failed", "cpu %", "mem MB", "°C", "came after"),
+            right=(1, 2, 3, 4, 5, 6),
         ),
         Section(
             "Streams: one a start of the agent",

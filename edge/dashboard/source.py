@@ -25,8 +25,8 @@ LEAST_SPAN_S = 10.0
 SPAN_INTERVALS = 3
 ASK_S = 3.0
 """How often it is asked whether a collector is there."""
-PAGE_SAMPLES = 20
-PAGE_EVENTS = 20
+PAGE_SAMPLES = 9
+PAGE_EVENTS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
