@@ -110,6 +110,7 @@ def _show(outcome: Outcome) -> None:
             ("given by boards", f"{counted.given:,}"),
             ("samples stored", f"{counted.samples:,}"),
             ("events stored", f"{counted.events:,}"),
+            ("sent again", f"{outcome.repeated:,}"),
             ("refused", f"{collected.refused:,}"),
             ("stream breaks", f"{collected.breaks:,}"),
             ("time", f"{outcome.making_s:.0f} s, and {outcome.draining_s:.0f} s until all had arrived"),

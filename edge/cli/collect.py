@@ -123,7 +123,8 @@ def _show(found: CollectorStatus) -> None:
         ("broker", f"{broker}, {found.mqtt}" if found.mqtt else broker),
         (
             "taken",
-            f"{found.messages} messages, {found.stored} new samples and events, {found.batches} commits",
+            f"{found.messages} messages, {found.stored} new samples and events, {found.repeated} repeated, "
+            f"{found.batches} commits",
         ),
         ("refused", refused or "none"),
         ("Prometheus", found.metrics_url),

@@ -51,7 +51,8 @@ class IngestLoop:
         broker: as it was started last, or None.
         mqtt: the version that is spoken, or None while not connected.
         waits_for: why nothing is taken, or None.
-        messages, batches: read since the start. stored: samples and events that were new. refused: messages by code.
+        messages, batches: read since the start. stored: samples and events that were new. repeated: those that were
+            not. refused: messages by code.
         lag_s: from a batch's first message to its commit.
     """
 
@@ -91,7 +92,7 @@ class IngestLoop:
         self.broker: Broker | None = None
         self.mqtt: str | None = None
         self.waits_for: str | None = STARTING
-        self.messages = self.stored = self.batches = 0
+        self.messages = self.stored = self.repeated = self.batches = 0
         self.refused: Counter[str] = Counter()
         self.lag_s: float | None = None
 
@@ -205,6 +206,7 @@ class IngestLoop:
         self.batches += 1
         self.messages += len(batch)
         self.stored += outcome.stored
+        self.repeated += outcome.duplicates
         self.refused.update(refused.error.code for refused in outcome.refused)
         self._heard(outcome.acks, batch[-1].rx)
         return outcome

@@ -168,6 +168,7 @@ class Collector:
             messages=loop.messages,
             stored=loop.stored,
             batches=loop.batches,
+            repeated=loop.repeated,
             lag_s=loop.lag_s,
             refused=dict(loop.refused),
             boards=self._boards.status(),

@@ -86,8 +86,8 @@ class CollectorStatus:
         connected: messages come in and are stored. waits_for: why not, or None.
         mqtt: version that is spoken, or None.
         metrics_url: for Prometheus.
-        messages, batches: read since it started. stored: samples and events that were new. refused: messages by the
-            code of what was wrong with them.
+        messages, batches: read since it started. stored: samples and events that were new. repeated: those that were
+            not. refused: messages by the code of what was wrong with them.
         lag_s: from the arrival of the last batch's first message to its commit.
         boards: the enrolled ones, by name.
     """
@@ -100,6 +100,7 @@ class CollectorStatus:
     messages: int
     stored: int
     batches: int
+    repeated: int = 0
     broker_kind: str | None = None
     broker_address: str | None = None
     waits_for: str | None = None

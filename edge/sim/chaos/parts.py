@@ -251,6 +251,14 @@ class Collector:
     def start(self) -> None:
         self._pid = client.ensure(self._fleet).pid
 
+    def repeated(self) -> dict[int, int]:
+        """How many samples and events came again to the collector that runs, by its process; empty where none does."""
+        try:
+            status = client.status(self._fleet)
+        except EdgeError:
+            return {}
+        return {status.pid: status.repeated}
+
     def kill(self) -> None:
         if self._pid is not None:
             kill_and_wait(self._pid)

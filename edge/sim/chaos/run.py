@@ -29,6 +29,7 @@ from edge.sim.chaos.plan import BROKER, COLLECTOR, Deed, Fault, Plan
 INTERVAL_S = 0.005
 LOOK_S = 0.1
 TELL_S = 5.0
+ASK_S = 0.5
 STUCK_S = 60.0
 REPORT_S = 2.0
 """From change to change of a board's report, each of which is an event among the samples."""
@@ -52,7 +53,8 @@ class Outcome:
         plan: that it went by. broker: which one was used.
         counted: what became of the samples.
         making_s, draining_s: how long samples were made, and how long it took until all had arrived, in seconds.
-        collected: what the store counted besides: messages refused, breaks, numbers that came again.
+        repeated: numbers that came again, at the least: what a killed collector counted last is not known.
+        collected: what the store counted besides.
     """
 
     plan: Plan
@@ -60,6 +62,7 @@ class Outcome:
     counted: Counted
     making_s: float
     draining_s: float
+    repeated: int
     collected: ledger.Collected
 
     @property
@@ -95,6 +98,7 @@ def run(
             counted=count(course.given(), ledger.kept(course.fleet.store)),
             making_s=making_s,
             draining_s=draining_s,
+            repeated=course.repeated,
             collected=ledger.collected(course.fleet.store),
         )
 
@@ -115,6 +119,7 @@ class Course:
         self._broker = Broker(self.fleet)
         self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
         self._highest: dict[Stream, int] = {}
+        self._repeated: dict[int, int] = {}
         self._held: dict[str, int] = {}
         self._events = 0
         self._made = 0
@@ -125,6 +130,7 @@ class Course:
         """From the first start until all samples have arrived, or nothing more can be expected."""
         await self._start()
         began = time.monotonic()
+        asking = asyncio.create_task(self._ask())
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
@@ -138,6 +144,7 @@ class Course:
         for board in self._boards.values():
             board.be_quiet()
         await self._drain()
+        asking.cancel()
         self.times_s = (made - began, time.monotonic() - made)
         for board in self._boards.values():
             board.relay.unplug()
@@ -155,6 +162,11 @@ class Course:
             stream: Given(highest=highest, waiting=held.get(stream, ()))
             for stream, highest in self._highest.items()
         }
+
+    @property
+    def repeated(self) -> int:
+        """Numbers that came again to all collectors of this run."""
+        return sum(self._repeated.values())
 
     def end(self) -> None:
         """End everything that was started."""
@@ -249,6 +261,12 @@ class Course:
         """A number that was given once stays given, whatever the board says later."""
         stream = (board.device_id, boot)
         self._highest[stream] = max(self._highest.get(stream, 0), highest)
+
+    async def _ask(self) -> None:
+        """Ask the collector how much came again, for as long as it is not cancelled; it may be long in answering."""
+        while True:
+            self._repeated |= await asyncio.to_thread(self._collector.repeated)
+            await asyncio.sleep(ASK_S)
 
     async def _drain(self) -> None:
         """Until no board holds anything, or nothing arrives any more: what is missing then is waiting, or lost."""
