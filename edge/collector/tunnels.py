@@ -30,6 +30,7 @@ __all__ = ["BROKER", "DOWN", "REFUSED", "UP", "TunnelState", "Tunnels"]
 WORN_S = 30.0
 """A tunnel that stood so long says that the way is good: its loss begins to count anew."""
 LOOK_S = 2.0
+NO_BROKER_S = 0.2
 END_S = 10.0
 NO_BROKER = "there is no broker yet"
 OWN_ERROR = "an error of edge's own; the collector's log has it"
@@ -111,10 +112,14 @@ class Tunnels:
         wake = Wake()
         with self._changed:
             while not self._closed:
-                pause_s = self._until_due()
+                there = self._broker() is not None
+                pause_s = self._until_due() if there else NO_BROKER_S
                 self._changed.wait(pause_s)
                 now, slept = time.monotonic(), wake.slept(pause_s)
                 for way in [way for way in self._ways.values() if way.waits]:
+                    if not there:
+                        way.say(DOWN, NO_BROKER)
+                        continue
                     if slept and way.state.state == DOWN:
                         way.soon(within_s=FIRST_WAIT_S)
                     if way.due <= now:

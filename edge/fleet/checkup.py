@@ -147,9 +147,9 @@ def _forwarding(board: Board, status: BoardStatus) -> Check:
 def _way_back(board: Board) -> Check:
     refused = way_back_refused(board)
     if refused is None:
-        return Check(name="telemetry", verdict="good", text="the board can reach this machine over SSH")
+        return Check(name="way back", verdict="good", text="the board can reach this machine over SSH")
     return Check(
-        name="telemetry",
+        name="way back",
         verdict="bad",
         text=f"no port of the board can lead here: {refused}",
         hint="set `AllowTcpForwarding yes` in sshd_config, or name a broker: `[mqtt] url` in edge.toml",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +20,11 @@ import pytest
 from agent.contract.topics import TopicKind, subscription
 from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
+from edge.collector import tunnels
 from edge.collector.broker import Broker
 from edge.collector.tunnels import BROKER, DOWN, REFUSED, UP, Tunnels
+from edge.config import FleetFolder
+from edge.inventory import Inventory
 from edge.sim import boards as sims
 from tests.beds.board import bed_key
 from tests.beds.fixtures import beds_swept, sshd_boards
@@ -320,6 +326,67 @@ def test_a_board_that_was_away_is_told_of_ones_own_broker_later(tmp_path: Path, 
         ways.wait(board, BROKER, seconds=30)
         assert board.link.url == "mqtts://a.example:8883"
         ways.close()
+
+
+def test_after_a_night_what_was_lost_is_tried_at_once(
+    ways: Ways, sshd_boards: Boards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = sshd_boards("night")
+    with Link(bed.board.port) as link:
+        board = enrolled(bed, port=link.port)
+        link.unplug()
+        ways.tunnels.set([board.device])
+        wait_until(lambda: "does not answer" in ways.reason(board))
+        ways.tunnels._ways[board.device_id].due = time.monotonic() + 3600
+        link.plug()
+        time.sleep(tunnels.LOOK_S + 1)
+        assert ways.state(board) == DOWN
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 8 * 3600)
+        ways.wait(board, UP)
+
+
+COLLECTOR_PROCESS = """
+import sys, time
+from pathlib import Path
+from edge.certificates import CertificateAuthority
+from edge.collector import broker
+from edge.collector.tunnels import Tunnels
+from edge.config import FleetFolder
+from edge.inventory import Inventory
+fleet = FleetFolder.open(Path(sys.argv[1]))
+authority = CertificateAuthority(fleet.keys)
+started = broker.start(fleet, sys.argv[2], authority)
+tunnels = Tunnels(fleet, lambda: started, sys.argv[2], authority)
+tunnels.set(Inventory(fleet).list())
+time.sleep(600)
+"""
+
+
+def test_a_laptop_that_slept_through_the_loss_of_its_tunnels_makes_them_anew(
+    tmp_path: Path, sshd_boards: Boards
+) -> None:
+    fleet = FleetFolder.create(tmp_path / "f", "demo")
+    for suffix in ("", ".pub"):
+        shutil.copy(f"{bed_key()}{suffix}", fleet.keys / f"ssh{suffix}")
+    bed = sshd_boards("asleep")
+    with Link(bed.board.port) as link:
+        board = enrolled(bed, port=link.port)
+        Inventory(fleet).add(board.device)
+        arguments = [sys.executable, "-c", COLLECTOR_PROCESS, str(fleet.path), COLLECTOR]
+        with subprocess.Popen(arguments) as laptop:
+            try:
+                wait_until((board.folder / "link" / "link.json").exists)
+                wait_until(lambda: listened(board.port))
+                first = board.port
+                laptop.send_signal(signal.SIGSTOP)
+                link.cut_now()
+                wait_until(lambda: not listened(first))
+                laptop.send_signal(signal.SIGCONT)
+                wait_until(lambda: board.port != first)
+                board.says(fleet.config.fleet, b"awake")
+            finally:
+                laptop.kill()
 
 
 def test_closing_does_not_wait_for_a_board_that_says_nothing(ways: Ways, sshd_boards: Boards) -> None:

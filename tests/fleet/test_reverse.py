@@ -15,13 +15,14 @@ import pytest
 
 from agent.contract.errors import ForwardingRefused
 from edge.fleet import reverse
+from edge.fleet.address import Address
 from edge.fleet.checkup import way_back_refused
-from edge.fleet.connection import Board
+from edge.fleet.connection import Board, connect
 from edge.fleet.reverse import ReverseForward
-from tests.beds.board import children, free_port
+from tests.beds.board import bed_key, children, free_port
 from tests.beds.link import Link
 from tests.beds.sshd import SshdBoard, SshdOptions
-from tests.fleet.conftest import Open
+from tests.fleet.conftest import Open, shown_key
 
 END_S = 20.0
 
@@ -287,3 +288,34 @@ def sessions(board: SshdBoard) -> list[int]:
         found.append(pid)
         waiting += children(pid)
     return found
+
+
+def test_it_leads_through_a_jump_host(
+    bed: SshdBoard,
+    serve: Callable[..., Serving],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with SshdBoard("gate") as gate:
+        ssh = tmp_path / ".ssh"
+        ssh.mkdir()
+        (ssh / "config").write_text(
+            f"Host kitchen\n  HostName 127.0.0.1\n  Port {bed.board.port}\n  User {bed.board.user}\n"
+            f"  ProxyJump {gate.board.user}@localhost:{gate.board.port}\n"
+            f"Host *\n  IdentityFile {bed_key()}\n"
+        )
+        (ssh / "known_hosts").write_text(f"[localhost]:{gate.board.port} {shown_key(gate.board).text}\n")
+        address = Address(host="kitchen", host_key=shown_key(bed.board).text, name="kitchen")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        monkeypatch.setattr(reverse, "ASK_S", 0.5)
+        monkeypatch.setattr(reverse, "ANSWER_S", 1.0)
+        serving = serve(connect(address, fleet=None))
+        with serving.connect() as link:
+            data = os.urandom(100_000)
+            assert echoed(link, data) == data
+        for pid in sessions(gate):  # the gate stands still: nothing tells so but the silence
+            os.kill(pid, signal.SIGSTOP)
+        assert serving.end() == "no answer within 1 s"
+        for pid in sessions(gate):
+            os.kill(pid, signal.SIGCONT)
