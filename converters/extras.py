@@ -13,6 +13,7 @@ from converters.source import SourceFormat
 EXTRAS = {
     "tensorflow": "tensorflow", "keras": "tensorflow", "h5py": "tensorflow", "tf2onnx": "tensorflow",
     "onnx": "onnx", "onnxruntime": "onnx",
+    "pyarrow": "parquet",
 }  # fmt: skip
 """Package to the extra of `edge-toolkit` that installs it."""
 

@@ -40,6 +40,10 @@ COMMANDS = {
     "bench": ("edge.cli.bench:bench", "Load test on the board itself."),
     "collect": ("edge.cli.collect:collect", "The background collector: what boards report, kept here."),
     "watch": ("edge.cli.watch:watch", "The fleet, live: what boards serve, how quickly, and how they are."),
+    "telemetry": (
+        "edge.cli.telemetry:telemetry",
+        "What boards reported, as it is stored: query, tail, export.",
+    ),
     "logs": ("edge.cli.logs:logs", "Show what a board's agent says."),
     "doctor": ("edge.cli.doctor:doctor", "Check this machine, the fleet folder and the boards."),
     "chaos": ("edge.cli.chaos:chaos", "Kill, cut and count: what was lost, duplicated, stated as dropped."),

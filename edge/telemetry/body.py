@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from agent.contract.errors import DocumentInvalid
 from agent.contract.messages import BoardCounters, ModelCounters, Sample
 from agent.contract.sketch import Sketch
 
@@ -32,15 +31,8 @@ _decode = msgspec.msgpack.Decoder(tuple[list[Any], list[list[Any]]]).decode
 
 
 def pack(sample: Sample) -> bytes:
-    """The counters of a sample.
-
-    Raises:
-        DocumentInvalid: a counter is too large to be kept (2**64 and more).
-    """
-    try:
-        return _encode((_board_values(sample.board), [_model_values(model) for model in sample.models]))
-    except OverflowError as error:
-        raise DocumentInvalid(document="Telemetry", reason=str(error)) from error
+    """The counters of a sample; whole numbers of 64 bits."""
+    return _encode((_board_values(sample.board), [_model_values(model) for model in sample.models]))
 
 
 def unpack(body: bytes) -> tuple[BoardCounters, tuple[ModelCounters, ...]]:

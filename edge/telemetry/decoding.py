@@ -2,7 +2,8 @@
 
 The rule: only what a board of this version writes is read the fast way, by a form that is made from the contract's own
 classes: every field that has a value, no other, no key twice (a document has just so many colons then). All else goes
-through `agent.contract.codec`, whose word counts. A test holds the two side by side.
+through `agent.contract.codec`, whose word counts. A test holds the two side by side. Beyond the contract, whole numbers
+must be of 64 bits: the store and what leaves it hold no larger ones.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import msgspec
 from agent.contract import codec
 from agent.contract.errors import DocumentInvalid, DocumentTooLarge, EdgeError
 from agent.contract.messages import MESSAGE_SCHEMA, BoardCounters, ModelCounters, Telemetry
+from edge.telemetry.sequence import LARGEST
 
 MESSAGE_BYTES = 1024 * 1024
 """The longest message of a board that is looked at."""
+SMALLEST = -LARGEST - 1
+_WHOLE = typing.Annotated[int, msgspec.Meta(ge=SMALLEST, le=LARGEST)]
 
 
 def decode_telemetry(payload: bytes) -> Telemetry:
@@ -32,12 +36,10 @@ def decode_telemetry(payload: bytes) -> Telemetry:
     """
     if len(payload) > MESSAGE_BYTES:
         raise DocumentTooLarge(document="Telemetry", size_bytes=len(payload), limit_bytes=MESSAGE_BYTES)
-    try:
-        found = typing.cast(Telemetry, _decode(payload))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, EdgeError):
-        return codec.decode(Telemetry, payload)
-    if payload.count(b":") != _keys(found):
-        return codec.decode(Telemetry, payload)
+    found = _fast(payload)
+    if found is None:
+        found = codec.decode(Telemetry, payload)
+        check_numbers(found, document="Telemetry")
     return found
 
 
@@ -46,6 +48,28 @@ def check_schema(found: str, *, document: str) -> None:
     if found != MESSAGE_SCHEMA:
         reason = f"`schema` is {found[:60]!r}, this version reads {MESSAGE_SCHEMA!r}"
         raise DocumentInvalid(document=document, reason=reason)
+
+
+def check_numbers(value: Any, *, document: str) -> None:
+    """Raise DocumentInvalid where a document holds a whole number of more than 64 bits."""
+    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
+        raise DocumentInvalid(document=document, reason=f"the number {value} is too large to be kept")
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            if field.name != "extra":
+                check_numbers(getattr(value, field.name), document=document)
+    elif isinstance(value, (tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            check_numbers(item, document=document)
+
+
+def _fast(payload: bytes) -> Telemetry | None:
+    """The message, or None where the contract's codec must take it, or say what is wrong."""
+    try:
+        found = typing.cast(Telemetry, _decode(payload))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, EdgeError):
+        return None
+    return found if payload.count(b":") == _keys(found) else None
 
 
 def _form(kind: type) -> type[msgspec.Struct]:
@@ -77,7 +101,11 @@ def _hint(hint: Any) -> Any:
     if origin is tuple:
         return types.GenericAlias(tuple, (_hint(arguments[0]), ...))
     if origin is Mapping:
-        return types.GenericAlias(dict, arguments)
+        return types.GenericAlias(dict, tuple(_hint(argument) for argument in arguments))
+    if origin is types.UnionType:
+        return typing.Union[tuple(_hint(argument) for argument in arguments)]  # noqa: UP007 - made at run time
+    if hint is int:
+        return _WHOLE
     return _form(hint) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else hint
 
 

@@ -21,9 +21,9 @@ from edge.telemetry import clock
 from edge.telemetry.boards import Boards, Known, KnownDevice
 from edge.telemetry.body import pack
 from edge.telemetry.clock import Offset
-from edge.telemetry.decoding import MESSAGE_BYTES, check_schema, decode_telemetry
+from edge.telemetry.decoding import MESSAGE_BYTES, check_numbers, check_schema, decode_telemetry
 from edge.telemetry.schema import told
-from edge.telemetry.sequence import LARGEST, Decision, decide
+from edge.telemetry.sequence import Decision, decide
 from edge.telemetry.streams import Stream, Streams
 
 TOPICS_KEPT = 100_000
@@ -181,6 +181,7 @@ class Intake:
 
     def _event(self, received: Received, device: KnownDevice, batch: _Batch) -> None:
         message = codec.decode(EventMessage, received.payload, limit_bytes=MESSAGE_BYTES)
+        check_numbers(message, document="EventMessage")
         _check(message, device)
         stream = self._streams.get(message.device, message.boot)
         decision, offset = _decide(stream, message, [message.seq], received.rx)
@@ -276,11 +277,6 @@ def _decide(
 ) -> tuple[Decision, Offset | None]:
     """The decision on a message's numbers, and the boot's clock with it."""
     gaps = [(gap.first, gap.last) for gap in message.gaps] if message.gaps else ()
-    largest = max(
-        message.acknowledged, numbers[-1] if numbers else 0, max((last for _, last in gaps), default=0)
-    )
-    if largest > LARGEST:
-        raise DocumentInvalid(document=type(message).__name__, reason=f"the number {largest} is too large")
     decision = decide(stream.high_water, numbers, gaps=gaps, acknowledged=message.acknowledged)
     return decision, clock.follow(stream.offset, rx=rx, sent_monotonic=message.sent_monotonic)
 

@@ -59,6 +59,13 @@ def position(store: Store) -> int:
     return int(newest)
 
 
+def event_position(store: Store) -> int:
+    """The same among events."""
+    with _reading(store):
+        (newest,) = store.connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+    return int(newest)
+
+
 def windows(store: Store, *, device: str, after: int, until: int | None = None) -> tuple[ModelWindow, ...]:
     """What each model and release of a board did in the samples that came after a position.
 

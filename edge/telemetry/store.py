@@ -90,7 +90,8 @@ class Store:
     def prune(self, keep_days: int, *, now: float) -> int:
         """Delete some samples and events that came more than `keep_days` days before `now`; 0 keeps all.
 
-        The newest sample of each boot stays. Returns how many were deleted; it is called until that is 0.
+        The newest sample of each boot stays, and the newest event. Returns how many were deleted; it is called until
+        that is 0.
 
         Raises:
             StoreUnusable: it can't be written.
@@ -117,7 +118,8 @@ class Store:
     def _prune_events(self, until: float) -> int:
         deleted = self.connection.execute(
             "DELETE FROM events WHERE id IN"
-            " (SELECT id FROM (SELECT id, rx FROM events ORDER BY id LIMIT ?) WHERE rx < ?)",
+            " (SELECT id FROM (SELECT id, rx FROM events ORDER BY id LIMIT ?) WHERE rx < ?)"
+            " AND id < (SELECT max(id) FROM events)",  # so that no position is ever used twice
             (PRUNE_STEP, until),
         )
         return deleted.rowcount

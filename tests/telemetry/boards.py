@@ -102,8 +102,15 @@ def telemetry(
 
 
 def event(
-    seq: int, *, device: str = PI, boot: str = BOOT, gaps: Sequence[tuple[int, int]] = (), **fields: object
+    seq: int,
+    *,
+    device: str = PI,
+    boot: str = BOOT,
+    gaps: Sequence[tuple[int, int]] = (),
+    rx: float | None = None,
+    **fields: object,
 ) -> Received:
+    """An event as it comes, `seq` seconds after START."""
     message = EventMessage(
         **{
             "device": device, "boot": boot, "seq": seq, "wall": START + seq, "monotonic": UPTIME_S + seq,
@@ -111,7 +118,7 @@ def event(
             "gaps": tuple(Gap(*gap) for gap in gaps), **fields,
         }
     )  # fmt: skip
-    return received(TopicKind.EVENT, encode(message), device=device, rx=START + seq)
+    return received(TopicKind.EVENT, encode(message), device=device, rx=START + seq if rx is None else rx)
 
 
 def birth(
