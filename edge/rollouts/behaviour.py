@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edge.rollouts import certainty
 from edge.rollouts.comparison import LEAST_RUNS, Basis, Slowdown, slowdown
 from edge.rollouts.conditions import Conditions
-from edge.rollouts.evidence import BoardEvidence, with_others, with_release
+from edge.rollouts.evidence import BoardEvidence, before, releases, with_another, with_release
 from edge.rollouts.verdict import Check, CheckVerdict
 from edge.telemetry.records import ModelWindow
 
@@ -59,21 +59,23 @@ class _Failures:
 def errors(kind: Kind, conditions: Conditions) -> Check:
     """Whether requests fail more often than those of peers, and than those of the same boards before: the increase
     is that over the worse of the two, its certainty comes from both together."""
-    here = _failures([with_release(board.now, kind.release) for board in kind.wave])
+    here = _failures([with_release(board, kind.release) for board in kind.wave])
     allowed = conditions.max_error_increase
     if not here.requests:
         return _nothing("errors", kind, conditions, allowed, f"no request came to {kind.release}")
-    there = _failures([with_others(board.now, kind.release) for board in kind.peers], " of its peers")
-    before = _failures([with_others(board.before, kind.release) for board in kind.wave], " before it")
-    references = [one for one in (there, before) if one.requests]
+    others = [with_another(board, kind.release) for board in kind.peers]
+    elsewhere = frozenset[str]().union(*map(releases, others))
+    past = [before(board, kind.release, elsewhere) for board in kind.wave]
+    there, earlier = _failures(others, " of its peers"), _failures(past, " before it")
+    references = [one for one in (there, earlier) if one.requests]
     base = max(references, key=lambda one: one.rate, default=None)
     if base is None:
         increase = here.rate
         evidence = certainty.of_chance(here.failed, here.requests, max(allowed, LEAST_CHANCE))
     else:
         increase = here.rate - base.rate
-        others, others_failed = sum(one.requests for one in references), sum(one.failed for one in references)
-        evidence = certainty.of_more_often(here.failed, here.requests, others_failed, others)
+        failed, requests = sum(one.failed for one in references), sum(one.requests for one in references)
+        evidence = certainty.of_more_often(here.failed, here.requests, failed, requests)
     said = f"of {kind.release}'s requests {here} failed, {base or 'with nothing to compare with'}"
     said += f": {100 * increase:+.2g} points (allowed {100 * allowed:+g})"
     if increase <= allowed:
@@ -151,7 +153,7 @@ def _incomparable(kind: Kind, conditions: Conditions) -> Check:
 
 
 def _runs(board: BoardEvidence, release: str) -> int:
-    return sum(window.compute_ms.count for window in with_release(board.now, release))
+    return sum(window.compute_ms.count for window in with_release(board, release))
 
 
 def _nothing(name: str, kind: Kind, conditions: Conditions, threshold: float, said: str) -> Check:

@@ -18,11 +18,11 @@ import enum
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 from agent.contract.sketch import GAMMA, Sketch, merge
-from edge.rollouts.evidence import BoardEvidence, with_others, with_release
+from edge.rollouts.evidence import BoardEvidence, before, releases, with_another, with_release
 from edge.telemetry.records import ModelWindow
 
 LEAST_RUNS = 10
@@ -127,8 +127,9 @@ def slowdown(release: str, wave: Sequence[BoardEvidence], peers: Sequence[BoardE
     Boards are of one kind. With a `before` on half of the wave or more and on a peer, each is compared with itself
     first, and those without are left out.
     """
-    here = [board for one in wave if (board := _of_wave(one, release))]
     there = [board for one in peers if (board := _of_peer(one, release))]
+    elsewhere = frozenset[str]().union(*(board.references for board in there))
+    here = [board for one in wave if (board := _of_wave(one, release, elsewhere))]
     here_before = [board for board in here if board.before]
     there_before = [board for board in there if board.before]
     if there_before and here and 2 * len(here_before) >= len(here):
@@ -140,36 +141,31 @@ def slowdown(release: str, wave: Sequence[BoardEvidence], peers: Sequence[BoardE
     return None
 
 
-def _of_wave(board: BoardEvidence, release: str) -> _Board | None:
-    return _board(with_release(board.now, release), with_others(board.before, release))
+def _of_wave(board: BoardEvidence, release: str, elsewhere: frozenset[str]) -> _Board | None:
+    past = before(board, release, elsewhere)
+    return _board(with_release(board, release), past, releases(past))
 
 
 def _of_peer(board: BoardEvidence, release: str) -> _Board | None:
-    now, before = with_others(board.now, release), with_others(board.before, release)
-    same = _releases(now) == _releases(before)
-    found = _board(now, before if same else ())
-    return found and replace(found, references=_releases(now))
+    """Its past is of use where it ran then what it runs now."""
+    now = with_another(board, release)
+    past = before(board, release, releases(now))
+    return _board(now, past if releases(past) == releases(now) else (), releases(now))
 
 
-def _board(now: Sequence[ModelWindow], before: Sequence[ModelWindow]) -> _Board | None:
+def _board(
+    now: Sequence[ModelWindow], past: Sequence[ModelWindow], references: frozenset[str]
+) -> _Board | None:
     measured = location(_sketch(now))
     if measured is None:
         return None
-    return _Board(
-        now=measured,
-        before=location(_sketch(before)),
-        runs=sum(window.compute_ms.count for window in now),
-        references=_releases(before),
-    )
+    runs = sum(window.compute_ms.count for window in now)
+    return _Board(now=measured, before=location(_sketch(past)), runs=runs, references=references)
 
 
 def _sketch(windows: Iterable[ModelWindow]) -> Sketch:
     sketches = [window.compute_ms for window in windows]
     return reduce(merge, sketches) if sketches else Sketch()
-
-
-def _releases(windows: Iterable[ModelWindow]) -> frozenset[str]:
-    return frozenset(window.release for window in windows)
 
 
 def _compared(basis: Basis, here: Sequence[_Board], there: Sequence[_Board]) -> Slowdown:

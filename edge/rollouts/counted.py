@@ -61,7 +61,7 @@ def executed(evidence: Evidence, conditions: Conditions) -> Check:
 
 def requests(evidence: Evidence, conditions: Conditions) -> Check:
     """Whether the release answered enough requests."""
-    windows = [window for board in evidence.wave for window in with_release(board.now, evidence.release)]
+    windows = [window for board in evidence.wave for window in with_release(board, evidence.release)]
     count = sum(max(0, window.requests) for window in windows)
     missing = conditions.min_requests - count
     more = f": {missing} are missing" if missing > 0 else ""
@@ -140,5 +140,5 @@ def _running(wave: Wave, conditions: Conditions) -> list[BoardEvidence]:
 
 
 def _watched_s(board: BoardEvidence, release: str) -> float:
-    seconds = [window.seconds for window in with_release(board.now, release)]
+    seconds = [window.seconds for window in with_release(board, release)]
     return max((one for one in seconds if math.isfinite(one)), default=0.0)

@@ -66,18 +66,36 @@ class Evidence:
     waves: int
 
 
-def model_of(release: str) -> str:
-    """`digits` of `digits@4`."""
-    return parse_release(release)[0]
+def with_release(board: BoardEvidence, release: str) -> tuple[ModelWindow, ...]:
+    """What a board did with the release."""
+    return tuple(window for window in board.now if window.release == release)
 
 
-def with_release(windows: Iterable[ModelWindow], release: str) -> tuple[ModelWindow, ...]:
-    """Those of the release."""
-    return tuple(window for window in windows if window.release == release)
+def with_another(board: BoardEvidence, release: str) -> tuple[ModelWindow, ...]:
+    """What a peer did with another release of the same model; nothing where it was several."""
+    return _of_one(_others(board.now, release))
 
 
-def with_others(windows: Iterable[ModelWindow], release: str) -> tuple[ModelWindow, ...]:
-    """Those of other releases of the same model."""
-    return tuple(
-        window for window in windows if window.model == model_of(release) and window.release != release
-    )
+def before(board: BoardEvidence, release: str, elsewhere: frozenset[str]) -> tuple[ModelWindow, ...]:
+    """What a board did before, with one other release of the model.
+
+    Where it had several (one was tried and taken back), it is the one that runs `elsewhere`, else nothing.
+    """
+    others = _others(board.before, release)
+    if len(releases(others)) > 1:
+        others = tuple(window for window in others if window.release in elsewhere)
+    return _of_one(others)
+
+
+def releases(windows: Iterable[ModelWindow]) -> frozenset[str]:
+    """Those that windows are of."""
+    return frozenset(window.release for window in windows)
+
+
+def _others(windows: Iterable[ModelWindow], release: str) -> tuple[ModelWindow, ...]:
+    model, _ = parse_release(release)
+    return tuple(window for window in windows if window.model == model and window.release != release)
+
+
+def _of_one(windows: tuple[ModelWindow, ...]) -> tuple[ModelWindow, ...]:
+    return windows if len(releases(windows)) == 1 else ()

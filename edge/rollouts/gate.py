@@ -74,4 +74,4 @@ def _kinds(evidence: Evidence) -> Iterator[Kind]:
 
 
 def _ran(board: BoardEvidence, release: str) -> bool:
-    return board.end is UpdateEnd.CONFIRMED or bool(with_release(board.now, release))
+    return board.end is UpdateEnd.CONFIRMED or bool(with_release(board, release))

@@ -85,6 +85,20 @@ def test_a_minority_of_boards_on_which_it_is_slow_is_not_outvoted() -> None:
     assert decide(found, CONDITIONS).verdict is Verdict.ROLLBACK
 
 
+def test_what_was_tried_and_taken_back_just_before_is_not_what_a_board_is_compared_with() -> None:
+    tried = window("digits@2", 5.0, 420, failed=60)
+    after = replace(canary(1.3, failed=60), before=(tried, *canary().before))
+    slowdown, errors = (check_of(evidence(after), name) for name in ("slowdown", "errors"))
+    assert slowdown.verdict is CheckVerdict.FAILED
+    assert slowdown.value == pytest.approx(1.3, rel=0.03)
+    assert errors.verdict is CheckVerdict.FAILED
+
+
+def test_a_peer_that_changed_its_release_meanwhile_is_no_peer() -> None:
+    changed = replace(peer(), now=(window("digits@3", 0.2, 200), window("digits@2", 0.2, 200)))
+    assert "the same boards before" in check_of(evidence(canary(), peers=(changed,)), "slowdown").sentence
+
+
 def test_without_peers_the_board_is_compared_with_itself_and_the_sentence_says_so() -> None:
     like_before = check_of(evidence(canary(1.1), peers=()), "slowdown")
     assert like_before.verdict is CheckVerdict.PASSED
