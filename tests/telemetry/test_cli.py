@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> FleetFolder:
         store.ingest(
             [
                 birth(rx=now),
-                telemetry([sample(n, models=[model(10 * n, failed=n // 10)]) for n in range(1, 28)], rx=now - 5),
+                telemetry(
+                    [sample(n, models=[model(10 * n, failed=n // 10)]) for n in range(1, 28)], rx=now - 5
+                ),
                 event(28, message="it began", rx=now - 4),
                 telemetry([sample(32, models=[model(320)])], gaps=[(29, 31)], rx=now),
             ]
