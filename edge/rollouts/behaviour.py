@@ -46,27 +46,27 @@ class Kind:
 class _Failures:
     failed: int
     requests: int
-    whose: str = ""
+    whose: str
 
     @property
     def rate(self) -> float:
         return self.failed / self.requests
 
     def __str__(self) -> str:
-        return f"{self.failed} of {self.requests}{self.whose} ({100 * self.rate:.2g} %)"
+        return f"{self.whose} in {self.failed} of {self.requests} requests ({100 * self.rate:.2g} %)"
 
 
 def errors(kind: Kind, conditions: Conditions) -> Check:
     """Whether requests fail more often than those of peers, and than those of the same boards before: the increase
     is that over the worse of the two, its certainty comes from both together."""
-    here = _failures([with_release(board, kind.release) for board in kind.wave])
+    here = _failures([with_release(board, kind.release) for board in kind.wave], kind.release)
     allowed = conditions.max_error_increase
     if not here.requests:
         return _nothing("errors", kind, conditions, allowed, f"no request came to {kind.release}")
     others = [with_another(board, kind.release) for board in kind.peers]
     elsewhere = frozenset[str]().union(*map(releases, others))
     past = [before(board, kind.release, elsewhere) for board in kind.wave]
-    there, earlier = _failures(others, " of its peers"), _failures(past, " before it")
+    there, earlier = _failures(others, "its peers"), _failures(past, "the same boards before")
     references = [one for one in (there, earlier) if one.requests]
     base = max(references, key=lambda one: one.rate, default=None)
     if base is None:
@@ -76,7 +76,7 @@ def errors(kind: Kind, conditions: Conditions) -> Check:
         increase = here.rate - base.rate
         failed, requests = sum(one.failed for one in references), sum(one.requests for one in references)
         evidence = certainty.of_more_often(here.failed, here.requests, failed, requests)
-    said = f"of {kind.release}'s requests {here} failed, {base or 'with nothing to compare with'}"
+    said = f"errors of {here}, {f'of {base}' if base else 'with nothing to compare with'}"
     said += f": {100 * increase:+.2g} points (allowed {100 * allowed:+g})"
     if increase <= allowed:
         verdict = CheckVerdict.PASSED
@@ -109,7 +109,7 @@ def compute_time(kind: Kind, conditions: Conditions) -> Check:
     return _check("slowdown", kind, verdict, value, conditions.max_slowdown, found.runs, said)
 
 
-def _failures(boards: Iterable[Sequence[ModelWindow]], whose: str = "") -> _Failures:
+def _failures(boards: Iterable[Sequence[ModelWindow]], whose: str) -> _Failures:
     windows = [window for board in boards for window in board]
     requests = sum(max(0, window.requests) for window in windows)
     failed = sum(max(0, window.failed) for window in windows)
