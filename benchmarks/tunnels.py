@@ -26,7 +26,7 @@ from typing import Any
 
 from agent.contract.topics import TopicKind, topic
 from edge.collector import client, records
-from edge.collector.tunnels import UP
+from edge.collector.ways import UP
 from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.sim import boards as sims

@@ -20,6 +20,8 @@ from pathlib import Path
 
 LOG_BYTES = 4 * 1024 * 1024
 """The log's end: what would make it longer is not written."""
+MANY_FILES = 10_240
+"""The most that macOS lets a process ask for."""
 POLL_S = 0.02
 _PR_SET_PDEATHSIG = 1
 
@@ -118,12 +120,22 @@ def _command_line(pid: int) -> str:
     return "" if "<defunct>" in listed.stdout else listed.stdout
 
 
+def allow_many_files() -> None:
+    """Let this process have many files open, as far as the system lets it: a board takes one at the broker, six here,
+    and what a shell hands on is often 1024, or 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def become(parent: int, argv: Sequence[str]) -> None:
     """Become the program `argv`, on the leash of the process `parent`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before the kernel was told
             raise SystemExit(1)
+    allow_many_files()
     resource.setrlimit(resource.RLIMIT_FSIZE, (LOG_BYTES, LOG_BYTES))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     os.execv(argv[0], list(argv))

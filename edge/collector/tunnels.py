@@ -17,15 +17,15 @@ from queue import SimpleQueue
 from agent.contract.errors import EdgeError
 from edge.certificates import CertificateAuthority
 from edge.collector.broker import KIND_OWN, Broker
+from edge.collector.leash import allow_many_files
 from edge.collector.links import Links
-from edge.collector.way import BROKER, DOWN, FIRST_WAIT_S, NEVER, REFUSED, UP, Tunnel, TunnelState, Way
+from edge.collector.way import FIRST_WAIT_S, NEVER, Tunnel, TunnelState, Way
+from edge.collector.ways import BROKER, DOWN, UP
 from edge.config import FleetFolder
 from edge.fleet.connection import connect
 from edge.fleet.reverse import ReverseForward
 from edge.fleet.wake import Wake
 from edge.inventory import Device
-
-__all__ = ["BROKER", "DOWN", "REFUSED", "UP", "TunnelState", "Tunnels"]
 
 WORN_S = 30.0
 """A tunnel that stood so long says that the way is good: its loss begins to count anew."""
@@ -56,6 +56,7 @@ class Tunnels:
             collector_id: whose acknowledgements count.
             authority: of the boards' certificates.
         """
+        allow_many_files()
         self._fleet = fleet
         self._broker = broker
         self._links = Links(fleet, collector_id, authority)

@@ -12,14 +12,10 @@ import time
 from dataclasses import dataclass
 
 from agent.contract.errors import AuthenticationFailed, EdgeError, ForwardingRefused, HostKeyChanged
+from edge.collector.ways import DOWN, NOT_TRIED, REFUSED
 from edge.fleet.connection import Board
 from edge.fleet.reverse import ReverseForward
 from edge.inventory import Device
-
-UP = "up"
-BROKER = "broker"
-DOWN = "down"
-REFUSED = "refused"
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
@@ -27,7 +23,6 @@ LONGEST_WAIT_S = 60.0
 RARELY_S = 600.0
 SAID_NO = (ForwardingRefused, AuthenticationFailed, HostKeyChanged)
 NEVER = float("inf")
-NOT_TRIED = "no connection was tried yet"
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +32,7 @@ class TunnelState:
     """How a board reaches the broker.
 
     Attributes:
-        state: `up`: through its tunnel; `broker`: it was told where the broker is; `down`; `refused`: its sshd
-            forwards nothing.
+        state: a word of `edge.collector.ways`.
         reason: why not, or None.
         since: seconds since 1970.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
 from edge.collector import mosquitto
 from edge.collector.broker import KIND_EMBEDDED, KIND_MOSQUITTO, KIND_OWN, Broker
-from edge.collector.leash import LOG_BYTES, Leashed
+from edge.collector.leash import LOG_BYTES, MANY_FILES, Leashed
 from edge.config import FleetFolder
 from tests.collector.conftest import COLLECTOR, folder_with
 
@@ -188,3 +189,15 @@ for _ in range(3 * {LOG_BYTES} // 1000):
     child = Leashed([sys.executable, "-c", talk], log=tmp_path / "log")
     assert gone(child.pid, seconds=20)
     assert LOG_BYTES - 8192 <= (tmp_path / "log").stat().st_size <= LOG_BYTES
+
+
+def test_it_may_have_many_connections_where_a_shell_allows_few(tmp_path: Path) -> None:
+    few, hard = 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        child = Leashed(["/bin/sh", "-c", "ulimit -n"], log=tmp_path / "log")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert gone(child.pid)
+    assert int((tmp_path / "log").read_text()) == min(MANY_FILES, hard)

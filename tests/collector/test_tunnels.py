@@ -22,7 +22,8 @@ from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
 from edge.collector import tunnels
 from edge.collector.broker import Broker
-from edge.collector.tunnels import BROKER, DOWN, REFUSED, UP, Tunnels
+from edge.collector.tunnels import Tunnels
+from edge.collector.ways import BROKER, DOWN, REFUSED, UP
 from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.sim import boards as sims
