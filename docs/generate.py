@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from contract_tables import message_tables, topics_table  # noqa: E402 - beside this file
+from rollout_tables import member_states_table, rollout_states_table  # noqa: E402
 
 STATE_WORDS = {
     UpdateState.NONE: "nothing was ever asked of this board",
@@ -114,7 +115,20 @@ def telemetry_page() -> str:
     return filled("telemetry.md", {"topics": topics_table, "messages": message_tables})
 
 
-PAGES = {"states.md": states_page, "cli.md": command_page, "telemetry.md": telemetry_page}
+def rollouts_page() -> str:
+    """`rollouts.md`: states of a rollout and of its boards."""
+    return filled(
+        "rollouts.md",
+        {"rollout-states": rollout_states_table, "board-states": member_states_table},
+    )
+
+
+PAGES = {
+    "states.md": states_page,
+    "cli.md": command_page,
+    "telemetry.md": telemetry_page,
+    "rollouts.md": rollouts_page,
+}
 
 
 def main(*, check: bool) -> int:
