@@ -24,6 +24,8 @@ CONNECT_S = 10.0
 """For the TCP connection, and for the handshake."""
 SILENCE_S = 3.0
 """A broker that does not answer CONNECT for so long does not speak this MQTT."""
+STUCK_S = 30.0
+"""A broker that answers, and confirms nothing for so long, has forgotten us."""
 KEEPALIVE_S = 20
 MQTT_5, MQTT_3 = mqtt.MQTTv5, mqtt.MQTTv311
 _TAKEN_OVER = 0x8E
@@ -83,6 +85,7 @@ class Connection:
         self._way = way
         self._wake = wake
         self._asked: float | None = None
+        self._confirmed = 0.0
         session: dict[str, Any] = {} if protocol == MQTT_5 else {"clean_session": True}
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -144,11 +147,22 @@ class Connection:
         bad = next((code for code in codes if code != mqtt.MQTT_ERR_SUCCESS), None)
         if bad is not None:
             self._lose(mqtt.error_string(bad))
-        elif not self.ready and time.monotonic() - self._asked > SILENCE_S:
+        else:
+            self._check_silence(time.monotonic(), self._asked)
+
+    def _check_silence(self, now: float, asked: float) -> None:
+        """Let go of a broker that took the connection, and then does not do what it is there for."""
+        if not self.ready and now - asked > SILENCE_S:
             self._lose("it does not answer")
+        elif not self.listening and now - asked > STUCK_S:
+            self._lose("it takes no subscription")
+        elif self.unconfirmed and now - self._confirmed > STUCK_S:
+            self._lose("it confirms nothing")
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Send at least once, where the connection holds."""
+        if not self.unconfirmed:
+            self._confirmed = time.monotonic()
         info = self._client.publish(topic, payload, qos=1, retain=retain)
         if info.rc == mqtt.MQTT_ERR_SUCCESS:
             self.unconfirmed += 1
@@ -202,6 +216,7 @@ class Connection:
 
     def _on_publish(self, _client: Any, _data: Any, _id: int, _reason: Any, _properties: Any) -> None:
         self.unconfirmed -= 1
+        self._confirmed = time.monotonic()
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.received.append(bytes(message.payload))

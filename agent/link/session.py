@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from agent.contract.codec import decode, encode
 from agent.contract.errors import ContractError
@@ -79,11 +78,9 @@ class Session:
     def configure(self, config: LinkConfig | None) -> None:
         """Go on by another configuration, or by none. Where it is reached differently, it connects anew."""
         before, self._config = self._config, config
-        if (
-            before is None
-            or config is None
-            or _way(before, self._subject.folder.mqtt_key) != _way(config, self._subject.folder.mqtt_key)
-        ):
+        if config is None:
+            self.end()
+        elif before is not None and self._way(before) != self._way(config):
             self._leave()
         if before is not None and config is not None and _broker(before) != _broker(config):
             self._protocol = MQTT_5
@@ -104,24 +101,27 @@ class Session:
                 self._connect(self._config)
             return
         connection.turn(readable=readable, writable=writable)
-        if connection.ready and not self._announced:
-            self._announce(connection, now)
-        for payload in connection.received:
-            self._heard(payload, now)
-        connection.received.clear()
-        if connection.listening:
-            self._send(connection, now)
         if connection.lost is not None:
             self._lost(connection, now)
+            return
+        if connection.ready and not self._announced:
+            self._announce(connection, now)
+        while connection.received:
+            self._heard(connection.received.pop(0), now)
+        if connection.listening:
+            self._send(connection, now)
 
-    def send_again(self) -> None:
-        """The outbox is not what it was: begin with what it holds."""
+    def send_again(self, after: float) -> None:
+        """The outbox is not what it was: begin with what it holds, not before `after`."""
         self._window.again(asking=False)
+        self._next_send = after
 
     def deadline(self, now: float) -> float:
         """When `step` has something to do though nothing comes."""
         if self.connection is None:
             return self._next_try if self._config is not None else float("inf")
+        if self.connection.lost is not None:
+            return now
         unsent = self._outbox.last_place > self._window.sent and self._window.open
         return max(self._next_send, now) if unsent and self.connection.listening else float("inf")
 
@@ -140,7 +140,7 @@ class Session:
         self._announced = False
         self._window.again(asking=False)
         self.connection = Connection(
-            _way(config, self._subject.folder.mqtt_key),
+            self._way(config),
             device=self._device,
             protocol=self._protocol,
             will=Will(self._topic(TopicKind.STATE), self._presence(Presence.LOST)),
@@ -232,13 +232,13 @@ class Session:
     def _presence(self, presence: Presence) -> bytes:
         return encode(PresenceMessage(self._device, self._outbox.boot, self._number, presence))
 
+    def _way(self, config: LinkConfig) -> Way:
+        host, port = address(config)
+        key = self._subject.folder.mqtt_key
+        return Way(host, port, config.server_name or host, config.ca, config.certificate, key)
+
     def _topic(self, kind: TopicKind) -> str:
         return topic(self._subject.config.fleet, self._device, kind)
-
-
-def _way(config: LinkConfig, key: Path) -> Way:
-    host, port = address(config)
-    return Way(host, port, config.server_name or host, config.ca, config.certificate, key)
 
 
 def _broker(config: LinkConfig) -> tuple[str, str]:

@@ -7,6 +7,7 @@ said when it begins to fail and when it works again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from agent.contract.errors import OutboxFailed
 from agent.link.configuration import Configuration
-from agent.link.outbox import Outbox
+from agent.link.outbox import RETRY_S, Outbox
 from agent.link.reports import Report, Reports
 from agent.link.sampler import sample
 from agent.link.session import Session
@@ -121,18 +122,18 @@ class Telemetry:
         if not self._fails:
             LOG.error("%s; %s", error, error.hint)
         self._fails = True
-        self._session.send_again()
+        self._session.send_again(time.monotonic() + RETRY_S)
 
     def _wait(self, woken: int, timeout_s: float) -> tuple[bool, bool]:
         """Whether the broker's connection can be read, and written."""
         connection = self._session.connection
         descriptor = connection.descriptor if connection is not None else None
-        reads, writes = [woken], []
+        poll = select.poll()  # any descriptor: the agent may have thousands of clients
+        poll.register(woken, select.POLLIN)
         if connection is not None and descriptor is not None:
-            reads.append(descriptor)
-            if connection.wants_write:
-                writes.append(descriptor)
-        readable, writable, _ = select.select(reads, writes, [], max(timeout_s, 0.0))
-        if woken in readable:
+            poll.register(descriptor, select.POLLIN | (select.POLLOUT if connection.wants_write else 0))
+        found = dict(poll.poll(math.ceil(max(timeout_s, 0.0) * 1000)))
+        if woken in found:
             os.read(woken, 64)
-        return descriptor in readable, bool(writable)
+        events = found.get(descriptor, 0) if descriptor is not None else 0
+        return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
