@@ -104,6 +104,13 @@ def start(fleet: FleetFolder, collector_id: str, authority: CertificateAuthority
         ConfigInvalid: `[mqtt] ca` names no file that can be read.
         KeyUnreadable: the authority's key is damaged.
     """
+    try:
+        return _start(fleet, collector_id, authority)
+    except OSError as error:  # a full or read-only drive
+        raise BrokerFailed(address=HERE, reason=str(error)) from error
+
+
+def _start(fleet: FleetFolder, collector_id: str, authority: CertificateAuthority) -> Broker:
     folder = fleet.telemetry / "broker"
     durable.make_folder(fleet.telemetry, mode=0o700)
     durable.make_folder(folder, mode=0o700)

@@ -94,19 +94,24 @@ def end_stale(pid: int, named: Path, *, seconds: float = 5.0) -> bool:
     """End process `pid`, which another run of ours left, when its command line names the file `named`.
 
     Returns:
-        Whether there was one.
+        Whether there was one, and it is gone.
     """
-    if str(named) not in _command_line(pid):
-        return False
-    deadline = time.monotonic() + seconds
-    number = signal.SIGTERM
-    while str(named) in _command_line(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
+    ended = False
+    began = time.monotonic()
+    while runs(pid, named):
+        passed = time.monotonic() - began
+        if passed > 2 * seconds:
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL if passed > seconds else signal.SIGTERM)
+        ended = True
         time.sleep(POLL_S)
-    return True
+    return ended
+
+
+def runs(pid: int, named: Path) -> bool:
+    """Whether process `pid` lives and its command line names the file `named`."""
+    return str(named) in _command_line(pid)
 
 
 def _command_line(pid: int) -> str:

@@ -44,6 +44,7 @@ class Links:
             server_name=BROKER_NAME,
             ca=self._authority.certificate,
         )
+        self.forget(device)
         self._write(tunnel.board, device, link, tunnel=True)
 
     def to(self, broker: Broker, device: Device) -> None:
@@ -62,7 +63,7 @@ class Links:
         durable.write(note, text.encode())
 
     def forget(self, device: Device) -> None:
-        """The board may not know any more what it was told."""
+        """The board may not know any more where the user's own broker is."""
         (self._notes / device.device_id).unlink(missing_ok=True)
 
     def _write(self, board: Board, device: Device, link: LinkConfig, *, tunnel: bool) -> None:

@@ -27,7 +27,7 @@ from edge.fleet.reverse import ReverseForward
 from edge.fleet.wake import Wake
 from edge.inventory import Device
 
-WORN_S = 30.0
+WORN_S = 5.0
 """A tunnel that stood so long says that the way is good: its loss begins to count anew."""
 LOOK_S = 2.0
 NO_BROKER_S = 0.2

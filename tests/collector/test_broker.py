@@ -201,3 +201,10 @@ def test_it_may_have_many_connections_where_a_shell_allows_few(tmp_path: Path) -
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert gone(child.pid)
     assert int((tmp_path / "log").read_text()) == min(MANY_FILES, hard)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_words(tmp_path: Path) -> None:
+    fleet = folder_with(tmp_path / "f")
+    fleet.telemetry.write_text("a file where the folder should be")
+    with pytest.raises(BrokerFailed, match="can't be used"):
+        start(fleet)

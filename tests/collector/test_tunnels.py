@@ -295,22 +295,24 @@ def test_of_a_broker_of_ones_own_each_board_is_told_once(tmp_path: Path, sshd_bo
     with Link(bed.board.port) as link:
         board = enrolled(bed, port=link.port)
         before = link.connections
-
-        def ways_to(host: str) -> Ways:
-            ways = Ways(tmp_path / host, mqtt_url=f"mqtts://{host}:8884")
+        # Told once, not again, told of another one, told of the tunnel, told of the other one again
+        for url, connections in (
+            ("a.example", 1),
+            ("a.example", 1),
+            ("b.example", 2),
+            ("", 3),
+            ("b.example", 4),
+        ):
+            shutil.rmtree(tmp_path / "f", ignore_errors=True)
+            ways = Ways(tmp_path / "f", mqtt_url=f"mqtts://{url}:8884" if url else "")
             ways.tunnels._links._notes = tmp_path / "links"
             ways.tunnels._links._authority = CertificateAuthority(tmp_path / "keys")
-            return ways
-
-        for host, connections in (("a.example", 1), ("a.example", 1), ("b.example", 2)):
-            shutil.rmtree(tmp_path / host, ignore_errors=True)
-            ways = ways_to(host)
             ways.tunnels.set([board.device])
-            ways.wait(board, BROKER)
-            assert board.link.url == f"mqtts://{host}:8884"
-            assert board.link.session is None
-            assert board.link.server_name is None
+            ways.wait(board, BROKER if url else UP)
             assert link.connections == before + connections
+            if url:
+                assert board.link.url == f"mqtts://{url}:8884"
+                assert (board.link.session, board.link.server_name) == (None, None)
             ways.close()
 
 
