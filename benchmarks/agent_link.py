@@ -52,6 +52,7 @@ def main() -> None:
         print_samples(steps, sizes)
         memory = measure_memory(Path(folder), options.rounds, options.seconds)
     print_memory(memory)
+    print_memory(memory)
 
 
 # --- a sample

@@ -29,45 +29,30 @@ from pathlib import Path
 from agent.contract.errors import OutboxFailed
 from agent.contract.link import OUTBOX_BYTES
 from agent.contract.messages import Gap
+from agent.link.outbox_file import (
+    EVENT,
+    FILE,
+    ITEM_BYTES,
+    SAMPLE,
+    SEQ_BITS,
+    SEQ_MASK,
+    TORN_FILE,
+    bytes_of,
+    drop_samples,
+    open_file,
+    put_aside,
+    record_gap,
+)
 
-FILE = "outbox.sqlite"
-TORN_FILE = "outbox.torn.sqlite"
-VERSION = 1
 SYNC_S = 30.0
 RETRY_S = 1.0
 """After a failure it is not tried again before."""
-ITEM_BYTES = 64
-SAMPLE, EVENT = 0, 1
 KEPT_BOOTS = 256
 """Boots that are acknowledged whole are remembered up to this many, for acknowledgements that come late."""
 ROOM_PART = 64
 """A full outbox frees this part of its bound at once, or each new sample would have to search again."""
 MAX_GAPS = 200
 """What one message states; the rest comes with the next ones."""
-_SEQ_BITS = 40
-_SEQ_MASK = (1 << _SEQ_BITS) - 1
-_BUSY_MS = 200
-_PRAGMAS = (
-    "page_size=8192", "journal_mode=WAL", "synchronous=NORMAL",
-    "secure_delete=OFF", "journal_size_limit=4194304", "cache_size=-256", "temp_store=MEMORY",
-)  # fmt: skip
-# A place is a boot's number and an item's together, so that one B-tree holds all in the order of sending.
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE boots (number INTEGER PRIMARY KEY, boot TEXT NOT NULL UNIQUE, os_boot TEXT NOT NULL,
-    acknowledged INTEGER NOT NULL);
-CREATE TABLE items (place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
-CREATE TABLE said (report TEXT NOT NULL);
-CREATE VIEW streams AS SELECT number, boot, os_boot, acknowledged, MAX(acknowledged,
-    IFNULL((SELECT MAX(place) FROM items WHERE place >= number << {_SEQ_BITS}
-        AND place < (number + 1) << {_SEQ_BITS}) & {_SEQ_MASK}, 0),
-    IFNULL((SELECT MAX(last) FROM gaps WHERE first >= number << {_SEQ_BITS}
-        AND first < (number + 1) << {_SEQ_BITS}) & {_SEQ_MASK}, 0)) AS given FROM boots;
-INSERT INTO said VALUES ('');
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""  # noqa: S608 - numbers of this module
 
 
 @dataclass
@@ -80,7 +65,7 @@ class _Boot:
     acknowledged: int
 
     def place(self, seq: int) -> int:
-        return self.number << _SEQ_BITS | seq
+        return self.number << SEQ_BITS | seq
 
 
 @dataclass(frozen=True)
@@ -188,14 +173,14 @@ class Outbox:
             alone = seq == own.given + 1 and used <= self.bound_bytes and report is None
             with nullcontext() if alone and not self._must_sync else self._transaction(file):
                 if seq > own.given + 1:
-                    _record_gap(file, own.place(own.given + 1), own.place(seq - 1))
+                    record_gap(file, own.place(own.given + 1), own.place(seq - 1))
                 if used > self.bound_bytes:
-                    used -= _drop_samples(file, used - self.bound_bytes + self.bound_bytes // ROOM_PART)
+                    used -= drop_samples(file, used - self.bound_bytes + self.bound_bytes // ROOM_PART)
                 if used <= self.bound_bytes or kind == EVENT:
                     file.execute("INSERT INTO items VALUES (?, ?, ?)", (own.place(seq), kind, body))
                 else:
                     used -= len(body) + ITEM_BYTES
-                    _record_gap(file, own.place(seq), own.place(seq))
+                    record_gap(file, own.place(seq), own.place(seq))
                 if report is not None:
                     file.execute("UPDATE said SET report = ?", (report,))
             self._used_bytes = used
@@ -216,7 +201,7 @@ class Outbox:
             query = "SELECT place, kind, body FROM items WHERE place > ? ORDER BY place LIMIT ?"
             for row in file.execute(query, (after, max_items)):
                 length += len(row[2])
-                if rows and (row[0] >> _SEQ_BITS != rows[0][0] >> _SEQ_BITS or length > max_bytes):
+                if rows and (row[0] >> SEQ_BITS != rows[0][0] >> SEQ_BITS or length > max_bytes):
                     break
                 if row[1] == EVENT and rows:
                     break
@@ -225,10 +210,10 @@ class Outbox:
                     break
             query = "SELECT first FROM gaps WHERE last > ? ORDER BY first LIMIT 1"
             gap = file.execute(query, (after,)).fetchone()
-            if gap is not None and (not rows or gap[0] >> _SEQ_BITS < rows[0][0] >> _SEQ_BITS):
-                rows, number = [], gap[0] >> _SEQ_BITS
+            if gap is not None and (not rows or gap[0] >> SEQ_BITS < rows[0][0] >> SEQ_BITS):
+                rows, number = [], gap[0] >> SEQ_BITS
             elif rows:
-                number = rows[0][0] >> _SEQ_BITS
+                number = rows[0][0] >> SEQ_BITS
             else:
                 return None
             return self._message(file, number, rows, after)
@@ -240,13 +225,13 @@ class Outbox:
         query = "SELECT first, last FROM gaps WHERE first BETWEEN ? AND ? AND last > ? ORDER BY first LIMIT ?"
         # A message states the gaps before it, too: what stated them first may be on its way no more.
         least = boot.place(0) if rows else after
-        found = file.execute(query, (boot.place(0), boot.place(_SEQ_MASK), least, MAX_GAPS)).fetchall()
+        found = file.execute(query, (boot.place(0), boot.place(SEQ_MASK), least, MAX_GAPS)).fetchall()
         return Pending(
             boot=name,
             place=rows[-1][0] if rows else found[-1][1],
-            items=tuple((place & _SEQ_MASK, body) for place, _, body in rows),
+            items=tuple((place & SEQ_MASK, body) for place, _, body in rows),
             event=bool(rows) and rows[0][1] == EVENT,
-            gaps=tuple(Gap(first & _SEQ_MASK, last & _SEQ_MASK) for first, last in found),
+            gaps=tuple(Gap(first & SEQ_MASK, last & SEQ_MASK) for first, last in found),
             acknowledged=boot.acknowledged,
             same_os_boot=boot.os_boot == self._os_boot,
             more=bool(rows) and rows[-1][0] < self.last_place,
@@ -267,10 +252,7 @@ class Outbox:
                 return None
             seq = min(seq, known.given)
             span = (known.place(0), known.place(seq))
-            query = (
-                f"SELECT IFNULL(SUM(LENGTH(body) + {ITEM_BYTES}), 0) FROM items WHERE place BETWEEN ? AND ?"  # noqa: S608 - a number of this module
-            )
-            freed = file.execute(query, span).fetchone()[0]
+            freed = bytes_of(file, *span)
             with self._transaction(file):
                 file.execute("DELETE FROM items WHERE place BETWEEN ? AND ?", span)
                 file.execute("DELETE FROM gaps WHERE first >= ? AND last <= ?", span)
@@ -306,7 +288,8 @@ class Outbox:
             reason = str(error)
             if type(error) is sqlite3.DatabaseError:  # malformed, or no database: not one of its subclasses
                 reason = f"{reason}; it is put aside as `{TORN_FILE}`"
-                self._put_aside()
+                put_aside(self.path)
+                self._try_again = float("-inf")
             raise OutboxFailed(path=self.path, reason=reason) from error
 
     @contextmanager
@@ -332,16 +315,8 @@ class Outbox:
         return time.monotonic() - self._synced >= SYNC_S
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        file = sqlite3.connect(self.path, isolation_level=None, timeout=_BUSY_MS / 1000)
+        file = open_file(self.path)
         try:
-            version = file.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise sqlite3.NotSupportedError(f"a newer agent wrote it, version {version}")
-            for pragma in _PRAGMAS:
-                file.execute(f"PRAGMA {pragma}")
-            if version == 0:
-                file.executescript(_SCHEMA)
             self._begin(file)
         except BaseException:
             file.close()
@@ -363,45 +338,4 @@ class Outbox:
         self._boots = {boot: _Boot(*rest) for boot, *rest in found}
         self._own = self._boots[self.boot]
         self._numbered = max(self._numbered, self._own.given)
-        query = f"SELECT IFNULL(SUM(LENGTH(body) + {ITEM_BYTES}), 0) FROM items"  # noqa: S608 - a number of this module
-        self._used_bytes = file.execute(query).fetchone()[0]
-
-    def _put_aside(self) -> None:
-        with suppress(OSError):
-            self.path.replace(self.path.with_name(TORN_FILE))
-            for tail in ("-wal", "-shm"):
-                self.path.with_name(FILE + tail).unlink(missing_ok=True)
-        self._try_again = float("-inf")
-
-
-def _drop_samples(file: sqlite3.Connection, least_bytes: int) -> int:
-    """Drop the oldest samples, at least so many bytes where there are, and record the gaps. Returns what was freed."""
-    freed = 0
-    ranges: list[list[int]] = []
-    for place, length in file.execute(
-        "SELECT place, LENGTH(body) FROM items WHERE kind = ? ORDER BY place", (SAMPLE,)
-    ):
-        if ranges and ranges[-1][1] == place - 1:
-            ranges[-1][1] = place
-        else:
-            ranges.append([place, place])
-        freed += length + ITEM_BYTES
-        if freed >= least_bytes:
-            break
-    for first, last in ranges:
-        file.execute("DELETE FROM items WHERE place BETWEEN ? AND ?", (first, last))
-        _record_gap(file, first, last)
-    return freed
-
-
-def _record_gap(file: sqlite3.Connection, first: int, last: int) -> None:
-    """Record a range, as one with those that it touches."""
-    before = file.execute("SELECT first FROM gaps WHERE last = ?", (first - 1,)).fetchone()
-    after = file.execute("SELECT last FROM gaps WHERE first = ?", (last + 1,)).fetchone()
-    if after is not None:
-        file.execute("DELETE FROM gaps WHERE first = ?", (last + 1,))
-        last = after[0]
-    if before is not None:
-        file.execute("UPDATE gaps SET last = ? WHERE first = ?", (last, before[0]))
-    else:
-        file.execute("INSERT INTO gaps VALUES (?, ?)", (first, last))
+        self._used_bytes = bytes_of(file, 0, 1 << 62)

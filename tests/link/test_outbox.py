@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from agent.contract.errors import OutboxFailed
 from agent.contract.messages import Gap
-from agent.link.outbox import FILE, ITEM_BYTES, RETRY_S, TORN_FILE, Outbox, Pending
+from agent.link.outbox import RETRY_S, Outbox, Pending
+from agent.link.outbox_file import FILE, ITEM_BYTES, TORN_FILE
 
 BOUND = 4000
 BOOT = "00112233aabbccdd"
@@ -144,7 +145,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
