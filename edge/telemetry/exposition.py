@@ -65,7 +65,7 @@ def exposition(store: Store, *, names: Mapping[str, str], now: float | None = No
 class _Fleet(Collector):
     def __init__(self, store: Store, names: Mapping[str, str], now: float) -> None:
         self._names = names
-        self._boards = query.fleet_now(store, now=now, devices=tuple(names))
+        self._boards = query.fleet_now(store, span_s=0, now=now, devices=tuple(names))
         newest = query.newest_samples(store)
         self._samples = [s for s in newest if s.device in names and now - s.at <= STALE_S]
 

@@ -279,7 +279,9 @@ def _span(store: Store, stream: _Stream, begin: search.Row | None, end: search.R
     fresh = begin is None and stream.pruned == 0 and stream.breaks == 0
     if begin is None:
         begin = search.oldest(store.connection, stream.id) or end
-    return Span(begin=begin.reading(), end=end.reading(), fresh=fresh, steps=end.seq - begin.seq)
+    last = end.reading()
+    first = last if begin.id == end.id else begin.reading()
+    return Span(begin=first, end=last, fresh=fresh, steps=end.seq - begin.seq)
 
 
 def _streams(store: Store, device: str | None) -> list[_Stream]:
