@@ -2,7 +2,7 @@
 
 The rule: pure; a packet that is whole is taken apart once, a piece of one waits for its rest, and nothing that a broker
 sends can hold more memory than `PACKET_BYTES`: of a longer message only the beginning is kept, which nobody can decode.
-Why this is not paho: docs/decisions, "The collector reads MQTT by itself".
+Why this is not paho: docs/decisions/0012-collector-reads-mqtt-itself.md.
 """
 
 from __future__ import annotations
