@@ -45,7 +45,13 @@ def plan(as_json: bool, **asked: Any) -> None:
     runs = {member.device: running_now(workspace, member) for member in made.plan.members}
     if as_json:
         output.data(
-            {"plan": made.plan, "left_out": made.left_out, "in_no_wave": made.in_no_wave, "runs": runs}
+            {
+                "plan": made.plan,
+                "left_out": made.left_out,
+                "in_no_wave": made.in_no_wave,
+                "busy": made.busy,
+                "runs": runs,
+            }
         )
         return
     show_draft(made, runs)

@@ -146,6 +146,8 @@ def show_draft(draft: Draft, runs: dict[str, str]) -> None:
     output.table(("wave", "up to", "device", "profile", "runs", "gets bundle"), rows, right=(0,))
     for one in draft.left_out:
         output.line("doubt", f"{one.device} does not take part: {one.reason}")
+    for name in draft.busy:
+        output.line("doubt", f"{name} is busy: another command is at work on it now")
     if draft.in_no_wave:
         output.line("note", f"in no wave, and compared with: {', '.join(draft.in_no_wave)}")
 

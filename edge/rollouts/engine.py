@@ -32,6 +32,8 @@ from edge.rollouts.wishes import Wish
 
 FORWARD = (RolloutState.RUNNING, RolloutState.HOLDING)
 BACKWARD = (RolloutState.HALTING, RolloutState.TAKING_BACK)
+LEAST_BEFORE_S = 60.0
+"""How long before a wave its boards are looked at, at least, for what they differ by anyway."""
 COMPARED = ("errors", "slowdown")
 """Checks of what the release does, beside those of how many boards have it."""
 
@@ -105,7 +107,6 @@ class Engine:
             How it ended; `ExitCode.INTERRUPTED` where a signal ended it.
 
         Raises:
-            CollectorFailed: what boards report can't be collected.
             OSError: the journal can't be written.
         """
         self._promoted = promoted
@@ -113,6 +114,7 @@ class Engine:
         with self._interruption.noted():
             try:
                 while self._goes_on():
+                    self._clock.now_s()  # looked at often, so that it knows sleep from work
                     self._witness.keep_collecting()
                     self._hear()
                     before = self._journal.rollout
@@ -215,7 +217,7 @@ class Engine:
         self._journal.append(RolloutEvent.PAUSE, reason=reason)
 
     def _span_before(self) -> tuple[int, ...]:
-        return self._witness.span_before(self._conditions.dwell_s)
+        return self._witness.span_before(max(LEAST_BEFORE_S, self._conditions.dwell_s))
 
 
 def reason_of(decision: Decision) -> Reason:

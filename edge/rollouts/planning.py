@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.contract.errors import PlanInvalid, ProfileUnknown
+from agent.contract.errors import DeviceBusy, PlanInvalid, ProfileUnknown
 from agent.contract.names import parse_release
 from agent.contract.release import Release
 from edge.inventory import Device
@@ -57,11 +57,13 @@ class Draft:
     Attributes:
         plan: not written anywhere.
         left_out: boards that were meant, and can't take part. in_no_wave: boards that the last wave does not reach.
+        busy: boards that another command is at work on now.
     """
 
     plan: Plan
     left_out: tuple[LeftOut, ...]
     in_no_wave: tuple[str, ...]
+    busy: tuple[str, ...]
 
 
 def draft(workspace: Workspace, request: RolloutRequest) -> Draft:
@@ -102,12 +104,21 @@ def draft(workspace: Workspace, request: RolloutRequest) -> Draft:
         conditions=conditions.texts(),
         patience=request.patience,
     )
-    reached = {member.device for member in plan.members}
+    reached = [member.device for member in plan.members]
     return Draft(
         plan=plan,
         left_out=tuple(left_out),
         in_no_wave=tuple(name for name in members if name not in reached),
+        busy=tuple(name for name in reached if _is_busy(workspace, name)),
     )
+
+
+def _is_busy(workspace: Workspace, name: str) -> bool:
+    try:
+        with workspace.inventory.hold(name):
+            return False
+    except DeviceBusy:
+        return True
 
 
 def _selected(workspace: Workspace, request: RolloutRequest) -> Sequence[Device]:

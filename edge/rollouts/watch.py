@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from agent.contract.errors import StoreMissing
+from agent.contract.errors import CollectorFailed, StoreMissing
 from agent.contract.messages import Reported
 from edge.collector import client
 from edge.config import FleetFolder
@@ -47,13 +47,10 @@ class Watch:
         self._before: dict[tuple[str, tuple[int, ...]], tuple[ModelWindow, ...]] = {}
 
     def keep_collecting(self) -> None:
-        """Have a collector there; what it can't reach it says in the store.
-
-        Raises:
-            CollectorFailed: it does not start.
-        """
+        """Have a collector there; where it does not start nothing new is known, and the gate holds."""
         if time.monotonic() - self._looked >= LOOK_AFTER_S:
-            client.ensure(self._fleet)
+            with contextlib.suppress(CollectorFailed):
+                client.ensure(self._fleet)
             self._looked = time.monotonic()
 
     def mark(self) -> int:
