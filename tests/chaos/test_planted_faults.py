@@ -33,32 +33,13 @@ ACKNOWLEDGES_BEFORE_IT_COMMITS = (
 )
 DELETES_WHEN_THE_BROKER_HAS_IT = (
     Patch(
-        "agent/link/connection.py",
-        "        if info.rc == mqtt.MQTT_ERR_SUCCESS:\n",
-        "        self.sent = info.mid\n        if info.rc == mqtt.MQTT_ERR_SUCCESS:\n",
-    ),
-    Patch(
-        "agent/link/connection.py",
-        "        self.unconfirmed -= 1\n",
-        "        self.unconfirmed -= 1\n        self.confirmed = [*getattr(self, 'confirmed', ()), _id]\n",
-    ),
-    Patch(
         "agent/link/session.py",
-        "            self._window.send(pending.place, now)\n",
-        "            self._window.send(pending.place, now)\n"
-        "            self.sent = getattr(self, 'sent', {})\n"
-        "            self.sent[connection.sent] = (pending.boot, pending.place & ((1 << 40) - 1))\n",
-    ),
-    Patch(
-        "agent/link/session.py",
-        "        for payload in connection.received:\n",
-        "        for number in getattr(connection, 'confirmed', ()):\n"
-        "            if number in getattr(self, 'sent', {}):\n"
-        "                span = self._outbox.acknowledge(*self.sent.pop(number))\n"
-        "                if span is not None:\n"
-        "                    self._window.acknowledge(*span, now)\n"
-        "        connection.confirmed = []\n"
-        "        for payload in connection.received:\n",
+        "        if connection.listening:\n            self._send(connection, now)\n",
+        "        if not connection.unconfirmed and self._window.sent >= self._outbox._own.place(0):\n"
+        "            sent = self._window.sent & ((1 << 40) - 1)\n"
+        "            if (span := self._outbox.acknowledge(self._outbox.boot, sent)) is not None:\n"
+        "                self._window.acknowledge(*span, now)\n"
+        "        if connection.listening:\n            self._send(connection, now)\n",
     ),
 )
 DELETES_MORE_THAN_IS_ACKNOWLEDGED = (

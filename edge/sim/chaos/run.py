@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,12 @@ from edge.config import FleetFolder
 from edge.progress import Progress
 from edge.settings import render
 from edge.sim.chaos import ledger
-from edge.sim.chaos.count import Counted, Given, Stream, count
-from edge.sim.chaos.parts import Board, Broker, Collector, Part
+from edge.sim.chaos.board import Board
+from edge.sim.chaos.collecting import Broker, Collector
+from edge.sim.chaos.count import Counted, count
+from edge.sim.chaos.parts import Part
 from edge.sim.chaos.plan import BROKER, COLLECTOR, Deed, Fault, Plan
+from edge.sim.chaos.witness import Witness
 
 INTERVAL_S = 0.005
 LOOK_S = 0.1
@@ -34,10 +37,10 @@ STUCK_S = 60.0
 REPORT_S = 2.0
 """From change to change of a board's report, each of which is an event among the samples."""
 QUIET_S = 2.0
-"""By then each board has seen that it shall be quiet, has said how far it came, and all that was read is committed."""
+"""Without a change for so long, each board has seen that it shall be quiet, and all that was read is committed."""
 PATIENCE_S = 45.0
 """Longer than a board waits before it asks again whether the collector is there."""
-AGAIN = {
+SAID = {
     Deed.KILL: "killed",
     Deed.CUT: "cut",
     Deed.UNPLUG: "unplugged",
@@ -88,14 +91,16 @@ def run(
     """
     with _folder(keep) as folder, ExitStack() as started:
         course = Course(plan, folder, broker=broker, interval_s=interval_s, progress=progress)
-        started.callback(course.end)
+        for end in course.ends:
+            started.callback(end)
         asyncio.run(course.play())
-        course.end()
+        started.close()
+        given = course.witness.judge(course.boards)
         making_s, draining_s = course.times_s
         return Outcome(
             plan=plan,
             broker=broker,
-            counted=count(course.given(), ledger.kept(course.fleet.store)),
+            counted=count(given, ledger.kept(course.fleet.store)),
             making_s=making_s,
             draining_s=draining_s,
             repeated=course.repeated,
@@ -104,13 +109,19 @@ def run(
 
 
 class Course:
-    """One run in the folder `folder`."""
+    """One run in the folder `folder`.
+
+    Attributes:
+        fleet: its fleet folder. witness: knows what boards gave.
+        times_s: how long samples were made, and how long it took until all had arrived, in seconds.
+    """
 
     def __init__(
         self, plan: Plan, folder: Path, *, broker: str, interval_s: float, progress: Progress
     ) -> None:
         self.fleet = _fleet(folder / "fleet", broker)
         self.times_s = (0.0, 0.0)
+        self.witness = Witness()
         self._plan = plan
         self._interval_s = interval_s
         self._progress = progress
@@ -118,9 +129,7 @@ class Course:
         self._collector = Collector(self.fleet)
         self._broker = Broker(self.fleet)
         self._parts: dict[str, Part] = {**self._boards, COLLECTOR: self._collector, BROKER: self._broker}
-        self._highest: dict[Stream, int] = {}
         self._repeated: dict[int, int] = {}
-        self._held: dict[str, int] = {}
         self._events = 0
         self._made = 0
         self._done = 0
@@ -149,31 +158,20 @@ class Course:
         for board in self._boards.values():
             board.relay.unplug()
 
-    def given(self) -> dict[Stream, Given]:
-        """What boards that have ended gave: the highest number that ever was seen, and what their outboxes hold."""
-        for board in self._boards.values():
-            self._read(board)
-        held = {
-            (board.device_id, boot): numbers
-            for board in self._boards.values()
-            for boot, numbers in ledger.waiting(board.outbox).items()
-        }
-        return {
-            stream: Given(highest=highest, waiting=held.get(stream, ()))
-            for stream, highest in self._highest.items()
-        }
+    @property
+    def boards(self) -> Collection[Board]:
+        """All of them."""
+        return self._boards.values()
 
     @property
     def repeated(self) -> int:
         """Numbers that came again to all collectors of this run."""
         return sum(self._repeated.values())
 
-    def end(self) -> None:
-        """End everything that was started."""
-        for board in self._boards.values():
-            board.kill()
-        self._collector.end()
-        self._broker.end()
+    @property
+    def ends(self) -> tuple[Callable[[], None], ...]:
+        """What ends everything that is started; the last one first, each one whatever becomes of the others."""
+        return (self._broker.end, self._collector.end, *(board.kill for board in self._boards.values()))
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._collector.start)
@@ -195,7 +193,7 @@ class Course:
 
     async def _do(self, fault: Fault) -> None:
         lasting = f" for {fault.for_s:.1f} s" if fault.for_s else ""
-        self._progress.step(f"{self._made:,}: {fault.part} {AGAIN[fault.deed]}{lasting}")
+        self._progress.step(f"{self._made:,}: {fault.part} {SAID[fault.deed]}{lasting}")
         if fault.deed is Deed.CUT:
             self._boards[fault.part].relay.cut()
         elif fault.deed is Deed.UNPLUG:
@@ -205,7 +203,7 @@ class Course:
         elif fault.deed is Deed.KILL:
             await asyncio.to_thread(self._parts[fault.part].kill)
             if fault.part in self._boards:
-                self._read(self._boards[fault.part])
+                self.witness.read(self._boards[fault.part])
             await asyncio.sleep(fault.for_s)
             await asyncio.to_thread(self._parts[fault.part].start)
         else:
@@ -238,29 +236,18 @@ class Course:
 
     async def _look(self) -> int:
         """How many samples were made so far, at the least: not every report was seen, and became an event."""
+        self._collector.check()
         for board in self._boards.values():
             board.check()
             board.relay.inner_port = self._broker.port
-            if (told := await asyncio.to_thread(board.told)) is not None:
-                self._saw(board, told.boot, told.given)
-                self._held[board.name] = told.held_bytes
-        return sum(self._highest.values()) - self._events
+            await self.witness.ask(board)
+        return self.witness.given - self._events
 
     def _report(self) -> None:
         """An event of each board."""
         for board in self._boards.values():
             board.report()
             self._events += 1
-
-    def _read(self, board: Board) -> None:
-        """What the outbox of a board whose agent has ended says of itself."""
-        for boot, highest in ledger.given(board.outbox).items():
-            self._saw(board, boot, highest)
-
-    def _saw(self, board: Board, boot: str, highest: int) -> None:
-        """A number that was given once stays given, whatever the board says later."""
-        stream = (board.device_id, boot)
-        self._highest[stream] = max(self._highest.get(stream, 0), highest)
 
     async def _ask(self) -> None:
         """Ask the collector how much came again, for as long as it is not cancelled; it may be long in answering."""
@@ -270,21 +257,17 @@ class Course:
 
     async def _drain(self) -> None:
         """Until no board holds anything, or nothing arrives any more: what is missing then is waiting, or lost."""
-        began = moved = time.monotonic()
-        missing = 0
+        moved = time.monotonic()
+        before = (0, 0)
         while time.monotonic() - moved < PATIENCE_S:
             await asyncio.sleep(LOOK_S)
             await self._look()
-            arrived = await asyncio.to_thread(ledger.arrived, self.fleet.store)
-            before, missing = missing, self._missing(arrived)
-            if missing != before:
-                moved = time.monotonic()
-            drained = not missing or not any(self._held.values())
-            if drained and time.monotonic() - max(began, moved) > QUIET_S:
+            missing = self.witness.missing(await asyncio.to_thread(ledger.arrived, self.fleet.store))
+            if (now := (self.witness.given, missing)) != before:
+                before, moved = now, time.monotonic()
+            drained = not missing or self.witness.nothing_is_held
+            if drained and time.monotonic() - moved > QUIET_S:
                 return
-
-    def _missing(self, arrived: Mapping[Stream, int]) -> int:
-        return sum(max(0, highest - arrived.get(stream, 0)) for stream, highest in self._highest.items())
 
 
 def _fleet(folder: Path, broker: str) -> FleetFolder:
