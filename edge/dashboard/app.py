@@ -55,15 +55,19 @@ class WatchApp(App[EdgeError]):
         self._source = source
         self._interval_s = interval_s
         self._for_s = for_s
+        self._summary = Static(id="summary", markup=False)
+        self._trouble = Static(id="trouble", markup=False)
+        self._table = BoardTable()
+        self._filter = Input(id="filter", placeholder="name, state or release; Enter keeps, Escape shows all")
         self._page: BoardScreen | None = None
         self._wanted = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         """Summary, trouble, table, filter, keys."""
-        yield Static(id="summary", markup=False)
-        yield Static(id="trouble", markup=False)
-        yield BoardTable()
-        yield Input(id="filter", placeholder="name, state or release; Enter keeps it, Escape shows all")
+        yield self._summary
+        yield self._trouble
+        yield self._table
+        yield self._filter
         yield Footer()
 
     def on_mount(self) -> None:
@@ -74,7 +78,7 @@ class WatchApp(App[EdgeError]):
         ):  # else the terminal would stay as it is
             with suppress(ValueError, RuntimeError, NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, Interrupted())
-        self.query_one(BoardTable).focus()
+        self._table.focus()
         self.run_worker(self._go_on(), exclusive=True)
         if self._for_s is not None:
             self.set_timer(self._for_s, self.exit)
@@ -97,7 +101,7 @@ class WatchApp(App[EdgeError]):
         page = self._page
         if page is None:
             reading = await asyncio.to_thread(self._source.read)
-            if self.screen_stack:  # it may have ended meanwhile
+            if self._table.is_attached:  # the app may have ended meanwhile
                 self._show(reading)
             return
         board = await asyncio.to_thread(self._source.read_board, page.board)
@@ -105,12 +109,10 @@ class WatchApp(App[EdgeError]):
             page.show(board)
 
     def _show(self, reading: Reading) -> None:
-        first = self.screen_stack[0]
-        first.query_one(BoardTable).show(reading.rows)
-        first.query_one("#summary", Static).update(summary(reading))
-        trouble = first.query_one("#trouble", Static)
-        trouble.update(reading.trouble or "")
-        trouble.display = reading.trouble is not None
+        self._table.show(reading.rows)
+        self._summary.update(summary(reading))
+        self._trouble.update(reading.trouble or "")
+        self._trouble.display = reading.trouble is not None
 
     @on(BoardTable.Opened)
     async def _turn_to(self, event: BoardTable.Opened) -> None:
@@ -134,22 +136,19 @@ class WatchApp(App[EdgeError]):
 
     def action_filter(self) -> None:
         """Ask for a text that boards must have."""
-        field = self.query_one("#filter", Input)
-        field.display = True
-        field.focus()
+        self._filter.display = True
+        self._filter.focus()
 
     def action_clear(self) -> None:
         """All boards again."""
-        field = self.query_one("#filter", Input)
-        field.value = ""
+        self._filter.value = ""
         self._kept()
 
     @on(Input.Changed, "#filter")
     def _filtered(self, event: Input.Changed) -> None:
-        self.query_one(BoardTable).filter(event.value)
+        self._table.filter(event.value)
 
     @on(Input.Submitted, "#filter")
     def _kept(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.display = bool(field.value)
-        self.query_one(BoardTable).focus()
+        self._filter.display = bool(self._filter.value)
+        self._table.focus()

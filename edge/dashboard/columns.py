@@ -69,7 +69,7 @@ def passed(seconds: float | None) -> str:
         return "now"
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
+            return f"{int(seconds // length)} {unit}"
     return f"{seconds:.0f} s"
 
 

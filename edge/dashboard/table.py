@@ -82,12 +82,12 @@ class BoardTable(ScrollView, can_focus=True):
     def show(self, rows: Sequence[Row]) -> None:
         """Show these boards from now on."""
         self._all = rows
-        self._arrange()
+        self._put_in_order()
 
     def filter(self, text: str) -> None:
         """Show only boards with this text in their name, state or releases."""
         self._filter = text.strip().lower()
-        self._arrange()
+        self._put_in_order()
 
     @property
     def shown(self) -> Sequence[Row]:
@@ -96,7 +96,7 @@ class BoardTable(ScrollView, can_focus=True):
 
     # --- what is where
 
-    def _arrange(self) -> None:
+    def _put_in_order(self) -> None:
         rows = [row for row in self._all if self._filter in _searched(row)]
         self._rows = (
             by_severity(rows)
@@ -177,13 +177,13 @@ class BoardTable(ScrollView, can_focus=True):
         """The other way round."""
         if self.sort_key is not None:
             self.descending = not self.descending
-            self._arrange()
+            self._put_in_order()
 
     def sort_by(self, key: str | None) -> None:
         """Sort by a column; None: the worst first."""
         self.sort_key = key
         self.descending = key is not None and BY_KEY[key].descending
-        self._arrange()
+        self._put_in_order()
 
     def on_click(self, event: events.Click) -> None:
         """A head sorts, again the other way; a board is chosen, and opened by a second click."""

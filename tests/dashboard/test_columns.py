@@ -135,7 +135,8 @@ def test_numbers_are_shown_as_precisely_as_they_are_worth(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0, "now"), (1.6, "2 s"), (59.0, "59 s"), (61, "1 min"), (7200, "2 h"), (200_000, "2 d")]
+    ("seconds", "text"),
+    [(0.0, "now"), (1.6, "2 s"), (59.0, "59 s"), (61, "1 min"), (119, "1 min"), (7200, "2 h"), (200_000, "2 d")],
 )  # fmt: skip
 def test_time_that_passed_is_told_shortly(seconds: float, text: str) -> None:
     assert passed(seconds) == text

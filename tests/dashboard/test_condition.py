@@ -11,7 +11,7 @@ from agent.contract.sketch import of
 from agent.contract.states import UpdateState
 from edge.dashboard.condition import Condition, Level, conditions
 from edge.telemetry.records import BoardNow, BoardWindow, LinkState, ModelWindow
-from tests.telemetry.boards import board as counters
+from tests.telemetry.boards import usual_board as counters
 
 NOW = 1_700_000_000.0
 WELL = BoardNow(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -73,9 +72,9 @@ def test_a_row_as_json_says_null_for_what_is_not_known(fleet: Fleet) -> None:
 def test_a_page_has_all_of_a_board(fleet: Fleet) -> None:
     with fleet.writer() as store:
         fleet.report(store, "sim-1", failed=2)
-        now = time.time()
-        happened = event(13, device=device_id("sim-1"), code="trial.too-slow", message="p95 9.1 ms")
-        store.ingest([dataclasses.replace(happened, rx=now)])
+        device = device_id("sim-1")
+        happened = event(13, device=device, rx=time.time(), code="trial.too-slow", message="p95 9.1 ms")
+        store.ingest([happened])
     with Source(fleet.folder) as source:
         reading = source.read_board("sim-1")
         assert source.read_board("sim-9") is None
