@@ -1,45 +1,40 @@
 """Many boards at once: a bounded number of threads, each at work on another board.
 
-The rule: one hung board delays nobody else, nobody new begins after `stop`, and what a thread did not expect ends
-the whole rollout's command instead of one silent thread.
+The rule: a board that hangs or is away delays no other, nobody new begins after `stop`, and what a thread did not
+expect ends the whole rollout's command instead of one silent thread.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 END_S = 3.0
 """How long those at work get to leave their boards in order; what they leave is settled by the next command."""
+MOST_WAITING = 16
+"""Times as many boards may be waited for, between two attempts at them, as are worked on."""
 
 
 class Stopped(Exception):
     """Nobody wants this board to be worked on any more."""
 
 
-class Going:
-    """Whether to go on, as one thread asks it."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self._stopping = stopping
+class Going(Protocol):
+    """What work on a board asks of the crew that it is done by."""
 
     def check(self) -> None:
         """Go on, or raise Stopped."""
-        if self._stopping.is_set():
-            raise Stopped
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, unless it is stopped: then raise Stopped."""
-        if self._stopping.wait(seconds):
-            raise Stopped
+        """Give one's place away for so long; raise Stopped where it is stopped."""
 
 
 class Crew:
     """Threads that work on boards.
 
     Args:
-        size: how many boards at once.
+        size: how many boards at once, those not counted that are between two attempts.
         work: on one board, by its name; may run in many threads.
     """
 
@@ -49,6 +44,7 @@ class Crew:
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._at_work: set[str] = set()
+        self._waiting = 0
         self._news = False
         self._failure: BaseException | None = None
 
@@ -62,7 +58,8 @@ class Crew:
             if self._failure is not None:
                 raise self._failure
             for name in names:
-                if len(self._at_work) >= self._size or self._stopping.is_set():
+                full = self._busy >= self._size or len(self._at_work) >= self._size * MOST_WAITING
+                if full or self._stopping.is_set():
                     return
                 if name not in self._at_work:
                     self._at_work.add(name)
@@ -83,13 +80,34 @@ class Crew:
     def stop(self, *, wait_s: float = END_S) -> None:
         """Let nobody begin, and those at work leave their boards."""
         self._stopping.set()
-        deadline = time.monotonic() + wait_s
         with self._changed:
-            self._changed.wait_for(lambda: not self._at_work, timeout=max(0.0, deadline - time.monotonic()))
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._at_work, timeout=wait_s)
+
+    def check(self) -> None:
+        """Of `Going`."""
+        if self._stopping.is_set():
+            raise Stopped
+
+    def wait(self, seconds: float) -> None:
+        """Of `Going`: a board that can't be reached keeps no other one waiting."""
+        with self._changed:
+            self._waiting += 1
+            self._news = True
+            self._changed.notify_all()
+        self._stopping.wait(seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy < self._size or self._stopping.is_set())
+            self._waiting -= 1
+        self.check()
+
+    @property
+    def _busy(self) -> int:
+        return len(self._at_work) - self._waiting
 
     def _run(self, name: str) -> None:
         try:
-            self._work(name, Going(self._stopping))
+            self._work(name, self)
         except Stopped:
             return
         except BaseException as error:

@@ -18,7 +18,7 @@ from edge.rollouts.conditions import read_conditions
 from edge.rollouts.crew import Crew
 from edge.rollouts.endings import exit_code
 from edge.rollouts.entries import Reason
-from edge.rollouts.errand import Errand
+from edge.rollouts.errand import bringing, taking_back
 from edge.rollouts.evidence import Evidence
 from edge.rollouts.fold import MemberNow, Rollout
 from edge.rollouts.gate import CheckVerdict, Decision, Verdict, decide
@@ -90,10 +90,8 @@ class Engine:
         self._conditions = read_conditions(journal.rollout.plan.conditions)
         self._clock = AwakeClock()
         self._interruption = Interruption()
-        bringing = Errand.bringing(journal, ways.bring, witness.report, self._clock)
-        taking_back = Errand.taking_back(journal, ways.take_back, witness.report, self._clock)
-        self._forth = Crew(pace.pool, bringing.run)
-        self._back = Crew(pace.pool, taking_back.run)
+        self._forth = Crew(pace.pool, bringing(journal, ways.bring, witness.report, self._clock).run)
+        self._back = Crew(pace.pool, taking_back(journal, ways.take_back, witness.report, self._clock).run)
         self._promoted = False
         self._held_since_s: float | None = None
 

@@ -249,3 +249,17 @@ def test_one_board_that_hangs_delays_no_other(fleet: Fleet) -> None:
     assert fleet.start(plan_of(NAMES)) == ExitCode.DONE
     assert time.monotonic() - began < 2.0
     assert set(fleet.runs.values()) == {NEW}
+
+
+def test_boards_that_are_away_keep_no_other_waiting(fleet: Fleet) -> None:
+    for name in "abcde":
+        fleet.boards[name].behave(away=True)
+    plan = plan_of(NAMES, max_unreachable="5", patience=Patience(reach_s=1.5, hold_s=0.1))
+    thread = threading.Thread(target=lambda: fleet.start(plan))
+    thread.start()
+    deadline = time.monotonic() + 1.2
+    while fleet.runs["f"] != NEW:
+        assert time.monotonic() < deadline, "it waits for boards that are away"
+        time.sleep(0.01)
+    thread.join(20)
+    assert fleet.rollout.unreached == tuple("abcde")
