@@ -49,14 +49,16 @@ log = logging.getLogger("edge.collector.process")  # which is not `__main__`
 class Collector:
     """All parts of one collector, wired."""
 
-    def __init__(self, fleet: FleetFolder) -> None:
+    def __init__(self, fleet: FleetFolder, ending: threading.Event) -> None:
+        """Nothing is begun yet. `ending`: set when it is time to end."""
         self._fleet = fleet
+        self._ending = ending
+        self._settings_seen = _written(fleet)
         self._id = records.enrolled_id(fleet)
         self._authority = CertificateAuthority(fleet.keys)
         self._began = time.time()
         self._used_at = time.monotonic()
         self._prune_at = time.monotonic()
-        self._ending = threading.Event()
         self._members = Members(fleet)
         self._members.refresh()
         self._boards = Boards(self._members, self._make_tunnels, interval_s=fleet.config.interval_s)
@@ -69,8 +71,11 @@ class Collector:
             tick=self._tick,
         )
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Collect until it is time to end.
+
+        Returns:
+            Whether to begin anew at once, because `edge.toml` says something else now.
 
         Raises:
             PortTaken: the port for Prometheus is in use.
@@ -83,19 +88,15 @@ class Collector:
                 self._running = Running(os.getpid(), str(socket.path), metrics.port)
                 self._write_running()
                 self._loop.start()
-                self._watch()
+                return self._watch()
         finally:
             metrics.close()
             self._loop.stop()
             self._boards.close()
             (self._fleet.telemetry / records.RUNNING).unlink(missing_ok=True)
 
-    def end(self, *_: object) -> None:
-        """End soon; may be called by a signal."""
-        self._ending.set()
-
-    def _watch(self) -> None:
-        """Follow the inventory and the folder until it is time to end."""
+    def _watch(self) -> bool:
+        """Follow the inventory and the folder until it is time to end; whether to begin anew."""
         while not self._ending.is_set():
             self._boards.follow()
             self._ending.wait(LOOK_S)
@@ -103,10 +104,26 @@ class Collector:
                 raise CollectorFailed(path=self._fleet.path, reason="storing ended", log=self._log)
             if not self._fleet.edge_toml.exists():
                 log.info("ends: the fleet folder is gone")
-                return
+                return False
             if self._idle():
                 log.info("ends: nothing happened for %.0f s", self._fleet.config.idle_stop_s)
-                return
+                return False
+            if self._settings_changed():
+                log.info("begins anew: edge.toml changed")
+                return True
+        return False
+
+    def _settings_changed(self) -> bool:
+        """Whether `edge.toml` says something else, and can be read; what can't be read is said once."""
+        written = _written(self._fleet)
+        if written == self._settings_seen:
+            return False
+        self._settings_seen = written
+        try:
+            return FleetFolder.open(self._fleet.path).config != self._fleet.config
+        except EdgeError as error:
+            log.warning("goes on as before: %s", error)
+            return False
 
     def _idle(self) -> bool:
         after = self._fleet.config.idle_stop_s
@@ -180,7 +197,7 @@ class Collector:
 
     def _stop(self, _: Mapping[str, Any]) -> Any:
         log.info("ends: it was told to")
-        self.end()
+        self._ending.set()
         return {"pid": os.getpid()}
 
     def _changed(self, asked: Mapping[str, Any]) -> Any:
@@ -202,10 +219,20 @@ def collect(fleet: FleetFolder) -> None:
     with config.lock(fleet.telemetry, wait_s=0, file=records.LOCK, busy=busy):
         if running is not None:
             control.clear(Path(running.control))
-        collector = Collector(fleet)
+        ending = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, collector.end)
-        collector.run()
+            signal.signal(number, lambda *_: ending.set())
+        while Collector(fleet, ending).run():
+            fleet = FleetFolder.open(fleet.path)
+
+
+def _written(fleet: FleetFolder) -> tuple[int, int] | None:
+    """When `edge.toml` was written, and its number; None where it is gone."""
+    try:
+        status = fleet.edge_toml.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
 
 
 def main(arguments: list[str]) -> int:
