@@ -16,6 +16,7 @@ from agent.contract.errors import StoreUnusable
 from edge import durable
 from edge.config import lock
 from edge.telemetry import schema
+from edge.telemetry.alerts import Held, State
 from edge.telemetry.boards import Known, KnownDevice
 from edge.telemetry.ingest import Ingested, Intake, Received
 from edge.telemetry.records import LinkState
@@ -86,6 +87,30 @@ class Store:
         rows = [(d, link.tunnel, link.reason, link.silent_s, link.backlog) for d, link in links.items()]
         with self.transaction():
             self.connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", rows)
+
+    def read_alerts(self) -> State:
+        """Which alerts' conditions held when that was written last.
+
+        Raises:
+            StoreUnusable: it can't be read.
+        """
+        with schema.told(self.path):
+            rows = self.connection.execute("SELECT rule, device, since, begun, value FROM alerts").fetchall()
+        return {
+            (rule, device): Held(since=since, begun=bool(begun), value=value)
+            for rule, device, since, begun, value in rows
+        }
+
+    def write_alerts(self, state: State) -> None:
+        """Keep which alerts' conditions hold now.
+
+        Raises:
+            StoreUnusable: it can't be written.
+        """
+        rows = [(*key, held.since, held.begun, held.value) for key, held in state.items()]
+        with self.transaction():
+            self.connection.execute("DELETE FROM alerts")
+            self.connection.executemany("INSERT INTO alerts VALUES (?, ?, ?, ?, ?)", rows)
 
     def prune(self, keep_days: int, *, now: float) -> int:
         """Delete some samples and events that came more than `keep_days` days before `now`; 0 keeps all.
