@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +86,17 @@ class BoardReader:
         self._memory = _KernelFile(PROC / "meminfo")
         self._own_memory = _KernelFile(PROC / "self" / "statm")
         self._network = _KernelFile(PROC / "net" / "dev")
+
+    @cached_property
+    def _zones(self) -> tuple[_KernelFile, ...]:
+        # Looked for when first asked for: it takes longer than the agent's start should wait.
         zones = (SYS / "class" / "thermal").glob("thermal_zone*/temp")
-        self._zones = tuple(_KernelFile(zone) for zone in zones)
+        return tuple(_KernelFile(zone) for zone in zones)
+
+    @cached_property
+    def _throttled(self) -> _KernelFile | None:
         nodes = (SYS / "devices" / "platform").glob("soc*/*firmware/get_throttled")
-        self._throttled = next((_KernelFile(node) for node in nodes), None)
+        return next((_KernelFile(node) for node in nodes), None)
 
     def plain(self) -> dict[str, Any]:
         """The board as a whole, now, as telemetry has it: a `BoardCounters`, ready to be written."""
