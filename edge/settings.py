@@ -39,6 +39,7 @@ class FleetConfig:
         mqtt_url: `mqtts://host[:port]` of a broker of one's own; empty for a tunnel through SSH to a broker here.
         mqtt_ca: PEM file of the authority of that broker's certificate, from the fleet folder; empty for the system's.
         mqtt_broker: the broker here: `mosquitto`, `embedded`, or `auto`: mosquitto where it is installed.
+        home_assistant: boards are shown to a Home Assistant at that broker.
         idle_stop_s: the collector ends after so long without a board or a command; 0 never.
         metrics_port: where the collector shows the fleet to Prometheus, on loopback; 0 takes any free port.
     """
@@ -56,6 +57,7 @@ class FleetConfig:
     mqtt_url: str = ""
     mqtt_ca: str = ""
     mqtt_broker: str = "auto"
+    home_assistant: bool = False
     idle_stop_s: float = 0.0
     metrics_port: int = 0
 
@@ -66,7 +68,7 @@ class Setting:
 
     Attributes:
         section, key: where it stands. field: its name in `FleetConfig`.
-        kind: `str`, `int` or `float`.
+        kind: `str`, `bool`, `int` or `float`.
         least, most: bounds of a number, both allowed.
         check: of a text; raises an EdgeError when it can't be.
         comment: for people, written above it.
@@ -160,6 +162,10 @@ SETTINGS = (
         comment="The broker here: mosquitto, embedded, or auto (mosquitto where it is installed).",
     ),
     Setting(
+        section="mqtt", key="home_assistant", field="home_assistant", kind=bool,
+        comment="Show the boards to a Home Assistant that uses the same broker.",
+    ),
+    Setting(
         section="collector", key="idle_stop_s", field="idle_stop_s", kind=float, least=0, most=31536000,
         comment="The collector ends after so long without a board or a command; 0: never.",
     ),
@@ -186,7 +192,7 @@ def render(config: FleetConfig) -> str:
         lines.append(f"# {setting.comment}")
         lines.append(
             f"{setting.key} = {json.dumps(value, ensure_ascii=False)}"
-            if setting.kind is str
+            if setting.kind in (str, bool)
             else f"{setting.key} = {value!r}"
         )
     return "\n".join(lines) + "\n"
@@ -232,6 +238,10 @@ def _checked(setting: Setting, value: Any, path: Path) -> Any:
             setting.check(value)
         except EdgeError as error:
             raise ConfigInvalid(path=path, reason=f"{where}: {error}") from error
+        return value
+    if setting.kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigInvalid(path=path, reason=f"{where} must be true or false, found {value!r}")
         return value
     wanted = (int, float) if setting.kind is float else int
     if isinstance(value, bool) or not isinstance(value, wanted):

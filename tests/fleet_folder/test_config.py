@@ -29,6 +29,8 @@ def values(setting: object) -> st.SearchStrategy[object]:
         return st.sampled_from(BROKERS)
     if kind is str:
         return st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,20}[a-z0-9])?", fullmatch=True)
+    if kind is bool:
+        return st.booleans()
     return st.integers(int(least), int(most)) if kind is int else st.floats(least, most)
 
 
@@ -55,6 +57,10 @@ def test_what_is_left_out_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        (
+            '[fleet]\nname = "f"\n[mqtt]\nhome_assistant = 1',
+            "`mqtt.home_assistant` must be true or false, found 1",
+        ),
         (
             '[fleet]\nname = "f"\n[flash]\nprobation = 3',
             "`flash.probation` is not known, did you mean `probation_s`",
