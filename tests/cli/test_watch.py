@@ -21,10 +21,10 @@ BACK = "\x1b[?1049l"
 """Leaves the second screen: what stood in the terminal before is there again."""
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """Two boards; one reported a minute ago. The collector that the command starts ends with the test."""
-    fleet = Fleet(tmp_path / "f", ["sim-1", "sim-2"])
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two boards; one reported a minute ago. The collector that the first command starts ends with the last test."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet") / "f", ["sim-1", "sim-2"])
     with fleet.writer() as store:
         fleet.report(store, "sim-1", ago_s=60)
     yield fleet
@@ -106,8 +106,12 @@ def is_grey(colour: str) -> bool:
 
 
 def test_an_error_ends_the_screen_first_and_is_told_then(fleet: Fleet) -> None:
-    (fleet.folder.devices / "sim-9.json").write_text("{")
-    code, said = at_terminal([EDGE, "watch"], cwd=fleet.folder.path)
+    damaged = fleet.folder.devices / "sim-9.json"
+    damaged.write_text("{")
+    try:
+        code, said = at_terminal([EDGE, "watch"], cwd=fleet.folder.path)
+    finally:
+        damaged.unlink()
     assert code == ExitCode.FAILED
     assert "sim-9.json" in said.rpartition(BACK)[2]
     assert "Traceback" not in said
@@ -130,7 +134,6 @@ def test_being_ended_gives_the_terminal_back(fleet: Fleet) -> None:
 
 
 def test_lines_end_well_with_ctrl_c(fleet: Fleet) -> None:
-    client.ensure(fleet.folder)
     process = subprocess.Popen(
         [EDGE, "watch"], cwd=fleet.folder.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"},
