@@ -126,25 +126,31 @@ def watch(rollout: str | None, as_json: bool) -> None:
 
 @rollout.command()
 @rollout_argument
-def pause(rollout: str | None) -> None:
+@json_option
+def pause(rollout: str | None, as_json: bool) -> None:
     """Touch no further board until `resume`; boards that were asked are waited for."""
     from edge.rollouts import operations
     from edge.rollouts.wishes import Wish
 
     folder = _chosen(_workspace(), rollout)
     operations.ask(folder, Wish.PAUSE)
+    if as_json:
+        _show(folder, as_json)
     output.line("good", f"{folder.name} is paused; `edge rollout resume` goes on")
 
 
 @rollout.command()
 @rollout_argument
-def abort(rollout: str | None) -> None:
+@json_option
+def abort(rollout: str | None, as_json: bool) -> None:
     """End a rollout; every board keeps what it runs. `rollback` takes the release off again."""
     from edge.rollouts import operations
     from edge.rollouts.wishes import Wish
 
     folder = _chosen(_workspace(), rollout)
     operations.ask(folder, Wish.ABORT)
+    if as_json:
+        _show(folder, as_json)
     output.line("good", f"{folder.name} is aborted; `edge rollout rollback {folder.name}` takes it back")
 
 
@@ -159,6 +165,8 @@ def promote(rollout: str | None, as_json: bool) -> int:
     folder = _chosen(workspace, rollout)
     code = operations.promote(workspace, folder, _listener(as_json))
     if code is None:
+        if as_json:
+            _show(folder, as_json)
         output.line("good", f"{folder.name} goes on when the boards of its wave have ended")
         return ExitCode.DONE
     return _ended(workspace, folder, code, as_json)
