@@ -13,7 +13,7 @@ import random
 import select
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from agent.contract.errors import EdgeError
@@ -34,6 +34,7 @@ MOST_MESSAGES = 2_000
 MOST_BYTES = 16 * 1024 * 1024
 TICK_S = 1.0
 PATIENCE_S = 5.0
+MOST_TO_SAY = 1_000
 SHORTEST_WAIT_S = 0.1
 LONGEST_WAIT_HERE_S = 2.0
 LONGEST_WAIT_S = 60.0
@@ -85,6 +86,7 @@ class IngestLoop:
         self._tick = tick
         self._store: Store | None = None
         self._batch: list[Received] = []
+        self._to_say: deque[tuple[str, bytes]] = deque(maxlen=MOST_TO_SAY)
         self._ending = threading.Event()
         self._woken, self._wake = os.pipe()
         self._ticked_at = 0.0
@@ -111,6 +113,10 @@ class IngestLoop:
         self._ending.set()
         os.write(self._wake, b"x")
         self._thread.join(PATIENCE_S)
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish once, soon; any thread may call it. What waits while there is no broker is the newest."""
+        self._to_say.append((topic, payload))
 
     def alive(self) -> bool:
         """Whether it goes on."""
@@ -170,6 +176,9 @@ class IngestLoop:
             self.mqtt, self.waits_for = session.version.name, None
             while not self._ending.is_set():
                 self._batch_of(session, store)
+                while self._to_say:
+                    session.publish(*self._to_say.popleft(), retained=False)
+                session.flush()
                 session.tick()
                 self._housekeeping(store)
 
@@ -198,7 +207,6 @@ class IngestLoop:
         session.acknowledge(message.packet_id for message in found)
         for ack in outcome.acks:
             session.publish(*self._acks.message(ack))
-        session.flush()
 
     def _commit(self, store: Store, batch: Sequence[Received]) -> Ingested:
         outcome = store.ingest(batch)

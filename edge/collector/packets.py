@@ -117,10 +117,10 @@ def subscribe(packet_id: int, filters: Sequence[str], version: Version) -> bytes
     return _packet(0x82, _number(packet_id) + properties + wishes)
 
 
-def publish(topic: str, payload: bytes, version: Version) -> bytes:
-    """A retained message without acknowledgement."""
+def publish(topic: str, payload: bytes, version: Version, *, retained: bool) -> bytes:
+    """A message without acknowledgement; a retained one waits with the broker for those who come later."""
     properties = b"\x00" if version is Version.MQTT_5 else b""
-    return _packet(0x30 | _RETAIN, _text(topic.encode()) + properties + payload)
+    return _packet(0x30 | (_RETAIN if retained else 0), _text(topic.encode()) + properties + payload)
 
 
 def puback(packet_id: int) -> bytes:

@@ -31,6 +31,8 @@ from edge.collector.members import Members
 from edge.collector.metrics_server import MetricsServer
 from edge.collector.records import CollectorStatus, Running
 from edge.config import FleetFolder
+from edge.telemetry.alerting import Alerts
+from edge.telemetry.alerts import ALERTS_TOML
 from edge.telemetry.ingest import StreamAck
 from edge.telemetry.store import Store
 
@@ -70,6 +72,7 @@ class Collector:
             heard=self._heard,
             tick=self._tick,
         )
+        self._alerts = Alerts(fleet.path / ALERTS_TOML, self._loop.say)
 
     def run(self) -> bool:
         """Collect until it is time to end.
@@ -154,6 +157,8 @@ class Collector:
 
     def _tick(self, store: Store) -> None:
         store.write_links(self._boards.tick(connected=self._loop.connected))
+        names = {device_id: device.name for device_id, device in self._members.enrolled.items()}
+        self._alerts.tick(store, names)
         if time.monotonic() > self._prune_at and not store.prune(
             self._fleet.config.keep_days, now=time.time()
         ):

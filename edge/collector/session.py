@@ -86,9 +86,9 @@ class Session:
         """These messages are committed; said at the next `flush`."""
         self._out += [packets.puback(number) for number in packet_ids if number]
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """A retained message without acknowledgement; said at the next `flush`."""
-        self._out.append(packets.publish(topic, payload, self.version))
+    def publish(self, topic: str, payload: bytes, *, retained: bool = True) -> None:
+        """A message without acknowledgement; said at the next `flush`."""
+        self._out.append(packets.publish(topic, payload, self.version, retained=retained))
 
     def flush(self) -> None:
         """Say what waits, in one piece.
