@@ -36,6 +36,7 @@ COUNTERS = BoardCounters(
     agent_memory_bytes=1,
     disk_free_bytes=1,
     uptime_s=1.0,
+    temperature_c=61.5,
 )
 
 

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.settings import render
 from edge.sim.plan import free_port
+from edge.telemetry.alerts import ALERTS_TOML
 from tests.collector.fleets import Reporter, add_device, connected, eventually, make_fleet, stored
 
 BOARD = "b-0000000000000001"
@@ -111,3 +113,20 @@ def test_the_command_starts_it_shows_it_and_ends_it(fleet: FleetFolder) -> None:
     assert json.loads(edge(fleet, "collect", "stop", "--json").stdout) == {"stopped": True}
     assert "does not run" in edge(fleet, "collect", "stop").stderr
     assert stored(fleet, BOARD) == [1, 2, 3]
+
+
+def test_an_alert_begins_once_and_is_told(fleet: FleetFolder, tmp_path: Path) -> None:
+    Inventory(fleet).update("one", lambda device: replace(device, public_key="ab" * 32, port=free_port()))
+    told = tmp_path / "told"
+    command = json.dumps(["sh", "-c", f"cat >> {told}; echo >> {told}"])
+    (fleet.path / ALERTS_TOML).write_text(f'[room]\nwhen = "temperature_c > 50"\ncommand = {command}\n')
+    client.ensure(fleet)
+    with Reporter(fleet, BOARD) as board:
+        board.measure(3)
+        assert board.drained()
+        eventually(told.exists)
+        board.measure(3)
+        assert board.drained()
+    time.sleep(1.5)
+    (only,) = told.read_text().splitlines()
+    assert json.loads(only)["alert"] == "room"
