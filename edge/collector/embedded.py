@@ -31,6 +31,7 @@ FIRST_PACKET_S = 10.0
 FIRST_PACKET_BYTES = 128 * 1024
 LISTENER = "default"
 PLUGINS = "edge.collector.embedded_access"
+FAREWELL_S = 5.0
 SILENCE = 1.5
 """Times its keepalive may a client be silent."""
 CONNECT = 0x10
@@ -141,7 +142,12 @@ class Door:
         while name in self._inside:
             writer, ended = self._inside[name]
             writer.transport.abort()
-            await ended.wait()
+            try:
+                async with asyncio.timeout(FAREWELL_S):
+                    await ended.wait()
+            except TimeoutError:
+                log.warning("the older connection of %s does not end", name)
+                return
 
     async def _first_packet(self, reader: asyncio.StreamReader, name: str) -> ConnectPacket:
         """What the client called `name` says first, as the broker shall see it."""

@@ -39,6 +39,7 @@ class Client:
             client_id=str(options.pop("client_id", "anything")),
             protocol=protocol,
             reconnect_on_failure=False,
+            manual_ack=bool(options.pop("manual_ack", False)),
         )
         if will is not None:
             self.client.will_set(*will)

@@ -187,6 +187,27 @@ def test_the_same_board_again_takes_its_own_place(meet: Meet) -> None:
     assert second.client.is_connected()
 
 
+@pytest.mark.parametrize("leave", [Client.drop, Client.close, lambda client: None])
+def test_a_collector_that_acknowledged_nothing_comes_back_and_hears_it_all_again(
+    meet: Meet, leave: Callable[[Client], None]
+) -> None:
+    """As one that is killed before its commit; and as one whose old connection the broker still holds."""
+    births = subscription(FLEET, TopicKind.BIRTH)
+    for name in ("b-8", "b-9"):
+        meet(name).publish(of(name, TopicKind.BIRTH), b"born", retain=True)
+    first = meet(COLLECTOR, manual_ack=True)
+    first.subscribe(births)
+    assert {first.hears()[0] for _ in range(2)} == {of(name, TopicKind.BIRTH) for name in ("b-8", "b-9")}
+    meet("b-8").publish(of("b-8", TopicKind.BIRTH), b"again", retain=True)
+    leave(first)
+    second = meet(COLLECTOR)
+    second.subscribe(births)
+    assert {second.hears() for _ in range(2)} == {
+        (of("b-8", TopicKind.BIRTH), b"again"),
+        (of("b-9", TopicKind.BIRTH), b"born"),
+    }
+
+
 def test_a_message_that_is_too_long_ends_its_sender_alone(meet: Meet) -> None:
     collector, board, other = meet(COLLECTOR), meet("b-1"), meet("b-2")
     collector.subscribe(subscription(FLEET, TopicKind.EVENT))
