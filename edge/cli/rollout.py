@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from edge.cli.passphrase import asker
 from edge.cli.rollout_options import plan_options, request_of
 
 if TYPE_CHECKING:
+    from edge.rollouts.entries import Entry
+    from edge.rollouts.fold import Rollout
+    from edge.rollouts.journal import Listener
     from edge.rollouts.workspace import Workspace
 
 WATCH_S = 0.3
@@ -226,10 +230,16 @@ def _chosen(workspace: Workspace, rollout: str | None) -> Path:
     return RolloutFolders(workspace.folder).chosen(rollout)
 
 
-def _listener(as_json: bool) -> Any:
+def _listener(as_json: bool) -> Listener:
+    """Tells a person of each entry; a terminal that is gone is no reason to end a rollout."""
     from edge.cli.rollout_lines import show_entry
 
-    return (lambda entry, state: None) if as_json else show_entry
+    def tell(entry: Entry, state: Rollout) -> None:
+        if not as_json:
+            with suppress(OSError):
+                show_entry(entry, state)
+
+    return tell
 
 
 def _show(folder: Path, as_json: bool) -> None:

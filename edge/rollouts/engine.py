@@ -54,8 +54,8 @@ class Witness(Protocol):
     def keep_collecting(self) -> None:
         """Have somebody there who takes what boards report."""
 
-    def mark(self) -> int:
-        """Where the store ends now."""
+    def mark(self) -> int | None:
+        """Where the store ends now; None where that can't be told."""
 
     def span_before(self, seconds: float) -> tuple[int, ...]:
         """The last `seconds`, as two marks."""
@@ -175,7 +175,8 @@ class Engine:
         if rollout.outstanding or not self._forth.idle or rollout is not self._journal.rollout:
             return
         if rollout.mark is None:
-            self._journal.append(RolloutEvent.SETTLE, mark=self._witness.mark())
+            if (mark := self._witness.mark()) is not None:
+                self._journal.append(RolloutEvent.SETTLE, mark=mark)
         elif decision.verdict is Verdict.ADVANCE or self._promoted:
             self._advance(rollout, decision)
         else:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from agent.contract.errors import CollectorFailed, StoreMissing
+from agent.contract.errors import CollectorFailed, StoreMissing, TelemetryError
 from agent.contract.messages import Reported
 from edge.collector import client
 from edge.config import FleetFolder
@@ -53,21 +53,44 @@ class Watch:
                 client.ensure(self._fleet)
             self._looked = time.monotonic()
 
-    def mark(self) -> int:
-        """Where the store ends now."""
-        store = self._opened()
-        return query.position(store) if store else 0
+    def mark(self) -> int | None:
+        """Where the store ends now; None where it can't be read."""
+        try:
+            store = self._opened()
+            return query.position(store) if store else 0
+        except TelemetryError:
+            self.close()
+            return None
 
     def span_before(self, seconds: float) -> tuple[int, ...]:
-        """The last `seconds` until now, as two positions; empty where nothing was stored."""
-        store = self._opened()
-        if store is None:
+        """The last `seconds` until now, as two positions; empty where nothing was stored, or can't be read."""
+        try:
+            store = self._opened()
+            first = next(query.samples(store, since=time.time() - seconds), None) if store else None
+            return (first.position - 1, query.position(store)) if store and first else ()
+        except TelemetryError:
+            self.close()
             return ()
-        first = next(query.samples(store, since=time.time() - seconds), None)
-        return (first.position - 1, query.position(store)) if first else ()
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """What is known of the wave at work and of those that it is compared with."""
+        try:
+            return self._evidence(rollout)
+        except TelemetryError:
+            self.close()
+            nothing_told = tuple(
+                BoardEvidence(
+                    device=member.device_id,
+                    profile=member.profile,
+                    end=_end(rollout.members[member.device]),
+                )
+                for member in rollout.current_wave.members
+            )
+            return Evidence(
+                release=rollout.plan.release, wave=nothing_told, peers=(), waves=len(rollout.plan.waves)
+            )
+
+    def _evidence(self, rollout: Rollout) -> Evidence:
         wave = rollout.current_wave.members
         silent = self._silent([member.device_id for member in wave])
         return Evidence(
@@ -93,7 +116,7 @@ class Watch:
         try:
             with Store.open(self._fleet.store) as store:
                 return query.report(store, device_id)
-        except StoreMissing:
+        except TelemetryError:
             return None
 
     def close(self) -> None:
