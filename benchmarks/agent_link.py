@@ -2,10 +2,9 @@
 
     python benchmarks/agent_link.py [--rounds 5] [--seconds 6]
 
-Prints tables of medians, the least and the most in brackets. CPU time is the thread's own, of one sample with one model
-that 5,000 requests came to: reading the board, encoding, the outbox's commit; an acknowledgement follows each
+CPU time is the thread's own, of one sample with one model that 5,000 requests came to; an acknowledgement follows each
 twentieth. Memory is that of agents with and without a `link.json`, in turn, that report over TLS to a real mosquitto
-(which must be installed) ten times a second.
+(which must be installed) ten times a second; medians, the least and the most in brackets.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,11 +31,17 @@ from tests.link.broker import Broker  # noqa: E402
 from tests.link.collector import Collector  # noqa: E402
 
 BOOT = "00112233aabbccdd"
-SAMPLES = 100
-"""In one repetition."""
-REPETITIONS = 30
+SAMPLES = 5_000
 ACKNOWLEDGED_EACH = 20
 INTERVAL_S = 0.1
+STEPS = (
+    "reading the board and the model",
+    "the same, and encoding",
+    "commit to the outbox",
+    "**a sample**: read, encoded, committed",
+    "joining 20 to a message, each",
+    "deletion of 20, each",
+)
 
 
 def main() -> None:
@@ -51,7 +54,6 @@ def main() -> None:
         steps, sizes = measure_samples(Path(folder) / "outbox")
         print_samples(steps, sizes)
         memory = measure_memory(Path(folder), options.rounds, options.seconds)
-    print_memory(memory)
     print_memory(memory)
 
 
@@ -68,63 +70,51 @@ def busy_model() -> ModelMetrics:
 
 
 def measure_samples(folder: Path) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """CPU microseconds of each step, one figure a repetition; and bytes."""
+    """CPU microseconds of each step, one figure a sample; and bytes."""
     metrics, board = busy_model(), BoardReader(folder.parent)
     outbox = Outbox(folder, boot=BOOT, os_boot="this one")
-
-    def counters() -> list[dict[str, Any]]:
-        return [metrics.plain("digits", "digits@1", 0)]
-
-    def whole() -> None:
-        number = outbox.add_sample(sample(board, counters()))
+    steps: dict[str, list[float]] = {name: [] for name in STEPS}
+    clock, body = time.thread_time_ns, b""
+    for _ in range(SAMPLES):
+        began = clock()
+        read = board.plain(), metrics.plain("digits", "digits@1", 0)
+        was_read = clock()
+        assert read
+        begin_sample = clock()
+        body = sample(board, [metrics.plain("digits", "digits@1", 0)])
+        encoded = clock()
+        number = outbox.add_sample(body)
+        committed = clock()
+        figures = [was_read - began, encoded - begin_sample, committed - encoded, committed - begin_sample]
         if number % ACKNOWLEDGED_EACH == 0:
+            began = clock()
+            joined(outbox)
+            was_joined = clock()
             outbox.acknowledge(BOOT, number)
-
-    def sent() -> None:
-        pending = outbox.pending()
-        assert pending is not None
-        message(pending, device="d-0123456789", clock_synchronised=True)
-
-    steps: dict[str, list[float]] = {}
-    whole()  # opens the file
-    models, body = counters(), sample(board, counters())
-    for _ in range(REPETITIONS):
-        for name, step in (
-            ("reading the board", board.plain),
-            ("reading the model's counters", counters),
-            ("reading and encoding", lambda: sample(board, counters())),
-            ("commit to the outbox", lambda: outbox.add_sample(body)),
-        ):
-            steps.setdefault(name, []).append(cpu_us(step))
-        outbox.acknowledge(BOOT, 1 << 39)
-        steps.setdefault("a sample in all, with its deletion", []).append(cpu_us(whole))
-        for _ in range(10):
-            outbox.add_sample(body)
-        steps.setdefault("joining 10 to a message", []).append(cpu_us(sent))
-        outbox.acknowledge(BOOT, 1 << 39)
+            acknowledged = clock()
+            figures += [(was_joined - began) / ACKNOWLEDGED_EACH]
+            figures += [(acknowledged - was_joined) / ACKNOWLEDGED_EACH]
+        for name, figure in zip(STEPS, figures, strict=False):
+            steps[name].append(figure / 1000)
     for _ in range(10):
         outbox.add_sample(body)
+    return steps, {"stored": len(body), "on the wire, of 10": joined(outbox) / 10}
+
+
+def joined(outbox: Outbox) -> int:
+    """Length of the next message, in bytes."""
     pending = outbox.pending()
     assert pending is not None
-    batch = message(pending, device="d-0123456789", clock_synchronised=True)
-    assert models
-    return steps, {"stored": len(body), "on the wire, of 10": len(batch) / len(pending.items)}
-
-
-def cpu_us(step: Callable[[], object]) -> float:
-    """CPU microseconds of one step, the mean of `SAMPLES`."""
-    began = time.thread_time_ns()
-    for _ in range(SAMPLES):
-        step()
-    return (time.thread_time_ns() - began) / SAMPLES / 1000
+    return len(message(pending, device="d-0123456789", clock_synchronised=True))
 
 
 def print_samples(steps: dict[str, list[float]], sizes: dict[str, float]) -> None:
     """The table of one sample."""
-    print("| CPU time of a sample, µs | median | least–most |\n|---|---|---|")
+    print("| CPU time of a sample, µs | least | of the quickest tenth | median |\n|---|---:|---:|---:|")
     for name, found in steps.items():
-        print(f"| {name} | {statistics.median(found):.1f} | {min(found):.1f}–{max(found):.1f} |")
-    print("\n| bytes of a sample | |\n|---|---|")
+        quickest = statistics.quantiles(found, n=10)[0]
+        print(f"| {name} | {min(found):.1f} | {quickest:.1f} | {statistics.median(found):.1f} |")
+    print("\n| bytes of a sample | |\n|---|---:|")
     for name, size in sizes.items():
         print(f"| {name} | {size:,.0f} |")
 
