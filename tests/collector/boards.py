@@ -89,7 +89,6 @@ def connected(board: SpeakingBoard) -> mqtt.Client:
     certificate.write_text(link.certificate)
     context = ssl.create_default_context(cadata=link.ca)
     context.load_cert_chain(certificate, board.folder / "mqtt.key")
-    context.check_hostname = False
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=board.device_id, protocol=mqtt.MQTTv311)
     client.tls_set_context(context)
     client.connect(str(urlsplit(link.url).hostname), board.port)

@@ -44,7 +44,6 @@ class Client:
         if will is not None:
             self.client.will_set(*will)
         context = ssl.create_default_context(cafile=broker.ca_file)
-        context.check_hostname = False  # paho asks for the address; the name is asked for below
         if pair is not None:
             context.load_cert_chain(*pair)
         self.client.tls_set_context(context)
@@ -90,7 +89,9 @@ Meet = Callable[..., Client]
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    return CertificateAuthority(tmp_path_factory.mktemp("keys"))
+    made = CertificateAuthority(tmp_path_factory.mktemp("keys"))
+    assert made.certificate  # its files are there, to be copied
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from tests.beds.fixtures import beds_swept, sshd_boards
 from tests.beds.link import Link
 from tests.beds.sshd import UID, SshdBoard, SshdOptions
 from tests.collector.boards import SpeakingBoard, listened, wait_until
-from tests.collector.conftest import COLLECTOR, Client, folder_with
+from tests.collector.conftest import COLLECTOR, Client, folder_with, own_mosquitto
 
 __all__ = ["beds_swept", "sshd_boards"]
 
@@ -42,8 +42,10 @@ FLEET = "demo-abcdef"
 class Ways:
     """A fleet folder with a broker and tunnels, as the collector holds them."""
 
-    def __init__(self, path: Path, **settings: object) -> None:
+    def __init__(self, path: Path, *, keys: Path | None = None, **settings: object) -> None:
         self.fleet = folder_with(path, **settings)
+        if keys is not None:
+            shutil.copytree(keys, self.fleet.keys, dirs_exist_ok=True)
         for suffix in ("", ".pub"):
             shutil.copy(f"{bed_key()}{suffix}", self.fleet.keys / f"ssh{suffix}")
         self.authority = CertificateAuthority(self.fleet.keys)
@@ -314,6 +316,23 @@ def test_of_a_broker_of_ones_own_each_board_is_told_once(tmp_path: Path, sshd_bo
                 assert board.link.url == f"mqtts://{url}:8884"
                 assert (board.link.session, board.link.server_name) == (None, None)
             ways.close()
+
+
+def test_a_board_speaks_to_a_broker_of_ones_own(
+    tmp_path: Path, sshd_boards: Boards, authority: CertificateAuthority
+) -> None:
+    with own_mosquitto(tmp_path / "own", authority) as own:
+        url = f"mqtts://localhost:{own.port}"
+        ways = Ways(tmp_path / "f", keys=authority._path, mqtt_url=url, mqtt_ca="keys/mqtt-ca.pem")
+        board = enrolled(sshd_boards("direct"))
+        ways.tunnels.set([board.device])
+        ways.wait(board, BROKER)
+        assert board.link.url == url
+        collector = ways.collector()
+        board.says(FLEET, b"hello")
+        assert collector.hears()[1] == b"hello"
+        collector.close()
+        ways.close()
 
 
 def test_a_board_that_was_away_is_told_of_ones_own_broker_later(tmp_path: Path, sshd_boards: Boards) -> None:
