@@ -7,7 +7,7 @@ import inspect
 import typing
 from typing import Any
 
-from agent.contract import messages
+from agent.contract import commands, messages
 from agent.contract.link import LinkConfig
 from agent.contract.topics import FROM_DEVICE, RETAINED, WITH_ID, TopicKind
 
@@ -32,8 +32,8 @@ CARRIES: dict[TopicKind, type] = {
     TopicKind.TELEMETRY: messages.Telemetry,
     TopicKind.EVENT: messages.EventMessage,
     TopicKind.ACK: messages.Ack,
-    TopicKind.COMMAND: messages.Command,
-    TopicKind.REPLY: messages.Reply,
+    TopicKind.COMMAND: commands.Command,
+    TopicKind.REPLY: commands.Reply,
 }
 SHOWN = (
     messages.Telemetry,

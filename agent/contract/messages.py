@@ -250,42 +250,6 @@ class Ack:
 
 
 @dataclass(frozen=True)
-class Command:
-    """A request to the agent. It is not carried out after `expires_at` (seconds since 1970), nor twice."""
-
-    id: str
-    action: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    expires_at: int = 0
-    schema: str = MESSAGE_SCHEMA
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-class ReplyState(str, enum.Enum):
-    """How a command fares."""
-
-    ACCEPTED = "accepted"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answer to a command, more than one while it runs."""
-
-    id: str
-    state: ReplyState
-    result: Mapping[str, Any] = field(default_factory=dict)
-    error: Mapping[str, Any] | None = None
-    schema: str = MESSAGE_SCHEMA
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class DesiredHint:
     """Retained. That there is a desired state: its TUF target and counter. A hint to fetch, trusted only by TUF."""
 
