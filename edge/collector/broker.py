@@ -8,7 +8,6 @@ that is free, and never one that another run left.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import logging
 import random
@@ -172,7 +171,7 @@ def _here(fleet: FleetFolder, folder: Path, collector_id: str) -> Broker:
 
 def _mosquitto(folder: Path, program: Path, port: int) -> list[str]:
     """Write its configuration; how it is called."""
-    listener = mosquitto.Listener(port=port, address=HERE, files=folder, user=getpass.getuser())
+    listener = mosquitto.Listener(port=port, address=HERE, files=folder, alone=True)
     path = folder / mosquitto.CONFIGURATION
     durable.write(path, mosquitto.render(listener).encode())
     return [str(program), "-c", str(path)]

@@ -35,13 +35,13 @@ class Listener:
     Attributes:
         port: its port. address: the only address, or None for all.
         files: the folder of the access list and certificates, as mosquitto will see it.
-        user: whom it runs as when root starts it, or None to leave that to the rest of its configuration.
+        alone: this is all of its configuration, and it runs as whoever starts it; else a part of the user's own.
     """
 
     port: int
     address: str | None
     files: PurePath
-    user: str | None = None
+    alone: bool = False
 
 
 def find() -> Path | None:
@@ -71,9 +71,10 @@ def render(listener: Listener) -> str:
         "set_tcp_nodelay true",
         "connection_messages false",
     ]
-    if listener.user is not None:
+    if listener.alone:
+        # A mosquitto that root starts would become another user, who can't read the key
         lines += [
-            f"user {listener.user}", "persistence false", "sys_interval 0", "log_dest stderr",
+            "user root", "persistence false", "sys_interval 0", "log_dest stderr",
             "log_type error", "log_type warning",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"

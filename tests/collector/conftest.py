@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import queue
 import shutil
 import ssl
@@ -143,7 +142,7 @@ def own_mosquitto(folder: Path, authority: CertificateAuthority) -> Iterator[Bro
     shutil.copytree(authority._path, fleet.keys, dirs_exist_ok=True)
     files = folder / "files"
     own_broker.write_files(fleet, files, collector_id=COLLECTOR, host="localhost", port=port, files=files)
-    config.write_text(f"user {getpass.getuser()}\npersistence false\ninclude_dir {files}\n")
+    config.write_text(f"user root\npersistence false\ninclude_dir {files}\n")
     process = subprocess.Popen([str(program), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         own = replace(brokers.start(fleet, COLLECTOR, authority), server_name="localhost")

@@ -56,7 +56,7 @@ def gone(pid: int, *, seconds: float = 5.0) -> bool:
 
 @BOTH
 def test_it_comes_back_on_its_port(tmp_path: Path, kind: str) -> None:
-    fleet = folder_with(tmp_path / "f", mqtt_broker=kind)
+    fleet = folder_with(tmp_path / "my fleet ü", mqtt_broker=kind)
     first = start(fleet)
     first.stop()
     assert not first.alive()
