@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from edge.rollouts.fold import Rollout
     from edge.rollouts.journal import Listener
     from edge.rollouts.workspace import Workspace
-
-WATCH_S = 0.3
 
 
 @click.group()
@@ -109,23 +106,13 @@ def status(rollout: str | None, as_json: bool) -> None:
 def watch(rollout: str | None, as_json: bool) -> None:
     """Show what happens in a rollout, a line for each change, until nobody is at work on it."""
     from edge.cli.rollout_lines import show_entry, show_line
-    from edge.rollouts.fold import after, begin
-    from edge.rollouts.journal import is_held, read
+    from edge.rollouts.journal import follow
 
-    folder = _chosen(_workspace(), rollout)
-    shown = 0
-    while True:
-        held = is_held(folder)
-        entries, _ = read(folder)
-        state = begin(entries[0])
-        for number, entry in enumerate(entries):
-            state = after(state, entry) if number else state
-            if number >= shown:
-                show_line(entry) if as_json else show_entry(entry, state)
-        shown = len(entries)
-        if not held:
-            return
-        time.sleep(WATCH_S)
+    for entry, state in follow(_chosen(_workspace(), rollout)):
+        if as_json:
+            show_line(entry)
+        else:
+            show_entry(entry, state)
 
 
 @rollout.command()

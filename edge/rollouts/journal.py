@@ -28,6 +28,7 @@ FILE = "journal.jsonl"
 LOCK = "engine.lock"
 WAIT_S = 0.5
 """Longer than anybody takes to look whether it is held."""
+FOLLOW_S = 0.3
 NOTHING = hashlib.sha256(b"").hexdigest()
 
 
@@ -138,6 +139,26 @@ def read(folder: Path) -> tuple[tuple[Entry, ...], Rollout]:
     path = folder / FILE
     steps = list(_read(path, _lines(path)))
     return tuple(entry for entry, _ in steps), steps[-1][1]
+
+
+def follow(folder: Path) -> Iterator[tuple[Entry, Rollout]]:
+    """Each entry and the state after it, those that are there and those that come, while a command is at work.
+
+    Raises:
+        JournalDamaged: it can't be believed.
+    """
+    path = folder / FILE
+    given = size_bytes = 0
+    while True:
+        held = is_held(folder)
+        if path.stat().st_size != size_bytes:
+            size_bytes = path.stat().st_size
+            steps = list(_read(path, _lines(path)))
+            yield from steps[given:]
+            given = len(steps)
+        if not held:
+            return
+        time.sleep(FOLLOW_S)
 
 
 def is_held(folder: Path) -> bool:

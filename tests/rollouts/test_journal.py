@@ -113,3 +113,14 @@ def test_one_command_holds_it(folder: Path) -> None:
         with pytest.raises(RolloutBusy), Journal.open(folder):
             pass
         assert read(folder)[1].state is RolloutState.RUNNING, "a look is allowed"
+
+
+def test_who_follows_sees_each_entry_once_and_ends_with_the_command(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        following = journals.follow(folder)
+        seen = [next(following) for _ in range(5)]
+        journal.append(RolloutEvent.PAUSE)
+        seen.append(next(following))
+    assert list(following) == []
+    assert [entry.number for entry, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert seen[-1][1].state is RolloutState.PAUSED
