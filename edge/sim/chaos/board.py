@@ -85,7 +85,7 @@ class Board:
         """What it made and still holds."""
         return self.root / "outbox" / "outbox.sqlite"
 
-    def link(self, *, collector: str, authority: str, interval_s: float) -> None:
+    def link(self, *, collector: str, authority: str, interval_s: float, outbox_bytes: int) -> None:
         """Tell the board how to report, as the collector does over SSH."""
         self._link = LinkConfig(
             collector=collector,
@@ -94,6 +94,7 @@ class Board:
             ca=authority,
             server_name=BROKER_NAME,
             interval_s=interval_s,
+            outbox_bytes=outbox_bytes,
         )
         durable.write(self.root / "link" / "link.json", encode(self._link))
 

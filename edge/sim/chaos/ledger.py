@@ -16,7 +16,9 @@ from edge.sim.chaos.count import Kept, Span, Stream
 
 GIVEN = "SELECT boot, given FROM streams"
 WAITING = """
-SELECT boot, place & ((1 << 40) - 1) FROM items JOIN streams ON number = place >> 40
+SELECT boot, place & ((1 << 40) - 1), place & ((1 << 40) - 1) FROM items JOIN streams ON number = place >> 40
+UNION ALL
+SELECT boot, first & ((1 << 40) - 1), last & ((1 << 40) - 1) FROM gaps JOIN streams ON number = first >> 40
 """
 MARKS = "SELECT device, boot, high_water FROM streams"
 ROWS = "SELECT device, boot, seq FROM {table} JOIN streams ON streams.id = {table}.stream"
@@ -35,12 +37,12 @@ def given(outbox: Path) -> dict[str, int]:
 
 
 def waiting(outbox: Path) -> dict[str, tuple[int, ...]]:
-    """The numbers of each boot that are not acknowledged; as `given`."""
+    """The numbers of each boot that are held, or known to be dropped, and not acknowledged; as `given`."""
     found: dict[str, list[int]] = defaultdict(list)
     if outbox.exists():
         with _reading(outbox) as opened:
-            for boot, number in opened.execute(WAITING):
-                found[boot].append(number)
+            for boot, first, last in opened.execute(WAITING):
+                found[boot] += range(first, last + 1)
     return {boot: tuple(numbers) for boot, numbers in found.items()}
 
 

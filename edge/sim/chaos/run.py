@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.contract.errors import ChaosFailed
+from agent.contract.link import OUTBOX_BYTES
 from edge import durable
 from edge.certificates import CertificateAuthority
 from edge.config import FleetFolder
@@ -30,6 +31,8 @@ from edge.sim.chaos.plan import BROKER, COLLECTOR, Deed, Fault, Plan
 from edge.sim.chaos.witness import Witness
 
 INTERVAL_S = 0.005
+SMALL_OUTBOX_BYTES = 256 * 1024
+"""Of the last board: two seconds of its samples. It has to drop some, and to say which."""
 LOOK_S = 0.1
 TELL_S = 5.0
 ASK_S = 0.5
@@ -38,6 +41,8 @@ REPORT_S = 2.0
 """From change to change of a board's report, each of which is an event among the samples."""
 QUIET_S = 2.0
 """Without a change for so long, each board has seen that it shall be quiet, and all that was read is committed."""
+EMPTY_S = 10.0
+"""Without a change for so long, boards that hold nothing have stated what they dropped, too."""
 PATIENCE_S = 45.0
 """Longer than a board waits before it asks again whether the collector is there."""
 SAID = {
@@ -177,7 +182,12 @@ class Course:
         await asyncio.to_thread(self._collector.start)
         authority = CertificateAuthority(self.fleet.keys).certificate
         for board in self._boards.values():
-            board.link(collector=self._collector.id, authority=authority, interval_s=self._interval_s)
+            board.link(
+                collector=self._collector.id,
+                authority=authority,
+                interval_s=self._interval_s,
+                outbox_bytes=SMALL_OUTBOX_BYTES if board.name == self._plan.boards[-1] else OUTBOX_BYTES,
+            )
             await board.relay.plug()
             board.start()
         self._progress.step(f"{len(self._boards)} boards, the collector and its broker have been started")
@@ -265,8 +275,8 @@ class Course:
             missing = self.witness.missing(await asyncio.to_thread(ledger.arrived, self.fleet.store))
             if (now := (self.witness.given, missing)) != before:
                 before, moved = now, time.monotonic()
-            drained = not missing or self.witness.nothing_is_held
-            if drained and time.monotonic() - moved > QUIET_S:
+            quiet_s = time.monotonic() - moved
+            if quiet_s > (EMPTY_S if missing else QUIET_S) and (not missing or self.witness.nothing_is_held):
                 return
 
 
