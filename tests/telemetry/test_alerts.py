@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from agent.contract.messages import Presence
 from edge.telemetry.alerting import Alerts
 from edge.telemetry.alerts import FIELDS, Rule, State, evaluate, read_rules
 from edge.telemetry.records import BoardNow, BoardWindow, LinkState
+from tests.house.tree import ROOT
 from tests.telemetry.boards import PI, model, open_store, sample, telemetry, usual_board
 
 HOT = Rule(
@@ -89,6 +91,15 @@ def test_every_field_can_be_asked_of_every_board() -> None:
     for value in FIELDS.values():
         value(board(None))
         value(board(50.0))
+
+
+def test_the_documentation_names_every_field_and_its_rule_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "telemetry.md").read_text()
+    assert [name for name in FIELDS if f"`{name}`" not in text] == []
+    shown = textwrap.dedent(text[text.index("    [too-hot]") :].split("\n\n")[0])
+    (tmp_path / "alerts.toml").write_text(shown)
+    (rule,) = read_rules(tmp_path / "alerts.toml")
+    assert (rule.field, rule.threshold, rule.mqtt) == ("temperature_c", 80, "home/alerts")
 
 
 def test_rules_are_read_as_they_are_written(tmp_path: Path) -> None:
