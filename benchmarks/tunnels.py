@@ -192,7 +192,7 @@ def print_table(rows: list[dict[str, Any]], kind: str, count: int, took_s: float
         print(f"| {row['what']} | {row['memory_mb']:.0f} | {row['threads']} | {row['cpu_percent']:.2f} |")
     first, last = rows[0], rows[1]
     print(
-        f"\nA tunnel: {(last['memory_mb'] - first['memory_mb']) / count:.2f} MB, "
+        f"\nA tunnel, with its share of the SSH library: {(last['memory_mb'] - first['memory_mb']) / count:.2f} MB, "
         f"{(last['threads'] - first['threads']) / count:.1f} threads"
     )
 
