@@ -144,7 +144,7 @@ def measure_memory(folder: Path, rounds: int, seconds: float) -> dict[str, dict[
                 figures.setdefault("RSS, MiB", []).append(rss_bytes(pid) / 2**20)
                 figures.setdefault("PSS, MiB", []).append((pss_bytes(pid) or 0) / 2**20)
                 used_ms = (cpu_seconds(pid) - began) * 1000
-                figures.setdefault("CPU, ms/s", []).append(used_ms / seconds)
+                figures.setdefault("CPU at ten samples a second, ms/s", []).append(used_ms / seconds)
                 agent.stop()
         assert collector.streams, "nothing arrived"
     finally:

@@ -113,6 +113,8 @@ def has_the_units(board: SystemdContainer) -> None:
         "root",
         "pi",
     ]
+    link = "stat -c %U:%G:%a /opt/edge/mqtt.key /opt/edge/mqtt.pub /opt/edge/link /opt/edge/outbox"
+    assert on(board, link).split() == ["root:edge:640", "root:root:644", "pi:pi:755", "edge:edge:700"]
     assert on(board, "touch /opt/edge/objects/x /opt/edge/current/x 2>&1 | grep -c denied") == "2"
     assert on(board, "systemctl --failed --no-legend") == ""
 
