@@ -13,6 +13,7 @@ from functools import cached_property
 from agent.contract.errors import NameInvalid
 from agent.contract.names import check_name
 from agent.contract.topics import FROM_DEVICE, ROOT, WITH_ID, TopicKind
+from edge.telemetry import alerts, home_assistant
 
 READ = "read"
 WRITE = "write"
@@ -81,6 +82,7 @@ class AccessList:
             *(Rule(None, READ, f"{own}/{_tail(kind)}") for kind in to_device),
             Rule(self.collector, READ, f"{ROOT}/{self.fleet}/#"),
             *(Rule(self.collector, WRITE, f"{every}/{_tail(kind)}") for kind in to_device),
+            *(Rule(self.collector, WRITE, f"{prefix}#") for prefix in (alerts.TOPICS, home_assistant.TOPICS)),
         )
 
     def _allowed(self, identity: str, access: str, filter: str) -> bool:

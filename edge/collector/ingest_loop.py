@@ -86,7 +86,7 @@ class IngestLoop:
         self._tick = tick
         self._store: Store | None = None
         self._batch: list[Received] = []
-        self._to_say: deque[tuple[str, bytes]] = deque(maxlen=MOST_TO_SAY)
+        self._to_say: deque[tuple[str, bytes, bool]] = deque(maxlen=MOST_TO_SAY)
         self._ending = threading.Event()
         self._woken, self._wake = os.pipe()
         self._ticked_at = 0.0
@@ -114,9 +114,9 @@ class IngestLoop:
         os.write(self._wake, b"x")
         self._thread.join(PATIENCE_S)
 
-    def say(self, topic: str, payload: bytes) -> None:
+    def say(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Publish once, soon; any thread may call it. What waits while there is no broker is the newest."""
-        self._to_say.append((topic, payload))
+        self._to_say.append((topic, payload, retained))
 
     def alive(self) -> bool:
         """Whether it goes on."""
@@ -177,7 +177,8 @@ class IngestLoop:
             while not self._ending.is_set():
                 self._batch_of(session, store)
                 while self._to_say:
-                    session.publish(*self._to_say.popleft(), retained=False)
+                    said, payload, retained = self._to_say.popleft()
+                    session.publish(said, payload, retained=retained)
                 session.flush()
                 session.tick()
                 self._housekeeping(store)

@@ -33,6 +33,7 @@ from edge.collector.records import CollectorStatus, Running
 from edge.config import FleetFolder
 from edge.telemetry.alerting import Alerts
 from edge.telemetry.alerts import ALERTS_TOML
+from edge.telemetry.home_assistant import Shown
 from edge.telemetry.ingest import StreamAck
 from edge.telemetry.store import Store
 
@@ -73,6 +74,7 @@ class Collector:
             tick=self._tick,
         )
         self._alerts = Alerts(fleet.path / ALERTS_TOML, self._loop.say)
+        self._shown = Shown(fleet.config.fleet)
 
     def run(self) -> bool:
         """Collect until it is time to end.
@@ -159,6 +161,10 @@ class Collector:
         store.write_links(self._boards.tick(connected=self._loop.connected))
         names = {device_id: device.name for device_id, device in self._members.enrolled.items()}
         self._alerts.tick(store, names)
+        if self._fleet.config.home_assistant:
+            boards = {device_id: (d.name, d.profile) for device_id, d in self._members.enrolled.items()}
+            for topic, payload in self._shown.news(boards):
+                self._loop.say(topic, payload, retained=True)
         if time.monotonic() > self._prune_at and not store.prune(
             self._fleet.config.keep_days, now=time.time()
         ):

@@ -5,7 +5,7 @@
     for_s = 30
     command = ["notify-send", "edge"]
     webhook = "https://example.org/hook"
-    mqtt = "home/alerts"
+    mqtt = "alerts/home"
 
 The rule: an alert begins once, when its condition has held for so long, and ends once, when it holds no more. What is
 not known neither begins nor ends anything. Evaluation is a pure function; its state is in the store, and is written
@@ -28,6 +28,8 @@ from edge.suggestion import did_you_mean
 from edge.telemetry.records import BoardNow, ModelWindow
 
 ALERTS_TOML = "alerts.toml"
+TOPICS = "alerts/"
+"""Topics for alerts begin so; the collector may write to them."""
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _CONDITION = re.compile(r"\s*([a-z0-9_]+)\s*(<=|>=|<|>)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 _KEYS = ("when", "for_s", "webhook", "command", "mqtt")
@@ -185,12 +187,12 @@ def _rule(name: str, section: Any, path: Path) -> Rule:
         raise invalid("`for_s` must be a number from 0 to 86400")
     if not isinstance(command, list) or not all(isinstance(part, str) for part in command):
         raise invalid("`command` must be a list of texts")
-    for key, start in (("webhook", ("https://", "http://")), ("mqtt", ("",))):
+    for key, start in (("webhook", ("https://", "http://")), ("mqtt", (TOPICS,))):
         told = section.get(key)
         if told is not None and (not isinstance(told, str) or not told.startswith(start)):
-            raise invalid(f"`{key}` must be {'a URL' if key == 'webhook' else 'a topic'}")
-    if isinstance(section.get("mqtt"), str) and re.search(r"[+#\x00]|^$|^edge/", section["mqtt"]):
-        raise invalid("`mqtt` must be a topic without wildcards, and not one of edge's own")
+            raise invalid(f"`{key}` must be {'a URL' if key == 'webhook' else f'a topic below `{TOPICS}`'}")
+    if re.search(r"[+#\x00]", section.get("mqtt") or ""):
+        raise invalid("`mqtt` must be a topic without wildcards")
     return Rule(
         name=name, when=str(when), field=condition[1], comparison=condition[2], threshold=float(condition[3]),
         for_s=float(for_s), webhook=section.get("webhook"), command=tuple(command), mqtt=section.get("mqtt"),

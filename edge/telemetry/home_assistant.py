@@ -7,13 +7,12 @@ same broker, so this is for fleets with a broker of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.contract.topics import TopicKind, topic
-from edge.telemetry.boards import KnownDevice
 
-PREFIX = "homeassistant"
+TOPICS = "homeassistant/"
 
 SENSORS = (
     ("temperature", "Temperature", "board.temperature_c", "°C", "temperature", "measurement"),
@@ -27,39 +26,50 @@ SENSORS = (
 AVAILABLE = "{{ 'online' if value_json.presence == 'online' else 'offline' }}"
 
 
-def discovery(
-    fleet: str, device: KnownDevice, *, profile: str | None, agent_version: str | None
-) -> tuple[str, bytes]:
-    """The message that shows a board: its topic and what is said there.
+class Shown:
+    """What Home Assistant was told, so that it is told what changed."""
+
+    def __init__(self, fleet: str) -> None:
+        self._fleet = fleet
+        self._told: dict[str, tuple[str, bytes]] = {}
+
+    def news(self, boards: Mapping[str, tuple[str, str | None]]) -> tuple[tuple[str, bytes], ...]:
+        """Messages to be retained, each a topic and what is said there. `boards`: by id, each its name and profile."""
+        now = {
+            device: discovery(self._fleet, device, name, profile)
+            for device, (name, profile) in boards.items()
+        }
+        gone = [(topic, b"") for device, (topic, _) in self._told.items() if device not in now]
+        changed = [message for device, message in now.items() if self._told.get(device) != message]
+        self._told = now
+        return (*gone, *changed)
+
+
+def discovery(fleet: str, device: str, name: str, profile: str | None) -> tuple[str, bytes]:
+    """The message that shows a board: its topic and what is said there. An empty one takes the board away again.
 
     Args:
         fleet: the fleet's name.
-        device: the board.
-        profile: of its birth, or None while it was not heard of.
-        agent_version: the same.
+        device: the board's id.
+        name: what people call it.
+        profile: what kind of board it is, or None while that is not known.
     """
-    identity = f"edge-{device.device_id}"
+    identity = f"edge-{device}"
     document = {
         "device": {
-            "identifiers": [identity], "name": device.name, "manufacturer": "edge",
-            "model": profile or "unknown", "sw_version": agent_version or "unknown",
+            "identifiers": [identity], "name": name, "manufacturer": "edge", "model": profile or "unknown",
         },
         "origin": {"name": "edge"},
         "availability": [
             {
-                "topic": topic(fleet, device.device_id, TopicKind.STATE),
+                "topic": topic(fleet, device, TopicKind.STATE),
                 "value_template": AVAILABLE,
             }
         ],
-        "state_topic": topic(fleet, device.device_id, TopicKind.TELEMETRY),
+        "state_topic": topic(fleet, device, TopicKind.TELEMETRY),
         "components": dict(_sensors(identity)),
     }  # fmt: skip
-    return f"{PREFIX}/device/{identity}/config", json.dumps(document, ensure_ascii=False).encode()
-
-
-def removal(device_id: str) -> tuple[str, bytes]:
-    """The message that takes a board away again: an empty one on the same topic."""
-    return f"{PREFIX}/device/edge-{device_id}/config", b""
+    return f"{TOPICS}device/{identity}/config", json.dumps(document, ensure_ascii=False).encode()
 
 
 def _sensors(identity: str) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -99,18 +99,18 @@ def test_the_documentation_names_every_field_and_its_rule_is_one(tmp_path: Path)
     shown = textwrap.dedent(text[text.index("    [too-hot]") :].split("\n\n")[0])
     (tmp_path / "alerts.toml").write_text(shown)
     (rule,) = read_rules(tmp_path / "alerts.toml")
-    assert (rule.field, rule.threshold, rule.mqtt) == ("temperature_c", 80, "home/alerts")
+    assert (rule.field, rule.threshold, rule.mqtt) == ("temperature_c", 80, "alerts/home")
 
 
 def test_rules_are_read_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "alerts.toml"
     assert read_rules(path) == ()
     path.write_text(
-        '[hot]\nwhen = "temperature_c>80"\nfor_s = 3\ncommand = ["a", "b"]\nmqtt = "home/alerts"\n'
+        '[hot]\nwhen = "temperature_c>80"\nfor_s = 3\ncommand = ["a", "b"]\nmqtt = "alerts/home"\n'
     )
     (rule,) = read_rules(path)
     assert (rule.field, rule.comparison, rule.threshold, rule.for_s) == ("temperature_c", ">", 80.0, 3.0)
-    assert (rule.command, rule.mqtt, rule.webhook) == (("a", "b"), "home/alerts", None)
+    assert (rule.command, rule.mqtt, rule.webhook) == (("a", "b"), "alerts/home", None)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_rules_are_read_as_they_are_written(tmp_path: Path) -> None:
         ('[hot]\nwhen = "gaps > 0"\nfor_s = nan', "for_s"),
         ('[hot]\nwhen = "gaps > 0"\ncommand = "rm"', "list"),
         ('[hot]\nwhen = "gaps > 0"\nwebhook = "file:///etc/passwd"', "URL"),
-        ('[hot]\nwhen = "gaps > 0"\nmqtt = "edge/v1/x"', "own"),
-        ('[hot]\nwhen = "gaps > 0"\nmqtt = "a/#"', "wildcards"),
+        ('[hot]\nwhen = "gaps > 0"\nmqtt = "edge/v1/x"', "below `alerts/`"),
+        ('[hot]\nwhen = "gaps > 0"\nmqtt = "alerts/#"', "wildcards"),
         ('["Hot!"]\nwhen = "gaps > 0"', "can't name"),
     ],
 )
@@ -166,7 +166,7 @@ def test_webhook_command_and_mqtt_are_told_once_even_over_a_restart(
     url, posted = hook
     ran, rules = tmp_path / "ran", tmp_path / "alerts.toml"
     rules.write_text(
-        f'[busy]\nwhen = "p95_ms > 3"\nwebhook = "{url}"\nmqtt = "home/alerts"\n'
+        f'[busy]\nwhen = "p95_ms > 3"\nwebhook = "{url}"\nmqtt = "alerts/home"\n'
         f'command = ["sh", "-c", "cat >> {ran}; echo >> {ran}"]\n'
     )
     published: list[tuple[str, bytes]] = []
@@ -186,7 +186,7 @@ def test_webhook_command_and_mqtt_are_told_once_even_over_a_restart(
                 time.sleep(0.02)
     (document,) = posted
     assert (document["alert"], document["device"], document["state"]) == ("busy", "pi", "begins")
-    assert [(topic, json.loads(body)) for topic, body in published] == [("home/alerts", document)]
+    assert [(topic, json.loads(body)) for topic, body in published] == [("alerts/home", document)]
     assert json.loads(ran.read_text()) == document
 
 

@@ -5,12 +5,12 @@ import re
 from typing import Any
 
 from agent.contract.topics import TopicKind, parse
-from edge.telemetry.home_assistant import discovery, removal
-from tests.telemetry.boards import FLEET, KNOWN, PI, model, sample, telemetry
+from edge.telemetry.home_assistant import Shown, discovery
+from tests.telemetry.boards import FLEET, PI, ROCK, model, sample, telemetry
 
 
 def shown() -> tuple[str, Any]:
-    topic, payload = discovery(FLEET, KNOWN[PI], profile="raspberry-pi-5", agent_version="1.0")
+    topic, payload = discovery(FLEET, PI, "pi", "raspberry-pi-5")
     return topic, json.loads(payload)
 
 
@@ -43,5 +43,11 @@ def test_every_template_names_what_stands_in_a_boards_message() -> None:
         assert where is not None
 
 
-def test_a_board_is_taken_away_by_an_empty_message_on_the_same_topic() -> None:
-    assert removal(PI) == (shown()[0], b"")
+def test_it_is_told_what_changed_and_what_is_gone() -> None:
+    shown_now = Shown(FLEET)
+    first = shown_now.news({PI: ("pi", None), ROCK: ("rock", None)})
+    assert [json.loads(body)["device"]["name"] for _, body in first] == ["pi", "rock"]
+    assert shown_now.news({PI: ("pi", None), ROCK: ("rock", None)}) == ()
+    gone, changed = shown_now.news({PI: ("kitchen", None)})
+    assert gone == (f"homeassistant/device/edge-{ROCK}/config", b"")
+    assert json.loads(changed[1])["device"]["name"] == "kitchen"
