@@ -165,7 +165,7 @@ def start_mosquitto(fleet: FleetFolder, port: int) -> subprocess.Popen[bytes]:
         rules.write(f"\nuser {SPEAKER}\ntopic readwrite {TOPICS}/{fleet.config.fleet}/#\n")
     speaker = authority.client(SPEAKER)
     (folder / "speaker.pem").write_text(speaker.certificate + speaker.key)
-    listener = mosquitto.Listener(port=port, address="127.0.0.1", files=folder, user="root")
+    listener = mosquitto.Listener(port=port, address="127.0.0.1", files=folder, alone=True)
     text = mosquitto.render(listener).replace("use_username_as_clientid true\n", "")
     (folder / mosquitto.CONFIGURATION).write_text(text)
     program = mosquitto.find()
