@@ -128,3 +128,10 @@ def test_mosquitto_understands_the_list_as_it_is_meant(
     judge: Callable[[str, str], tuple[bool, bool]], identity: str, said: str
 ) -> None:
     assert judge(identity, said) == (LIST.may_publish(identity, said), LIST.may_receive(identity, said))
+
+
+@pytest.mark.parametrize("topic", ["alerts/home", "homeassistant/device/edge-b-1/config"])
+def test_only_the_collector_writes_alerts_and_what_home_assistant_reads(topic: str) -> None:
+    found = AccessList("kitchen-abcdef", "c-0123456789abcdef")
+    assert found.may_publish("c-0123456789abcdef", topic)
+    assert not found.may_publish("b-0000000000000001", topic)
