@@ -92,6 +92,8 @@ def _check_url(url: str) -> None:
     """An empty text, or `mqtts://host[:port]`."""
     if not url:
         return
+    if "@" in url:  # it may be a password: not to be shown
+        raise OptionInvalid(option="what stands before `@`", reason="boards show certificates, take it out")
     try:
         found = urlsplit(url)
         host, port = found.hostname, found.port
@@ -99,7 +101,7 @@ def _check_url(url: str) -> None:
         raise OptionInvalid(option=url, reason=str(error)) from error
     if found.scheme == "mqtt" and host:
         raise BrokerPlain(url=url)
-    if found.scheme != "mqtts" or not host or port == 0 or found.path or found.query or "@" in found.netloc:
+    if found.scheme != "mqtts" or not host or port == 0 or found.path or found.query:
         raise OptionInvalid(option=url, reason="it must be `mqtts://host` or `mqtts://host:port`")
 
 

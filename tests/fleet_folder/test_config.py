@@ -90,6 +90,32 @@ def test_a_mistake_is_named(text: str, reason: str) -> None:
     assert caught.value.exit_code is ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mqtt://broker.example", "without TLS, beyond this machine"),
+        ("mqtt://broker.example:1883", "without TLS, beyond this machine"),
+        ("http://broker.example", "it must be `mqtts://host`"),
+        ("mqtts://", "it must be `mqtts://host`"),
+        ("mqtts://me:secret@broker.example", "boards show certificates"),
+        ("mqtts://broker.example/path", "it must be `mqtts://host`"),
+        ("mqtts://broker.example:0", "it must be `mqtts://host`"),
+        ("mqtts://broker.example:99999", "`mqtt.url`"),
+        ("mqtts://[::1", "`mqtt.url`"),
+    ],
+)
+def test_plain_mqtt_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        parse(f'[fleet]\nname = "f"\n[mqtt]\nurl = "{url}"', path=TOML)
+    assert reason in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_broker_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match="brokers are auto, mosquitto, embedded"):
+        parse('[fleet]\nname = "f"\n[mqtt]\nbroker = "emqx"', path=TOML)
+
+
 def test_a_folder_is_found_from_below(tmp_path: Path) -> None:
     folder = FleetFolder.create(tmp_path / "kitchen")
     below = folder.devices / "deep" / "down"
