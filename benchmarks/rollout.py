@@ -2,9 +2,9 @@
 
 `python -m benchmarks.rollout [--rounds 3] [--boards 3] [--interval 1]`, from the repository's folder.
 Simulated boards under steady requests; each round rolls out a release that is several times slower than what runs, and
-the gate halts it. Afterwards the gate is asked again for each sample that came, one by one: the first with which it
-finds against the release is the one that counts. From its arrival in the store to the line `halt` in the journal one
-reporting interval and one period of the gate may pass; the way back is printed too. A table in Markdown.
+the gate halts it. Afterwards the gate is asked again for each sample that came, one by one: the one since which it
+finds against the release counts. From its arrival to the line `halt` in the journal one reporting interval and one
+period of the gate may pass; the way back is printed too. A table in Markdown.
 """
 
 from __future__ import annotations
@@ -89,19 +89,26 @@ def measure(laptop: Laptop, work: Path, number: int) -> tuple[float, float, floa
 
 
 def deciding_sample(fleet: FleetFolder, rollout: Rollout, halt: Entry) -> float:
-    """When the sample came with which the gate finds against the release, seconds since 1970."""
+    """When the sample came since which the gate finds against the release, seconds since 1970."""
     conditions = read_conditions(rollout.plan.conditions)
     past = Past(fleet)
     with Store.open(fleet.store) as store:
-        samples = list(query.samples(store, after=rollout.mark or 0, until=halt.at + 5))
+        came_before = [
+            sample for sample in query.samples(store, after=rollout.mark or 0) if sample.rx <= halt.at
+        ]
+    against = None
     try:
-        for sample in samples:
+        for sample in came_before:
             past.until = sample.position
-            if decide(past.evidence(rollout), conditions).verdict is Verdict.ROLLBACK:
-                return sample.rx
+            if decide(past.evidence(rollout), conditions).verdict is not Verdict.ROLLBACK:
+                against = None
+            elif against is None:
+                against = sample.rx
     finally:
         past.close()
-    raise SystemExit("no sample explains the halt")
+    if against is None:
+        raise SystemExit("no sample explains the halt")
+    return against
 
 
 def print_table(rows: list[tuple[float, float, float]], interval_s: float) -> None:
