@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -36,6 +38,22 @@ def test_ctrl_c_ends_everything_that_was_started(tmp_path: Path) -> None:
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in talk
+    assert left_behind(tmp_path) == []
+
+
+def test_an_agent_that_ends_by_itself_is_an_error_and_no_result(tmp_path: Path) -> None:
+    process = start("--seed", "3", "--boards", "1", "--json", temporary=tmp_path)
+    assert process.stderr is not None
+    while "have been started" not in process.stderr.readline():
+        assert process.poll() is None
+    running = next(tmp_path.glob("edge-chaos-*/board-1")) / "run" / "agent.json"
+    while not running.exists():
+        time.sleep(0.05)
+    os.kill(json.loads(running.read_bytes())["pid"], signal.SIGKILL)
+    out, talk = process.communicate(timeout=60)
+    assert process.returncode == 1, talk
+    assert json.loads(out)["error"]["code"] == "chaos.failed"
+    assert "board-1" in talk
     assert left_behind(tmp_path) == []
 
 
