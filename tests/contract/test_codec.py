@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.contract.codec import MAX_DEPTH, decode, digest, encode, from_plain, parse
+from agent.contract.commands import Command
 from agent.contract.errors import ContractError, DocumentInvalid, DocumentTooLarge
 from agent.contract.manifest import BundleManifest, FileEntry, Step
-from agent.contract.commands import Command
 from agent.contract.messages import Reported, Signed, signed_bytes
 from agent.contract.release import Release
 from agent.contract.states import UpdateState
