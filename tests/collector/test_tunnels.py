@@ -1,108 +1,25 @@
-"""The boards' ways to the broker: over real sshd to the real broker here, and told of one elsewhere."""
+"""The boards' ways to the broker here, over real sshd."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.contract.topics import TopicKind, subscription
-from edge.certificates import CertificateAuthority
-from edge.collector import broker as brokers
-from edge.collector import tunnels
-from edge.collector.broker import Broker
-from edge.collector.tunnels import Tunnels
-from edge.collector.ways import BROKER, DOWN, REFUSED, UP
-from edge.config import FleetFolder
-from edge.inventory import Inventory
-from edge.sim import boards as sims
-from tests.beds.board import bed_key
+from edge.collector.ways import DOWN, REFUSED, UP
 from tests.beds.fixtures import beds_swept, sshd_boards
 from tests.beds.link import Link
-from tests.beds.sshd import UID, SshdBoard, SshdOptions
+from tests.beds.sshd import UID, SshdOptions
 from tests.collector.boards import SpeakingBoard, listened, wait_until
-from tests.collector.conftest import COLLECTOR, Client, folder_with, own_mosquitto
+from tests.collector.conftest import COLLECTOR
+from tests.collector.way_beds import FLEET, Boards, Ways, enrolled, ways
 
-__all__ = ["beds_swept", "sshd_boards"]
-
-FLEET = "demo-abcdef"
-
-
-class Ways:
-    """A fleet folder with a broker and tunnels, as the collector holds them."""
-
-    def __init__(self, path: Path, *, keys: Path | None = None, **settings: object) -> None:
-        self.fleet = folder_with(path, **settings)
-        if keys is not None:
-            shutil.copytree(keys, self.fleet.keys, dirs_exist_ok=True)
-        for suffix in ("", ".pub"):
-            shutil.copy(f"{bed_key()}{suffix}", self.fleet.keys / f"ssh{suffix}")
-        self.authority = CertificateAuthority(self.fleet.keys)
-        self.broker: Broker | None = self.start_broker()
-        self.tunnels = Tunnels(self.fleet, lambda: self.broker, COLLECTOR, self.authority)
-
-    def start_broker(self) -> Broker:
-        return brokers.start(self.fleet, COLLECTOR, self.authority)
-
-    def collector(self) -> Client:
-        """The collector's own connection, that hears all telemetry."""
-        assert self.broker is not None
-        client = Client(self.broker, (self.broker.certificate_file, self.broker.key_file))
-        client.connected()
-        client.subscribe(subscription(FLEET, TopicKind.TELEMETRY))
-        return client
-
-    def state(self, board: SpeakingBoard) -> str:
-        found = self.tunnels.states().get(board.device_id)
-        return found.state if found else "unknown"
-
-    def reason(self, board: SpeakingBoard) -> str:
-        return self.tunnels.states()[board.device_id].reason or ""
-
-    def wait(self, board: SpeakingBoard, state: str, *, seconds: float = 20.0) -> None:
-        wait_until(lambda: self.state(board) == state, seconds=seconds)
-
-    def wait_for_another_port(self, board: SpeakingBoard, old: int) -> None:
-        wait_until(lambda: board.port != old)
-        self.wait(board, UP)
-
-    def close(self) -> None:
-        self.tunnels.close()
-        if self.broker is not None:
-            self.broker.stop()
-
-
-@pytest.fixture
-def ways(tmp_path: Path) -> Iterator[Ways]:
-    made = Ways(tmp_path / "f")
-    yield made
-    made.close()
-
-
-def enrolled(bed: SshdBoard, *, port: int | None = None) -> SpeakingBoard:
-    board = bed.board
-    return SpeakingBoard(
-        bed.name,
-        bed.home,
-        host=board.host,
-        port=port or board.port,
-        user=board.user,
-        owner=UID if bed.isolated else None,
-    )
-
-
-Boards = Callable[..., SshdBoard]
+__all__ = ["beds_swept", "sshd_boards", "ways"]
 
 
 def test_a_board_speaks_through_its_tunnel(ways: Ways, sshd_boards: Boards) -> None:
@@ -292,125 +209,6 @@ def test_many_tunnels_cost_two_threads_each_and_none_is_left(tmp_path: Path, ssh
     wait_until(lambda: not {thread.name for thread in threading.enumerate()} - before, seconds=5)
 
 
-def test_of_a_broker_of_ones_own_each_board_is_told_once(tmp_path: Path, sshd_boards: Boards) -> None:
-    bed = sshd_boards("told")
-    with Link(bed.board.port) as link:
-        board = enrolled(bed, port=link.port)
-        before = link.connections
-        # Told once, not again, told of another one, told of the tunnel, told of the other one again
-        for url, connections in (
-            ("a.example", 1),
-            ("a.example", 1),
-            ("b.example", 2),
-            ("", 3),
-            ("b.example", 4),
-        ):
-            shutil.rmtree(tmp_path / "f", ignore_errors=True)
-            ways = Ways(tmp_path / "f", mqtt_url=f"mqtts://{url}:8884" if url else "")
-            ways.tunnels._links._notes = tmp_path / "links"
-            ways.tunnels._links._authority = CertificateAuthority(tmp_path / "keys")
-            ways.tunnels.set([board.device])
-            ways.wait(board, BROKER if url else UP)
-            assert link.connections == before + connections
-            if url:
-                assert board.link.url == f"mqtts://{url}:8884"
-                assert (board.link.session, board.link.server_name) == (None, None)
-            ways.close()
-
-
-def test_a_board_speaks_to_a_broker_of_ones_own(
-    tmp_path: Path, sshd_boards: Boards, authority: CertificateAuthority
-) -> None:
-    with own_mosquitto(tmp_path / "own", authority) as own:
-        url = f"mqtts://localhost:{own.port}"
-        ways = Ways(tmp_path / "f", keys=authority._path, mqtt_url=url, mqtt_ca="keys/mqtt-ca.pem")
-        board = enrolled(sshd_boards("direct"))
-        ways.tunnels.set([board.device])
-        ways.wait(board, BROKER)
-        assert board.link.url == url
-        collector = ways.collector()
-        board.says(FLEET, b"hello")
-        assert collector.hears()[1] == b"hello"
-        collector.close()
-        ways.close()
-
-
-def test_a_board_that_was_away_is_told_of_ones_own_broker_later(tmp_path: Path, sshd_boards: Boards) -> None:
-    bed = sshd_boards("later")
-    with Link(bed.board.port) as link:
-        board = enrolled(bed, port=link.port)
-        link.unplug()
-        ways = Ways(tmp_path / "f", mqtt_url="mqtts://a.example")
-        ways.tunnels.set([board.device])
-        wait_until(lambda: "does not answer" in ways.reason(board))
-        assert not (board.folder / "link" / "link.json").exists()
-        link.plug()
-        ways.wait(board, BROKER, seconds=30)
-        assert board.link.url == "mqtts://a.example:8883"
-        ways.close()
-
-
-def test_after_a_night_what_was_lost_is_tried_at_once(
-    ways: Ways, sshd_boards: Boards, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bed = sshd_boards("night")
-    with Link(bed.board.port) as link:
-        board = enrolled(bed, port=link.port)
-        link.unplug()
-        ways.tunnels.set([board.device])
-        wait_until(lambda: "does not answer" in ways.reason(board))
-        ways.tunnels._ways[board.device_id].due = time.monotonic() + 3600
-        link.plug()
-        time.sleep(tunnels.LOOK_S + 1)
-        assert ways.state(board) == DOWN
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + 8 * 3600)
-        ways.wait(board, UP)
-
-
-COLLECTOR_PROCESS = """
-import sys, time
-from pathlib import Path
-from edge.certificates import CertificateAuthority
-from edge.collector import broker
-from edge.collector.tunnels import Tunnels
-from edge.config import FleetFolder
-from edge.inventory import Inventory
-fleet = FleetFolder.open(Path(sys.argv[1]))
-authority = CertificateAuthority(fleet.keys)
-started = broker.start(fleet, sys.argv[2], authority)
-tunnels = Tunnels(fleet, lambda: started, sys.argv[2], authority)
-tunnels.set(Inventory(fleet).list())
-time.sleep(600)
-"""
-
-
-def test_a_laptop_that_slept_through_the_loss_of_its_tunnels_makes_them_anew(
-    tmp_path: Path, sshd_boards: Boards
-) -> None:
-    fleet = FleetFolder.create(tmp_path / "f", "demo")
-    for suffix in ("", ".pub"):
-        shutil.copy(f"{bed_key()}{suffix}", fleet.keys / f"ssh{suffix}")
-    bed = sshd_boards("asleep")
-    with Link(bed.board.port) as link:
-        board = enrolled(bed, port=link.port)
-        Inventory(fleet).add(board.device)
-        arguments = [sys.executable, "-c", COLLECTOR_PROCESS, str(fleet.path), COLLECTOR]
-        with subprocess.Popen(arguments) as laptop:
-            try:
-                wait_until((board.folder / "link" / "link.json").exists)
-                wait_until(lambda: listened(board.port))
-                first = board.port
-                laptop.send_signal(signal.SIGSTOP)
-                link.cut_now()
-                wait_until(lambda: not listened(first))
-                laptop.send_signal(signal.SIGCONT)
-                wait_until(lambda: board.port != first)
-                board.says(fleet.config.fleet, b"awake")
-            finally:
-                laptop.kill()
-
-
 def test_closing_does_not_wait_for_a_board_that_says_nothing(ways: Ways, sshd_boards: Boards) -> None:
     bed = sshd_boards("mute")
     with Link(bed.board.port) as link:
@@ -422,40 +220,3 @@ def test_closing_does_not_wait_for_a_board_that_says_nothing(ways: Ways, sshd_bo
         ways.tunnels.close()
         assert time.monotonic() - began < 1
         link.resume()
-
-
-@pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[tuple[Ways, SpeakingBoard]]:
-    ways = Ways(tmp_path / "f")
-    with ExitStack() as stack:
-        stack.callback(ways.close)
-        (shown,) = sims.up(ways.fleet, 1)
-        stack.callback(sims.down, ways.fleet)
-        board = SpeakingBoard(
-            "sim-1", shown.folder / "home", host=shown.host, port=shown.port, user=shown.user, owner=None
-        )
-        ways.tunnels.set([board.device])
-        ways.wait(board, UP)
-        yield ways, board
-
-
-def test_a_simulated_board_speaks_through_its_tunnel(simulated: tuple[Ways, SpeakingBoard]) -> None:
-    ways, board = simulated
-    collector = ways.collector()
-    assert board.link.session is None
-    board.says(FLEET, b"hello")
-    assert collector.hears()[1] == b"hello"
-    collector.close()
-
-
-@pytest.mark.parametrize("fault", ["cut", "unplug", "power-cut", "reboot"])
-def test_what_cuts_a_simulated_board_off_ends_its_tunnel(
-    simulated: tuple[Ways, SpeakingBoard], fault: str
-) -> None:
-    ways, board = simulated
-    port = board.port
-    sims.break_board(ways.fleet, "sim-1", fault)
-    wait_until(lambda: not listened(port), seconds=5)
-    sims.break_board(ways.fleet, "sim-1", "mend")
-    ways.wait_for_another_port(board, port)
-    board.says(FLEET, b"after")
