@@ -59,6 +59,8 @@ class Control:
         self._closed = True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:  # wakes `accept`
             knock.connect(str(self.path))
+        with contextlib.suppress(OSError):  # where the socket's name is gone, this does, on Linux
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE_S)
         self._listener.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -69,24 +71,32 @@ class Control:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def reachable(self) -> bool:
+        """Whether callers find it: whoever tidies the temporary folder may have taken the socket away."""
+        return self._thread.is_alive() and self.path.is_socket()
+
     def _serve(self) -> None:
         while not self._closed:
-            caller, _ = self._listener.accept()
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return  # closed, or beyond repair: `reachable` says so
             with caller, contextlib.suppress(OSError):
                 caller.settimeout(PATIENCE_S)
-                caller.sendall(json.dumps(self._answer(_line(caller))).encode() + b"\n")
+                caller.sendall(self._answer(_line(caller)) + b"\n")
 
-    def _answer(self, line: bytes) -> Any:
+    def _answer(self, line: bytes) -> bytes:
         try:
             asked = json.loads(line)
             answer = self._answers[asked["do"]]
         except (ValueError, KeyError, TypeError) as error:
-            return {"error": f"{type(error).__name__}: {error}"}
+            return _failure(error)
         try:
-            return answer(asked)
+            return json.dumps(answer(asked)).encode()
         except Exception as error:  # whatever it is, the caller hears of it and the collector goes on
             log.exception("`%s` failed", asked["do"])
-            return {"error": f"{type(error).__name__}: {error}"}
+            return _failure(error)
 
 
 def ask(
@@ -102,6 +112,10 @@ def ask(
         except (OSError, ValueError):
             return None
     return answer if isinstance(answer, dict) else None
+
+
+def _failure(error: Exception) -> bytes:
+    return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode()
 
 
 def _line(caller: socket.socket) -> bytes:

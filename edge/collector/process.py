@@ -80,7 +80,7 @@ class Collector:
         """Collect until it is time to end.
 
         Returns:
-            Whether to begin anew at once, because `edge.toml` says something else now.
+            Whether to begin anew at once: `edge.toml` says something else now, or commands can't reach it.
 
         Raises:
             PortTaken: the port for Prometheus is in use.
@@ -93,14 +93,14 @@ class Collector:
                 self._running = Running(os.getpid(), str(socket.path), metrics.port)
                 self._write_running()
                 self._loop.start()
-                return self._watch()
+                return self._watch(socket)
         finally:
             metrics.close()
             self._loop.stop()
             self._boards.close()
             (self._fleet.telemetry / records.RUNNING).unlink(missing_ok=True)
 
-    def _watch(self) -> bool:
+    def _watch(self, socket: Control) -> bool:
         """Follow the inventory and the folder until it is time to end; whether to begin anew."""
         while not self._ending.is_set():
             self._boards.follow()
@@ -115,6 +115,9 @@ class Collector:
                 return False
             if self._settings_changed():
                 log.info("begins anew: edge.toml changed")
+                return True
+            if not socket.reachable:
+                log.warning("begins anew: commands can't reach `%s`", socket.path)
                 return True
         return False
 
@@ -191,7 +194,6 @@ class Collector:
             broker_address=loop.broker.address if loop.broker else None,
             connected=loop.connected,
             waits_for=loop.waits_for,
-            mqtt=loop.mqtt,
             metrics_url=self._running.metrics_url,
             messages=loop.messages,
             stored=loop.stored,

@@ -138,6 +138,15 @@ def test_sigterm_commits_what_was_read_and_ends(fleet: FleetFolder, board: Repor
     assert stored(fleet, BOARD) == list(range(1, 51))
 
 
+def test_one_whose_socket_was_tidied_away_begins_anew(fleet: FleetFolder) -> None:
+    found = client.ensure(fleet)
+    shutil.rmtree(Path(found.control).parent)
+    assert client.running(fleet) is None
+    again = client.ensure(fleet)
+    assert again.pid == found.pid
+    assert again.control != found.control
+
+
 def test_it_ends_when_its_folder_is_gone(tmp_path: Path) -> None:
     fleet = make_fleet(tmp_path / "gone")
     found = client.ensure(fleet)

@@ -66,6 +66,22 @@ def test_the_control_socket_answers_its_user_and_goes_without_a_trace() -> None:
     assert ask(control.path, {"do": "double"}) is None
 
 
+def test_a_socket_that_somebody_tidied_away_is_noticed() -> None:
+    with Control({"ping": lambda _: {}}) as control:
+        assert control.reachable
+        control.path.unlink()
+        assert not control.reachable
+
+
+def test_what_is_no_json_is_an_answer_that_failed() -> None:
+    with Control({"odd": lambda _: object(), "ping": lambda _: {}}) as control:
+        answer = ask(control.path, {"do": "odd"})
+        assert answer is not None
+        assert "TypeError" in answer["error"]
+        assert ask(control.path, {"do": "ping"}) == {}
+        assert control.reachable
+
+
 @pytest.mark.parametrize("said", [b"", b"\xff\n", b"[]\n", b'{"do":"nothing"}\n', b"x" * (LONGEST_BYTES + 1)])
 def test_nonsense_on_the_control_socket_is_answered_and_the_next_caller_too(said: bytes) -> None:
     with Control({"ping": lambda _: {}}) as control:
