@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
 
 import pytest
 
 from edge.collector import records
 from edge.config import FleetFolder
-from edge.telemetry.query import streams
-from edge.telemetry.records import StreamState
-from edge.telemetry.store import Store
+from tests.journeys.arrivals import all_streams, arrive, way
 from tests.journeys.boards import SimBoard
 from tests.journeys.laptop import Laptop, wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def all_streams(laptop: Laptop) -> tuple[StreamState, ...]:
-    fleet = FleetFolder.open(laptop.folder)
-    if not fleet.store.exists():
-        return ()
-    with Store.open(fleet.store) as store:
-        return streams(store)
-
-
-def arrive(laptop: Laptop, more: int) -> None:
-    """Wait until so many more samples are stored."""
-    before = sum(stream.samples for stream in all_streams(laptop))
-    wait_until(
-        lambda: sum(stream.samples for stream in all_streams(laptop)) >= before + more,
-        what="samples",
-        seconds=60,
-    )
-
-
-def way(laptop: Laptop, name: str) -> dict[str, Any]:
-    boards = laptop.does("collect", "status", "--json").json["boards"]
-    return next(board for board in boards if board["name"] == name)
 
 
 def test_a_flash_brings_the_boards_telemetry_to_the_laptop(sims: Laptop) -> None:
