@@ -120,7 +120,7 @@ def _show(found: CollectorStatus) -> None:
     rows = [
         ("process", f"{found.pid}, since {output.ago(int(found.since))}"),
         ("collector", found.collector),
-        ("broker", f"{broker}, {found.mqtt}" if found.mqtt else broker),
+        ("broker", broker),
         (
             "taken",
             f"{found.messages} messages, {found.stored} new samples and events, {found.repeated} repeated, "

@@ -67,7 +67,7 @@ def _collector(status: CollectorStatus) -> Found:
             f"it waits for: {status.waits_for}",
             "its words are in telemetry/collector.log",
         )
-    text = f"process {status.pid}, {status.broker_kind} at {status.broker_address}, {status.mqtt}"
+    text = f"process {status.pid}, {status.broker_kind} at {status.broker_address}"
     if status.refused:
         refused = ", ".join(f"{count} {code}" for code, count in sorted(status.refused.items()))
         return (

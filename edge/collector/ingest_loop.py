@@ -20,8 +20,7 @@ from agent.contract.errors import EdgeError
 from agent.contract.topics import TopicKind, subscription
 from edge.collector.acks import Acks
 from edge.collector.broker import KIND_OWN, Broker
-from edge.collector.packets import Publish
-from edge.collector.session import Session, open_session
+from edge.collector.session import Message, Session
 from edge.telemetry.ingest import Ingested, Received, StreamAck
 from edge.telemetry.store import Store
 
@@ -50,7 +49,7 @@ class IngestLoop:
 
     Attributes:
         broker: as it was started last, or None.
-        mqtt: the version that is spoken, or None while not connected.
+        connected: messages come in and are stored.
         waits_for: why nothing is taken, or None.
         messages, batches: read since the start. stored: samples and events that were new. repeated: those that were
             not. refused: messages by code.
@@ -92,16 +91,11 @@ class IngestLoop:
         self._ticked_at = 0.0
         self._thread = threading.Thread(target=self._run, name="edge-ingest", daemon=True)
         self.broker: Broker | None = None
-        self.mqtt: str | None = None
+        self.connected = False
         self.waits_for: str | None = STARTING
         self.messages = self.stored = self.repeated = self.batches = 0
         self.refused: Counter[str] = Counter()
         self.lag_s: float | None = None
-
-    @property
-    def connected(self) -> bool:
-        """Messages come in and are stored."""
-        return self.mqtt is not None and self.waits_for is None
 
     def start(self) -> None:
         """Begin."""
@@ -131,7 +125,7 @@ class IngestLoop:
                     self._serve()
                 except EdgeError as error:
                     self._say(error)
-                self.mqtt = None
+                self.connected = False
                 attempt = 0 if self.batches > before else attempt + 1
                 self._pause(self._pause_s(attempt))
         finally:
@@ -171,9 +165,9 @@ class IngestLoop:
         self._housekeeping(store)
         if self.broker is None or not self.broker.alive():
             self.broker = self._start_broker()
-        with open_session(self.broker, self._collector_id, self._filters) as session:
-            log.info("connected to %s at %s, %s", self.broker.kind, self.broker.address, session.version.name)
-            self.mqtt, self.waits_for = session.version.name, None
+        with Session(self.broker, self._collector_id, self._filters) as session:
+            log.info("connected to %s at %s", self.broker.kind, self.broker.address)
+            self.connected, self.waits_for = True, None
             while not self._ending.is_set():
                 self._batch_of(session, store)
                 while self._to_say:
@@ -227,5 +221,5 @@ class IngestLoop:
             self._tick(store)
 
 
-def _size(messages: Sequence[Publish]) -> int:
+def _size(messages: Sequence[Message]) -> int:
     return sum(len(message.payload) for message in messages)

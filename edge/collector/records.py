@@ -84,7 +84,6 @@ class CollectorStatus:
         pid, collector: its process and its id. since: when it started, seconds since 1970.
         broker_kind, broker_address: which broker, `mosquitto`, `embedded` or `own`, and where; None before it is up.
         connected: messages come in and are stored. waits_for: why not, or None.
-        mqtt: version that is spoken, or None.
         metrics_url: for Prometheus.
         messages, batches: read since it started. stored: samples and events that were new. repeated: those that were
             not. refused: messages by the code of what was wrong with them.
@@ -104,7 +103,6 @@ class CollectorStatus:
     broker_kind: str | None = None
     broker_address: str | None = None
     waits_for: str | None = None
-    mqtt: str | None = None
     lag_s: float | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
     boards: tuple[BoardLink, ...] = ()

@@ -1,94 +1,98 @@
-"""One connection of the collector to its broker: TLS with its own certificate, MQTT 5 or 3.1.1, messages in batches.
+"""One connection of the collector to its broker: TLS with its own certificate, MQTT 3.1.1 by paho, messages in batches.
 
 The rule: nothing is acknowledged here by itself. What was read is given out; the caller says with `acknowledge` what is
-committed. A session begins empty: what the broker would have kept for us, boards send again until we acknowledge it.
+committed. A session begins empty and is never made again: what the broker would have kept for us, boards send again
+until we acknowledge it. Why 3.1.1: docs/decisions/0012-collector-speaks-mqtt-3-by-paho.md.
 """
 
 from __future__ import annotations
 
-import socket
-import ssl
+import select
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from agent.contract.errors import BrokerFailed
-from edge.collector import packets
+from edge.collector.batched import BatchedSocket, context
 from edge.collector.broker import Broker
-from edge.collector.packets import Control, Kind, Malformed, Publish, Version
-from edge.collector.tls import TlsLink
 
 CONNECT_S = 10.0
-SILENCE_S = 3.0
-"""A broker that has not answered CONNECT by then does not speak the version."""
+"""For the connection, for the handshake, and for a broker that does not take what we send."""
+ANSWER_S = 10.0
 KEEPALIVE_S = 30
 MOST_BYTES = 2 * 1024 * 1024
 """Read at once; what is more waits with the broker."""
-SUBSCRIBE_ID = 1
 
 
-class VersionRefused(Exception):
-    """The broker does not speak this version, or did not say so in time."""
+class Message(NamedTuple):
+    """A message; `packet_id` is 0 where it wants no acknowledgement. `retained`: it was there before we came.
+
+    A topic that is no UTF-8 is empty here.
+    """
+
+    topic: str
+    payload: bytes
+    packet_id: int
+    retained: bool
 
 
 class Session:
-    """An open connection whose wishes are granted. A context manager.
+    """An open connection whose wishes are granted. A context manager."""
 
-    Attributes:
-        version: that is spoken.
-    """
-
-    def __init__(self, broker: Broker, client_id: str, filters: Sequence[str], version: Version) -> None:
+    def __init__(self, broker: Broker, client_id: str, filters: Sequence[str]) -> None:
         """Connect and subscribe.
 
         Raises:
-            VersionRefused: the broker is there, and does not speak this version.
-            BrokerFailed: anything else that stands in the way.
+            BrokerFailed: something stands in the way.
         """
-        self.version = version
         self._address = broker.address
-        self._reader = packets.Reader(version)
-        self._out: list[bytes] = []
-        self._keepalive_s = float(KEEPALIVE_S)
-        self._early: list[Publish] = []
-        self._link = _connected(broker)
+        self._messages: list[Message] = []
+        self._bytes = 0
+        self._ended = ""
+        self._welcome: Any = None
+        self._granted: Sequence[Any] = ()
+        self._client = self._make(client_id)
+        self._socket = self._connect(broker)
         try:
-            self._introduce(client_id)
+            self._introduce()
             self._subscribe(filters)
         except BaseException:
-            self._link.close()
+            self.close()
             raise
-        self._asked_at = time.monotonic()
-        self._answered = True
 
     def fileno(self) -> int:
-        """For `select`."""
-        return self._link.fileno()
+        """For `poll`."""
+        return self._socket.fileno()
 
-    def read(self) -> list[Publish]:
+    def read(self) -> list[Message]:
         """Everything that is there now, up to some MB; never waits.
 
         Raises:
-            BrokerFailed: the connection has ended, and why.
+            BrokerFailed: the connection has ended, and everything before that was given.
         """
-        try:
-            data = self._link.receive(MOST_BYTES)
-        except OSError as error:
-            raise self._failed(str(error)) from error
-        found, self._early = self._early, []
-        return found + self._sorted(data) if data else found
+        self._take()
+        if self._ended and not self._messages:
+            raise self._failed(self._ended)
+        found, self._messages, self._bytes = self._messages, [], 0
+        return found
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to read that `select` does not see."""
-        return bool(self._early)
+        """Whether there is something to read that `poll` does not see."""
+        return bool(self._messages or self._ended) or self._socket.holds
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """These messages are committed; said at the next `flush`."""
-        self._out += [packets.puback(number) for number in packet_ids if number]
+        for number in packet_ids:
+            if number:
+                self._client.ack(number, 1)
 
     def publish(self, topic: str, payload: bytes, *, retained: bool = True) -> None:
-        """A message without acknowledgement; said at the next `flush`."""
-        self._out.append(packets.publish(topic, payload, self.version, retained=retained))
+        """A message without acknowledgement, whose loss the next one heals; said at the next `flush`."""
+        self._client.publish(topic, payload, 0, retained)
 
     def flush(self) -> None:
         """Say what waits, in one piece.
@@ -96,9 +100,11 @@ class Session:
         Raises:
             BrokerFailed: the broker does not take it.
         """
-        if self._out:
-            self._send(b"".join(self._out))
-            self._out = []
+        self._client.loop_write()
+        try:
+            self._socket.push(CONNECT_S)
+        except OSError as error:
+            raise self._failed(str(error)) from error
 
     def tick(self) -> None:
         """Keep the connection alive; to be called every second or so, after `read`.
@@ -106,21 +112,15 @@ class Session:
         Raises:
             BrokerFailed: the broker did not answer for too long.
         """
-        now = time.monotonic()
-        if not self._answered and now - self._asked_at > self._keepalive_s:
-            raise self._failed(f"it did not answer for {self._keepalive_s:.0f} s")
-        if self._answered and now - self._asked_at > self._keepalive_s / 2:
-            self._answered, self._asked_at = False, now
-            self._send(packets.PINGREQ)
+        self._client.loop_misc()
+        if self._client.socket() is None:
+            raise self._failed(self._ended or f"it did not answer for {KEEPALIVE_S} s")
+        self.flush()
 
     def close(self) -> None:
         """Say goodbye and end the connection."""
-        try:
-            self._send(packets.DISCONNECT)
-        except BrokerFailed:
-            return  # it is closed, which is what we want
-        finally:
-            self._link.close()
+        self._client.disconnect()
+        self._client.loop_write()  # which closes the socket after it
 
     def __enter__(self) -> Session:
         return self
@@ -128,105 +128,85 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _introduce(self, client_id: str) -> None:
+    def _make(self, client_id: str) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=True,
+            protocol=mqtt.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = CONNECT_S
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_register_write = _at_the_next_flush
+        return client
+
+    def _connect(self, broker: Broker) -> BatchedSocket:
         try:
-            self._link.send(
-                packets.connect(client_id, self.version, keepalive_s=KEEPALIVE_S), timeout_s=SILENCE_S
-            )
-            welcome = packets.welcome(self._expect(Kind.CONNACK, SILENCE_S).body, self.version)
-        except (OSError, Malformed) as error:
-            raise VersionRefused(str(error)) from error
-        if welcome.code == packets.UNSUPPORTED_VERSION:
-            raise VersionRefused(packets.reason(welcome.code))
-        if welcome.code:
-            raise self._failed(packets.reason(welcome.code))
-        self._keepalive_s = float(welcome.keepalive_s or KEEPALIVE_S)
+            self._client.tls_set_context(context(broker))
+            self._client.connect(broker.host, broker.port, KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            raise self._failed(str(error)) from error
+        made = self._client.socket()
+        assert isinstance(made, BatchedSocket)
+        return made
+
+    def _introduce(self) -> None:
+        self._wait(lambda: self._welcome is not None)
+        if self._welcome.is_failure:
+            raise self._failed(f"it refuses: {self._welcome}")
 
     def _subscribe(self, filters: Sequence[str]) -> None:
-        try:
-            self._link.send(packets.subscribe(SUBSCRIBE_ID, filters, self.version), timeout_s=CONNECT_S)
-            codes = packets.refused(self._expect(Kind.SUBACK, CONNECT_S).body, self.version)
-        except (OSError, Malformed) as error:
-            raise self._failed(str(error)) from error
-        for filter, code in zip(filters, codes, strict=False):
-            if code is not None:
-                raise self._failed(f"it refuses to give `{filter}`: {packets.reason(code)}")
+        self._client.subscribe([(filter, 1) for filter in filters])
+        self._wait(lambda: bool(self._granted))
+        for filter, code in zip(filters, self._granted, strict=False):
+            if code.is_failure:
+                raise self._failed(f"it refuses to give `{filter}`")
 
-    def _expect(self, kind: Kind, timeout_s: float) -> Control:
-        """Wait for one packet; messages that come first are kept."""
-        while True:
-            answer = None
-            for packet in self._reader.take(self._link.wait(timeout_s)):
-                if isinstance(packet, Publish):
-                    self._early.append(packet)
-                elif packet.kind == kind:
-                    answer = packet
-                elif packet.kind == Kind.DISCONNECT:
-                    raise ConnectionResetError(packets.reason(packet.body[0] if packet.body else 0x80))
-            if answer is not None:
-                return answer
+    def _wait(self, answered: Callable[[], bool]) -> None:
+        """Say what waits to be said, and wait for the answer."""
+        self.flush()
+        until = time.monotonic() + ANSWER_S
+        while not answered():
+            if self._ended:
+                raise self._failed(self._ended)
+            ready = select.poll()
+            ready.register(self, select.POLLIN)
+            if not self._socket.holds and not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise self._failed("it does not answer")
+            self._take()
 
-    def _sorted(self, data: bytes) -> list[Publish]:
-        """The messages; what the broker says to us itself is seen to."""
-        try:
-            taken = self._reader.take(data)
-        except Malformed as error:
-            raise self._failed(str(error)) from error
-        found: list[Publish] = []
-        for packet in taken:
-            if isinstance(packet, Publish):
-                found.append(packet)
-            elif packet.kind == Kind.PINGRESP:
-                self._answered = True
-            elif packet.kind == Kind.DISCONNECT:
-                raise self._failed(packets.reason(packet.body[0] if packet.body else 0x80))
-        return found
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._link.send(data, timeout_s=CONNECT_S)
-        except OSError as error:
-            raise self._failed(str(error)) from error
+    def _take(self) -> None:
+        """Have paho read all that is there, up to some MB."""
+        self._socket.drained = False
+        while not self._ended and not self._socket.drained and self._bytes < MOST_BYTES:
+            code = self._client.loop_read()
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._ended = mqtt.error_string(code).rstrip(".").lower()
 
     def _failed(self, reason: str) -> BrokerFailed:
         return BrokerFailed(address=self._address, reason=reason)
 
+    # --- called by paho
 
-def open_session(
-    broker: Broker,
-    client_id: str,
-    filters: Sequence[str],
-    versions: Sequence[Version] = tuple(reversed(Version)),
-) -> Session:
-    """Connect with the first of `versions` that the broker speaks.
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._welcome = reason
 
-    Raises:
-        BrokerFailed: with none.
-    """
-    why = "no version was tried"
-    for version in versions:
+    def _on_subscribe(self, _client: Any, _data: Any, _id: int, reasons: Any, _properties: Any) -> None:
+        self._granted = reasons
+
+    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            return Session(broker, client_id, filters, version)
-        except VersionRefused as error:
-            why = str(error)
-    raise BrokerFailed(address=broker.address, reason=f"it speaks neither MQTT 5 nor 3.1.1 to us: {why}")
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        payload = bytes(message.payload)
+        self._bytes += len(payload)
+        self._messages.append(Message(topic, payload, message.mid, message.retain))
 
 
-def _connected(broker: Broker) -> TlsLink:
-    """A connection whose other end has shown the right certificate.
-
-    Raises:
-        BrokerFailed: there is none to be had.
-    """
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-        context.load_cert_chain(broker.certificate_file, broker.key_file)
-        link = socket.create_connection((broker.host, broker.port), CONNECT_S)
-        try:
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return TlsLink(link, context, broker.server_name or broker.host, timeout_s=CONNECT_S)
-        except BaseException:
-            link.close()
-            raise
-    except (OSError, ValueError) as error:
-        raise BrokerFailed(address=broker.address, reason=str(error)) from error
+def _at_the_next_flush(*_: object) -> None:
+    """That paho knows such a function keeps it from sending each packet at once."""

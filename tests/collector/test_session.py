@@ -1,24 +1,27 @@
-"""The collector's own connection, against both brokers."""
+"""The collector's own connection, against both brokers, and against one that says what the test wants."""
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agent.contract.errors import BrokerFailed
 from agent.contract.topics import TopicKind, subscription, topic
 from edge.certificates import CertificateAuthority
-from edge.collector.broker import KIND_EMBEDDED, Broker
-from edge.collector.packets import Publish, Version
-from edge.collector.session import Session, VersionRefused, open_session
+from edge.collector import session as sessions
+from edge.collector.broker import KIND_EMBEDDED, KIND_OWN, Broker
+from edge.collector.session import Message, Session
 from tests.collector.conftest import COLLECTOR, Meet
 
 FLEET = "demo-abcdef"
@@ -28,7 +31,7 @@ FILTERS = [subscription(FLEET, kind) for kind in (TopicKind.TELEMETRY, TopicKind
 
 @pytest.fixture
 def session(broker: Broker) -> Iterator[Session]:
-    with open_session(broker, COLLECTOR, FILTERS) as session:
+    with Session(broker, COLLECTOR, FILTERS) as session:
         yield session
 
 
@@ -36,18 +39,13 @@ def told(kind: TopicKind, device: str = BOARD) -> str:
     return topic(FLEET, device, kind)
 
 
-def heard(session: Session, count: int, *, within_s: float = 10.0) -> list[Publish]:
-    found: list[Publish] = []
+def heard(session: Session, count: int, *, within_s: float = 10.0) -> list[Message]:
+    found: list[Message] = []
     until = time.monotonic() + within_s
     while len(found) < count and time.monotonic() < until:
         if session.pending or select.select([session], [], [], 0.1)[0]:
             found += session.read()
     return found
-
-
-def test_it_speaks_the_newest_version_that_the_broker_does(broker: Broker, session: Session) -> None:
-    wanted = Version.MQTT_311 if broker.kind == KIND_EMBEDDED else Version.MQTT_5
-    assert session.version is wanted
 
 
 def test_messages_come_whole_and_in_order_and_only_what_is_unacknowledged_waits(
@@ -77,7 +75,7 @@ def test_an_acknowledgement_to_a_board_is_retained(broker: Broker, session: Sess
 def test_what_was_there_before_is_told_from_what_comes(broker: Broker, meet: Meet) -> None:
     board = meet("b-0000000000000002")
     board.publish(told(TopicKind.STATE, "b-0000000000000002"), b"old", retain=True)
-    with open_session(broker, COLLECTOR, FILTERS) as session:
+    with Session(broker, COLLECTOR, FILTERS) as session:
         (old,) = [message for message in heard(session, 1) if message.topic.endswith("2/state")]
         board.publish(told(TopicKind.STATE, "b-0000000000000002"), b"new", retain=True)
         (new,) = heard(session, 1)
@@ -87,35 +85,135 @@ def test_what_was_there_before_is_told_from_what_comes(broker: Broker, meet: Mee
 
 def test_another_authority_is_not_trusted(broker: Broker, tmp_path: Path) -> None:
     with pytest.raises(BrokerFailed, match="certificate"):
-        open_session(replace(broker, ca_file=None), COLLECTOR, FILTERS)
+        Session(replace(broker, ca_file=None), COLLECTOR, FILTERS)
     with pytest.raises(BrokerFailed, match="certificate"):
-        open_session(replace(broker, server_name="another"), COLLECTOR, FILTERS)
+        Session(replace(broker, server_name="another"), COLLECTOR, FILTERS)
 
 
-def test_a_broker_that_goes_away_is_noticed(broker: Broker, session: Session) -> None:
-    session._link._link.shutdown(socket.SHUT_RDWR)
-    with pytest.raises(BrokerFailed):
-        heard(session, 1)
+def test_what_no_poll_sees_is_pending(broker: Broker, meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_BYTES", 1000)
+    board = meet(BOARD)
+    with Session(broker, COLLECTOR, FILTERS) as session:
+        heard(session, 1, within_s=0.2)  # what another test left there
+        for number in range(30):
+            board.publish(told(TopicKind.TELEMETRY), b"%d" % number + b"x" * 500)
+        assert len(heard(session, 30)) == 30
 
 
-def test_a_broker_that_says_nothing_is_given_up_version_by_version(
-    broker: Broker, authority: CertificateAuthority, tmp_path: Path
-) -> None:
-    """It takes connections and shows the right certificate, and then is silent."""
-    pair = authority.server(broker.server_name or "localhost")
-    (tmp_path / "server.pem").write_text(pair.certificate + pair.key)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tmp_path / "server.pem")
-    with socket.create_server(("127.0.0.1", 0)) as plain:
-        held: list[socket.socket] = []
+def test_a_session_that_ends_loses_nothing_that_it_was_told_to_say(broker: Broker, meet: Meet) -> None:
+    if broker.kind == KIND_EMBEDDED:
+        pytest.skip("it forgets what it was told just before a goodbye")
+    board = meet(BOARD)
+    board.subscribe(told(TopicKind.ACK))
+    with Session(broker, COLLECTOR, FILTERS) as session:
+        session.publish(told(TopicKind.ACK), b'{"seq":6}')
+    while board.hears() != (told(TopicKind.ACK), b'{"seq":6}'):
+        pass  # an older one
 
-        def take() -> None:
-            link, _ = plain.accept()
-            held.append(context.wrap_socket(link, server_side=True))
 
-        threading.Thread(target=take, daemon=True).start()
-        began = time.monotonic()
-        with pytest.raises(VersionRefused):
-            Session(replace(broker, port=plain.getsockname()[1]), COLLECTOR, FILTERS, Version.MQTT_5)
-        assert 2.5 < time.monotonic() - began < 6
-        held[0].close()
+WELCOME = b"\x20\x02\x00\x00"
+GRANTED = b"\x90\x04\x00\x01\x01\x01"
+
+
+class Stage:
+    """It takes connections and shows the right certificate; after each packet that it is sent, it says the next line.
+
+    After the last line it says nothing any more, and holds the connection, or ends it.
+    """
+
+    def __init__(self, broker: Broker, authority: CertificateAuthority, folder: Path) -> None:
+        pair = authority.server(broker.server_name or "localhost")
+        (folder / "server.pem").write_text(pair.certificate + pair.key)
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(folder / "server.pem")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._held: list[socket.socket] = []
+        self.broker = replace(broker, port=self._listener.getsockname()[1])
+
+    def plays(self, *lines: bytes, hold: bool = True) -> Broker:
+        """For the next connection; where it is to be found."""
+        threading.Thread(target=self._play, args=(lines, hold), daemon=True).start()
+        return self.broker
+
+    def _play(self, lines: Sequence[bytes], hold: bool) -> None:
+        with contextlib.suppress(OSError):  # the session has ended
+            link = self._context.wrap_socket(self._listener.accept()[0], server_side=True)
+            self._held.append(link)
+            for line in lines:
+                link.recv(4096)
+                link.sendall(line)
+            if not hold:
+                link.close()
+
+    def close(self) -> None:
+        for link in (*self._held, self._listener):
+            link.close()
+
+
+@pytest.fixture
+def stage(broker: Broker, authority: CertificateAuthority, tmp_path: Path) -> Iterator[Stage]:
+    if broker.kind != KIND_OWN:
+        pytest.skip("one is enough, for it is not asked")
+    stage = Stage(broker, authority, tmp_path)
+    yield stage
+    stage.close()
+
+
+def published(topic: bytes, payload: bytes, packet_id: int) -> bytes:
+    """A PUBLISH that wants an acknowledgement, of less than 128 bytes."""
+    body = len(topic).to_bytes(2, "big") + topic + packet_id.to_bytes(2, "big") + payload
+    return bytes([0x32, len(body)]) + body
+
+
+def go_on(session: Session, turns: int, *, pause_s: float = 0.1) -> None:
+    for _ in range(turns):
+        session.read()
+        session.tick()
+        time.sleep(pause_s)
+
+
+def test_a_broker_that_says_nothing_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "ANSWER_S", 0.3)
+    for lines in ((), (WELCOME,)):
+        with pytest.raises(BrokerFailed, match="does not answer"):
+            Session(stage.plays(*lines), COLLECTOR, FILTERS)
+
+
+def test_a_broker_that_refuses_is_quoted(stage: Stage) -> None:
+    with pytest.raises(BrokerFailed, match="it refuses: Not authorized"):
+        Session(stage.plays(b"\x20\x02\x00\x05"), COLLECTOR, FILTERS)
+    with pytest.raises(BrokerFailed, match=FILTERS[1].replace("+", r"\+")):
+        Session(stage.plays(WELCOME, b"\x90\x04\x00\x01\x01\x80"), COLLECTOR, FILTERS)
+
+
+def test_a_broker_that_goes_away_is_noticed_after_its_last_message(stage: Stage) -> None:
+    last = published(b"a/b", b"last", 7)
+    with Session(stage.plays(WELCOME, GRANTED + last, hold=False), COLLECTOR, FILTERS) as session:
+        assert heard(session, 1) == [Message("a/b", b"last", 7, False)]
+        with pytest.raises(BrokerFailed, match="the connection was lost"):
+            heard(session, 1)
+
+
+def test_a_broker_that_forgets_us_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "KEEPALIVE_S", 1)
+    with (
+        Session(stage.plays(WELCOME, GRANTED), COLLECTOR, FILTERS) as session,
+        pytest.raises(BrokerFailed, match="did not answer for 1 s"),
+    ):
+        go_on(session, 50)
+
+
+def test_a_topic_that_is_no_utf_8_is_empty(stage: Stage) -> None:
+    bad, good = published(b"a/\xff", b"1", 7), published(b"a/b", b"2", 8)
+    with Session(stage.plays(WELCOME, GRANTED + bad + good), COLLECTOR, FILTERS) as session:
+        assert [message.topic for message in heard(session, 2)] == ["", "a/b"]
+
+
+@given(said=st.lists(st.binary(min_size=1, max_size=60) | st.sampled_from([WELCOME, GRANTED]), max_size=3))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_broker_says_is_messages_or_an_error_of_ours(stage: Stage, said: list[bytes]) -> None:
+    with (
+        contextlib.suppress(BrokerFailed),
+        Session(stage.plays(b"".join(said), hold=False), COLLECTOR, FILTERS) as session,
+    ):
+        go_on(session, 3, pause_s=0.002)

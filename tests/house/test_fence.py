@@ -53,6 +53,7 @@ PLANTED = [
     Planted("agent.contract", "import numpy", "contract"),
     Planted("agent.contract", "import orjson", "contract", within_function=True),
     Planted("agent.app", "import paho.mqtt.client", "mqtt"),
+    Planted("edge.telemetry", "import paho.mqtt.client", "session"),
     Planted("agent.measure", "import onnxruntime", "engines", within_function=True),
     Planted("agent.models", "import ai_edge_litert.interpreter", "engines"),
     Planted("agent.app", "import tuf.ngclient", "trust"),
