@@ -34,8 +34,6 @@ FORWARD = (RolloutState.RUNNING, RolloutState.HOLDING)
 BACKWARD = (RolloutState.HALTING, RolloutState.TAKING_BACK)
 LEAST_BEFORE_S = 60.0
 """How long before a wave its boards are looked at, at least, for what they differ by anyway."""
-COMPARED = ("errors", "slowdown")
-"""Checks of what the release does, beside those of how many boards have it."""
 
 
 class Ways(Protocol):
@@ -220,12 +218,12 @@ class Engine:
 
 
 def reason_of(decision: Decision) -> Reason:
-    """A decision as the journal keeps it; to go on, the sentence is about what was compared."""
+    """A decision as the journal keeps it; to go on, the sentence is about compute time, all else is in the numbers."""
     goes_on = decision.verdict is Verdict.ADVANCE
-    told = [check for check in decision.reasons if not goes_on or check.name in COMPARED]
+    told = [check for check in decision.reasons if not goes_on or check.name == "slowdown"]
     return Reason(
         code=f"gate.{decision.verdict.value}",
-        message="; ".join(check.sentence for check in told),
+        message="; ".join(dict.fromkeys(check.sentence for check in told)),
         numbers=tuple(to_plain(check) for check in decision.checks),
     )
 
