@@ -30,6 +30,7 @@ from agent.contract.errors import AgentConfigInvalid, EdgeError, EngineRefusesMo
 from agent.link.link import Link
 from agent.link.subject import Subject
 from agent.metrics import Exposition, expose_board, expose_models
+from agent.serving.accepting import stop_accepting
 from agent.serving.catalog import Catalog, Served
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
@@ -128,8 +129,8 @@ class Agent:
 
         await self._ended.wait()
 
-        server.close()
         self._link.end()
+        await stop_accepting(server)
         if self._again:
             _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             connections = await self._clients.park(DRAIN_S)

@@ -29,8 +29,6 @@ PHRASES = {
 }  # fmt: skip
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWEEP_S = 1.0
-ACCEPTING_S = 0.02
-"""For clients that were just accepted to become known here."""
 PIPELINED = 16
 """Requests of one connection that may wait for an answer before no more of it is read."""
 
@@ -357,7 +355,6 @@ class Connections:
             The sockets of all clients that may go on in another process; what they have sent since is unread.
         """
         self.parking = True
-        await asyncio.sleep(ACCEPTING_S)
         await self._until(lambda: all(each.idle for each in self._open), timeout_s)
         for connection in list(self._open):
             connection.park()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent.serving.accepting import stop_accepting
 from agent.serving.http import Connections, Limits
 from agent.serving.messages import Request, Response
 
@@ -36,7 +37,7 @@ class EchoServer:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        await stop_accepting(server)
         await self.connections.close(1)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
@@ -257,3 +258,31 @@ def test_a_client_that_goes_away_is_forgotten(server: EchoServer) -> None:
         time.sleep(0.05)
 
     assert len(server.connections) == 0
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_client_that_comes_when_no_more_are_accepted_waits_or_is_served(turns: int) -> None:
+    """The loop accepts a client in one turn and makes its connection in later ones; the end may come in between."""
+
+    async def end_after() -> tuple[int, bool]:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            connections = Connections(loop, lambda request: Response(200, b""), LIMITS)
+            server = await loop.create_server(connections.new, sock=listening.dup())
+            await asyncio.sleep(0.01)
+            with socket.create_connection(listening.getsockname()):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await stop_accepting(server)
+                listening.setblocking(False)
+                try:
+                    listening.accept()[0].close()
+                    waits = True
+                except BlockingIOError:
+                    waits = False
+                known = len(connections)
+            await connections.close(1)
+            return known, waits
+
+    known, waits = asyncio.run(end_after())
+    assert known + waits == 1
