@@ -9,6 +9,7 @@ import pytest
 from tests.beds.board import PASSWORD
 from tests.beds.fixtures import MakeSystemd
 from tests.beds.systemd_container import SystemdContainer
+from tests.journeys.arrivals import arrive, nothing_is_missing
 from tests.journeys.bundles import digits
 from tests.journeys.conftest import MakeLaptop, publish_three
 from tests.journeys.containers import added, flash, is_bare, on
@@ -21,7 +22,7 @@ UNITS = ("edge-agent.service", "edge-recover.service", "edge-update.path", "edge
 
 @pytest.fixture
 def laptop(new_laptop: MakeLaptop, tmp_path: Path) -> Laptop:
-    laptop = new_laptop(bed=True)
+    laptop = new_laptop(bed=True, interval_s="0.5")
     publish_three(laptop, tmp_path, profile="linux-x86-64", model="digits.onnx")
     return laptop
 
@@ -131,6 +132,8 @@ def test_the_road_as_root(laptop: Laptop, systemd_boards: MakeSystemd) -> None:
     has_a_running_agent = on(board, "systemctl is-active edge-agent.service edge-update.path").split()
     assert has_a_running_agent == ["active", "active"]
     flash(laptop, "digits@3")
+    arrive(laptop, 2)
+    nothing_is_missing(laptop, lambda command: on(board, command, root=True))
     laptop.does("device", "remove", "kitchen", "--wipe", "-y")
     is_bare(board)
 
@@ -159,6 +162,8 @@ def test_a_power_cut_in_probation_where_sudo_asks_nothing(
         raise
     assert not (board.root / "opt/edge/trial").is_symlink()
     assert "nothing to do" in flash(laptop, "digits@3").err
+    arrive(laptop, 2)
+    nothing_is_missing(laptop, lambda command: on(board, command, root=True))
     laptop.settings(probation_s="1.0")
     flash(laptop, "--previous")
     laptop.does("device", "remove", "kitchen", "--wipe", "-y")
