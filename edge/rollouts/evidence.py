@@ -26,6 +26,8 @@ class UpdateEnd(enum.Enum):
     """Refused, rolled back or inconsistent: the board's own signed word."""
     UNREACHABLE = "unreachable"
     """The board could not be given the release; it says nothing for or against it."""
+    VANISHED = "vanished"
+    """It was asked and then out of reach: it may run the release, so its silence counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class BoardEvidence:
     Attributes:
         device: id. profile: what kind of board; boards of one kind are compared with each other.
         end: of this rollout's update; peers have not begun one.
-        silent_s: `LinkState.silent_s`; None where no collector knows.
+        silent_s: `LinkState.silent_s`, what it had before it was asked not counted; None where no collector knows.
         now: windows of the span since the wave settled (its last board ended), the same span for every board.
         before: windows of a span that ended before the wave began, the same span for every board; empty where there
             was nothing.

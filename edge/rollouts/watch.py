@@ -45,6 +45,7 @@ class Watch:
         self._store: Store | None = None
         self._looked = -LOOK_AFTER_S
         self._before: dict[tuple[str, tuple[int, ...]], tuple[ModelWindow, ...]] = {}
+        self._silent_before: dict[str, float] = {}
 
     def keep_collecting(self) -> None:
         """Have a collector there; where it does not start nothing new is known, and the gate holds."""
@@ -93,6 +94,9 @@ class Watch:
     def _evidence(self, rollout: Rollout) -> Evidence:
         wave = rollout.current_wave.members
         silent = self._silent([member.device_id for member in wave])
+        for member in wave:
+            if rollout.members[member.device].state is MemberState.WAITING:
+                self._silent_before[member.device_id] = silent.get(member.device_id, 0.0)
         return Evidence(
             release=rollout.plan.release,
             wave=tuple(
@@ -101,7 +105,7 @@ class Watch:
                     member.device_id,
                     member.profile,
                     end=_end(rollout.members[member.device]),
-                    silent_s=silent.get(member.device_id),
+                    silent_s=self._silent_since(member.device_id, silent.get(member.device_id)),
                 )
                 for member in wave
             ),
@@ -162,6 +166,14 @@ class Watch:
         found = query.fleet_now(store, devices=devices)
         return {board.device: board.link.silent_s for board in found if board.link is not None}
 
+    def _silent_since(self, device_id: str, silent_s: float | None) -> float | None:
+        """What of a board's silence came after it was asked: one that was silent before blames no release."""
+        before_s = self._silent_before.get(device_id, 0.0)
+        if silent_s is None or silent_s < before_s:  # it spoke meanwhile
+            self._silent_before.pop(device_id, None)
+            return silent_s
+        return silent_s - before_s
+
     def _peers(self, rollout: Rollout) -> list[tuple[str, str]]:
         """Id and profile of boards that this rollout has not begun with: of later waves, or in none."""
         waiting = [
@@ -196,5 +208,5 @@ def _later(rollout: Rollout) -> tuple[Member, ...]:
 
 def _end(member: MemberNow) -> UpdateEnd:
     if member.unreached:
-        return UpdateEnd.UNREACHABLE
+        return UpdateEnd.UNREACHABLE if member.asked is None else UpdateEnd.VANISHED
     return ENDS.get(member.state, UpdateEnd.PENDING)

@@ -8,13 +8,15 @@ import pytest
 
 from edge.config import FleetFolder
 from edge.rollouts.conditions import read_conditions
-from edge.rollouts.entries import Entry
-from edge.rollouts.evidence import UpdateEnd
+from edge.rollouts.entries import Asked, Entry
+from edge.rollouts.evidence import BoardEvidence, UpdateEnd
 from edge.rollouts.fold import Rollout, fold
 from edge.rollouts.gate import Verdict, decide
-from edge.rollouts.state import RolloutEvent
+from edge.rollouts.state import BOARD_EVENTS, RolloutEvent
 from edge.rollouts.watch import Watch
-from tests.rollouts.paper import plan_of
+from edge.telemetry.records import LinkState
+from edge.telemetry.store import Store
+from tests.rollouts.paper import NEW, generation, plan_of
 
 PLAN = plan_of(("a",), ("b",))
 
@@ -27,10 +29,19 @@ def fleet(tmp_path: Path) -> FleetFolder:
 def rollout(*events: RolloutEvent) -> Rollout:
     entries = [Entry(number=1, previous="", at=1.0, event=RolloutEvent.PLAN, plan=PLAN)]
     for event in (RolloutEvent.BEGIN, *events):
-        device = "a" if event in (RolloutEvent.UNCHANGED, RolloutEvent.UNREACHED) else None
+        device = "a" if event in BOARD_EVENTS else None
+        asked = Asked(counter=2, nonce="00", content=generation(2, NEW)) if device else None
         mark = 0 if event is RolloutEvent.SETTLE else None
         entries.append(
-            Entry(number=len(entries) + 1, previous="", at=1.0, event=event, device=device, mark=mark)
+            Entry(
+                number=len(entries) + 1,
+                previous="",
+                at=1.0,
+                event=event,
+                device=device,
+                mark=mark,
+                asked=asked,
+            )
         )
     return fold(entries)
 
@@ -57,3 +68,35 @@ def test_a_torn_store_holds_too(fleet: FleetFolder) -> None:
 def test_a_board_out_of_reach_is_told_as_such(fleet: FleetFolder) -> None:
     evidence = Watch(fleet).evidence(rollout(RolloutEvent.UNREACHED))
     assert evidence.wave[0].end is UpdateEnd.UNREACHABLE
+
+
+class Known:
+    """A board that is asked, and how long the collector says that it has been silent."""
+
+    def __init__(self, fleet: FleetFolder) -> None:
+        self.watch = Watch(fleet)
+        fleet.store.parent.mkdir()
+        self._store = Store.open(fleet.store, writer=True)
+
+    def silent_s(self, rollout: Rollout, silent_s: float) -> BoardEvidence:
+        link = LinkState(tunnel="up", reason=None, silent_s=silent_s, backlog=False)
+        self._store.write_links({"id-a": link})
+        return self.watch.evidence(rollout).wave[0]
+
+
+def test_a_board_that_was_asked_and_vanished_halts_by_its_silence(fleet: FleetFolder) -> None:
+    known = Known(fleet)
+    vanished = rollout(RolloutEvent.ASKED, RolloutEvent.UNREACHED)
+    known.silent_s(rollout(), 0.0)
+    board = known.silent_s(vanished, 130.0)
+    assert (board.end, board.silent_s) == (UpdateEnd.VANISHED, 130.0)
+    assert decide(known.watch.evidence(vanished), read_conditions({})).verdict is Verdict.ROLLBACK
+
+
+def test_silence_from_before_a_board_was_asked_blames_no_release(fleet: FleetFolder) -> None:
+    known = Known(fleet)
+    assert known.silent_s(rollout(), 500.0).end is UpdateEnd.WAITING
+    asked = rollout(RolloutEvent.ASKED)
+    assert known.silent_s(asked, 530.0).silent_s == 30.0
+    assert known.silent_s(asked, 2.0).silent_s == 2.0, "it spoke"
+    assert known.silent_s(asked, 130.0).silent_s == 130.0
