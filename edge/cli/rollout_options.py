@@ -36,20 +36,14 @@ def plan_options(command: F) -> F:
         click.option(
             "--hold",
             "hold_s",
-            type=click.FloatRange(0),
-            default=3600.0,
-            show_default=True,
             metavar="SECONDS",
-            help="How long the gate may want to see more, beyond the dwell, before the rollout is paused.",
+            help="How long the gate may hold, beyond the dwell, until it is paused.  [default: 3600]",
         ),
         click.option(
             "--reach",
             "reach_s",
-            type=click.FloatRange(0),
-            default=600.0,
-            show_default=True,
             metavar="SECONDS",
-            help="How long a board that can't be reached is tried again.",
+            help="How long a board that can't be reached is tried again.  [default: 600]",
         ),
         click.option(
             "--waves",
@@ -76,12 +70,12 @@ def request_of(
     devices: tuple[str, ...],
     groups: tuple[str, ...],
     waves: str,
-    reach_s: float,
-    hold_s: float,
+    reach_s: str | None,
+    hold_s: str | None,
     **conditions: str | None,
 ) -> RolloutRequest:
     """What the options of `plan_options` ask for."""
-    from edge.rollouts.plan import Patience
+    from edge.rollouts.conditions import read_patience
     from edge.rollouts.planning import RolloutRequest
 
     return RolloutRequest(
@@ -89,6 +83,10 @@ def request_of(
         devices=devices,
         groups=groups,
         waves=waves,
-        conditions={name: text for name, text in conditions.items() if text is not None},
-        patience=Patience(reach_s=reach_s, hold_s=hold_s),
+        conditions=_given(**conditions),
+        patience=read_patience(_given(reach_s=reach_s, hold_s=hold_s)),
     )
+
+
+def _given(**texts: str | None) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text is not None}

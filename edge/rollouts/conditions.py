@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.contract.errors import PlanInvalid
+from edge.rollouts.plan import Patience
 from edge.suggestion import did_you_mean
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?", re.ASCII)
@@ -110,6 +111,16 @@ def read_conditions(given: Mapping[str, str]) -> Conditions:
     return Conditions(**values)
 
 
+def read_patience(given: Mapping[str, str]) -> Patience:
+    """How long a rollout waits, from texts by the name of their field; what is not given has its default.
+
+    Raises:
+        PlanInvalid: a value can't be read or is out of bounds.
+    """
+    read = _number(0, _LONGEST_S)
+    return Patience(**{name: read(text, name) for name, text in given.items()})
+
+
 Reader = Callable[[str, str], Amount | float | int]
 
 
@@ -126,14 +137,14 @@ def _boards(text: str, name: str) -> Amount:
     return amount
 
 
-def _number(least: float, most: float) -> Reader:
+def _number(least: float, most: float) -> Callable[[str, str], float]:
     def read(text: str, name: str) -> float:
         try:
             value = float(text)
         except ValueError as error:
             raise PlanInvalid(what=f"{name} {text}", reason="it is no number") from error
         if not least <= value <= most:
-            raise PlanInvalid(what=f"{name} {text}", reason=f"it must be {least:g} to {most:g}")
+            raise PlanInvalid(what=f"{name} {text}", reason=f"it must be {least:g} to {most:.12g}")
         return value
 
     return read

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.errors import PlanInvalid
-from edge.rollouts.conditions import Amount, Conditions, read_amount, read_conditions
+from edge.rollouts.conditions import Amount, Conditions, read_amount, read_conditions, read_patience
+from edge.rollouts.plan import Patience
 
 amounts = st.one_of(
     st.builds(Amount, st.integers(0, 10**6).map(float)),
@@ -58,6 +59,14 @@ def test_a_threshold_that_cant_be_read_is_an_error_that_names_it(name: str, text
     with pytest.raises(PlanInvalid) as found:
         read_conditions({name: text})
     assert name in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["reach_s", "hold_s"])
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e99", "", "long"])
+def test_a_wait_that_would_never_end_is_an_error_at_the_door(name: str, text: str) -> None:
+    with pytest.raises(PlanInvalid, match=name):
+        read_patience({name: text})
+    assert read_patience({name: "3"}) == Patience(**{name: 3.0})
 
 
 def test_parts_of_a_board_are_none_for_a_budget_and_a_whole_one_for_a_minimum() -> None:
