@@ -201,8 +201,20 @@ def _before(member: MemberNow) -> str:
 
 
 def _keepers(rollout: Rollout) -> str:
-    names = ", ".join(rollout.has_release)
-    return f"{names} may run {rollout.plan.release}" if names else "no board of it runs the release"
+    """Who has the release still, as far as this rollout knows."""
+    from edge.rollouts.state import HAS_RELEASE, MemberState
+
+    words = {
+        **dict.fromkeys(HAS_RELEASE, f"may run {rollout.plan.release}"),
+        MemberState.UNCHANGED: f"ran {rollout.plan.release} before",
+        MemberState.LEFT: "left as it is",
+    }
+    kept: dict[str, list[str]] = {}
+    for name, member in rollout.members.items():
+        if member.state in words:
+            kept.setdefault(words[member.state], []).append(name)
+    told = [f"{', '.join(names)}: {word}" for word, names in kept.items()]
+    return "; ".join(told) or "no board of it runs the release"
 
 
 def _number(value: Any) -> str:

@@ -164,7 +164,7 @@ def after(rollout: Rollout, entry: Entry) -> Rollout:
     except KeyError:
         raise _impossible(entry.event, rollout.state.value) from None
     # why a rollout went back stays the reason until it goes another way
-    kept = rollout.reason if state in GOING_BACK else None
+    kept = rollout.reason if {rollout.state, state} <= GOING_BACK else None
     changed = dataclasses.replace(rollout, state=state, since=entry.at, reason=entry.reason or kept)
     match entry.event:
         case RolloutEvent.BEGIN:

@@ -96,8 +96,12 @@ class Road:
             if asked.before is None:
                 raise NoPrevious(device=member.device)
             last = self._workspace.repository.desired(member.device_id)
-            if last is None or not last.generation.same_content(asked.before):
-                self._refuse_superseded(member, asked)
+            ours = (
+                asked.before,
+                asked.content,
+            )  # of this rollout, or given again by one that was halted since
+            if last is None or not any(last.generation.same_content(one) for one in ours):
+                raise Superseded(counter=asked.counter, newer=last.counter if last else 0)
             if _went_back_alone(visit.reported, asked):
                 return Outcome(event=RolloutEvent.BACK)
             ended = self._carry_out(visit, asked.before, hooks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +105,15 @@ def test_a_board_that_comes_late_is_watched_anew() -> None:
     for event in (RolloutEvent.ASKED, RolloutEvent.UPDATED):
         entries.append(entry(event, "a", len(entries) + 1))
     assert fold(entries).mark is None
+
+
+def test_why_the_gate_let_it_go_on_is_no_reason_for_going_back() -> None:
+    events = (RolloutEvent.BEGIN, RolloutEvent.FINISH, RolloutEvent.TAKE_BACK)
+    one_wave = replace(FIRST, plan=plan_of(("a",)))
+    entries = [entry(event, "a", number) for number, event in enumerate(events, start=2)]
+    assert fold([one_wave, *entries[:2], replace(entries[2], reason=None)]).reason is None
+    halt = [entry(RolloutEvent.HALT, "a", 3), replace(entry(RolloutEvent.ENDED, "a", 4), reason=None)]
+    assert fold([one_wave, entries[0], *halt]).reason == halt[0].reason
 
 
 def test_no_wave_follows_the_last_one() -> None:
