@@ -142,14 +142,13 @@ class Engine:
     def _hear(self) -> None:
         """Act on what another terminal wants."""
         wanted = wishes.take(self._journal.folder)
-        if wanted is None or self._journal.rollout.state not in FORWARD:
-            return
-        if wanted is Wish.PROMOTE:
-            self._promoted = True
-        elif wanted is Wish.PAUSE:
-            self._pause(Reason(code="rollout.asked", message="somebody asked for it"))
-        else:
+        state = self._journal.rollout.state
+        if wanted is Wish.ABORT and state in (*FORWARD, RolloutState.PAUSED):
             self._journal.append(RolloutEvent.ABORT)
+        elif wanted is Wish.PROMOTE and state in FORWARD:
+            self._promoted = True
+        elif wanted is Wish.PAUSE and state in FORWARD:
+            self._pause(Reason(code="rollout.asked", message="somebody asked for it"))
 
     def _look(self) -> None:
         """One step, if there is one to take."""

@@ -105,13 +105,21 @@ def ask(folder: Path, wanted: Wish) -> Rollout:
         RolloutEnded: it has ended, or can't be paused any more.
         RolloutBusy: whoever holds it did not take it in `TAKEN_S` seconds.
     """
+    deadline = time.monotonic() + TAKEN_S
     _, rollout = read(folder)
-    if not rollout.is_open or rollout.state in GOING_BACK:
+    if _is_ending(rollout):
         raise RolloutEnded(rollout=folder.name, state=rollout.state.value)
-    if is_held(folder):
-        _wait_until_taken(folder, wanted)
-    if is_held(folder):
-        return read(folder)[1]
+    while is_held(folder):
+        _, rollout = read(folder)
+        if _is_done(rollout, wanted):
+            return rollout
+        if _is_ending(rollout):  # the gate was quicker
+            raise RolloutEnded(rollout=folder.name, state=rollout.state.value)
+        if time.monotonic() > deadline:
+            raise RolloutBusy(rollout=folder.name)
+        if not wishes.is_open(folder):
+            wishes.wish(folder, wanted)
+        time.sleep(POLL_S)
     return _written(folder, wanted)
 
 
@@ -124,6 +132,9 @@ def promote(workspace: Workspace, folder: Path, listener: Listener) -> ExitCode 
     """
     if not is_held(folder):
         return resume(workspace, folder, listener, promoted=True)
+    _, rollout = read(folder)
+    if _is_ending(rollout):
+        raise RolloutEnded(rollout=folder.name, state=rollout.state.value)
     _wait_until_taken(folder, Wish.PROMOTE)
     return None
 
@@ -146,6 +157,10 @@ def _written(folder: Path, wanted: Wish) -> Rollout:
             return journal.append(EVENTS[wanted])
         except DocumentInvalid as error:
             raise RolloutEnded(rollout=folder.name, state=journal.rollout.state.value) from error
+
+
+def _is_ending(rollout: Rollout) -> bool:
+    return not rollout.is_open or rollout.state in GOING_BACK
 
 
 def _is_done(rollout: Rollout, wanted: Wish) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.errors import ExitCode, RolloutBusy
+from agent.contract.errors import ExitCode, RolloutBusy, RolloutEnded
 from edge.rollouts import journal as journals
+from edge.rollouts import operations
 from edge.rollouts.engine import Engine, Pace
 from edge.rollouts.fold import Rollout
 from edge.rollouts.journal import Journal
@@ -182,6 +183,46 @@ def test_what_somebody_else_asked_of_a_board_is_not_undone(fleet: Fleet) -> None
     assert fleet.resume(RolloutEvent.TAKE_BACK) == ExitCode.FAILED
     assert fleet.state("a") is MemberState.LEFT
     assert fleet.boards["a"].report.current == dataclasses.replace(other, number=3)
+
+
+def test_a_board_that_was_given_the_release_again_by_a_halted_rollout_is_taken_back(fleet: Fleet) -> None:
+    fleet.start(plan_of(("a", "b")))
+    member = fleet.rollout.plan.members[0]
+    with fleet.road._visit(member) as visit:
+        import dataclasses
+
+        from edge.rollouts.update import Hooks
+
+        ours = visit.reported.current
+        fleet.road._carry_out(visit, dataclasses.replace(ours, runtime="b" * 64), Hooks())
+    with fleet.road._visit(member) as visit:
+        fleet.road._carry_out(visit, ours, Hooks())
+    assert fleet.resume(RolloutEvent.TAKE_BACK) == ExitCode.DONE
+    assert (fleet.state("a"), fleet.runs["a"]) == (MemberState.BACK, OLD)
+
+
+def test_what_was_asked_for_is_what_came_of_it_also_while_boards_are_waited_for(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(trial_s=0.5)
+    thread = threading.Thread(target=lambda: fleet.start(plan_of(("a",), ("b",))))
+    thread.start()
+    fleet.wait_for(RolloutState.RUNNING)
+    assert operations.ask(fleet.folder, Wish.PAUSE).state is RolloutState.PAUSED
+    assert journals.is_held(fleet.folder), "it waits for a board"
+    assert operations.ask(fleet.folder, Wish.ABORT).state is RolloutState.ABORTED
+    thread.join(10)
+    with pytest.raises(RolloutEnded):
+        operations.ask(fleet.folder, Wish.PAUSE)
+
+
+def test_a_pause_that_the_gate_outran_is_no_pause(fleet: Fleet) -> None:
+    fleet.boards["a"].behave(new="refused", trial_s=0.2)
+    thread = threading.Thread(target=lambda: fleet.start(plan_of(("a", "b"))))
+    fleet.boards["b"].behave(trial_s=1.0)
+    thread.start()
+    fleet.wait_for(RolloutState.HALTING)
+    with pytest.raises(RolloutEnded):
+        operations.ask(fleet.folder, Wish.PAUSE)
+    thread.join(10)
 
 
 def test_pause_from_another_terminal_then_resume(fleet: Fleet) -> None:
