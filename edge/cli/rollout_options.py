@@ -37,7 +37,7 @@ def plan_options(command: F) -> F:
             "--hold",
             "hold_s",
             metavar="SECONDS",
-            help="How long the gate may hold, beyond the dwell, until it is paused.  [default: 3600]",
+            help="How long the gate may hold beyond the dwell; then the rollout pauses.  [default: 3600]",
         ),
         click.option(
             "--reach",
