@@ -111,9 +111,10 @@ def from_plain(kind: type[T], value: Any) -> T:
 
 def _build(kind: Any, value: Any, *, document: str, path: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise DocumentInvalid(document=document, reason=f"`{path}` is nested deeper than {MAX_DEPTH}")
+        raise _too_deep(document, path)
     origin = typing.get_origin(kind)
     if kind is Any:
+        _check_depth(value, document=document, path=path, depth=depth)
         return value
     if origin in (typing.Union, types.UnionType):
         return _build_optional(kind, value, document=document, path=path, depth=depth)
@@ -138,6 +139,15 @@ def _build(kind: Any, value: Any, *, document: str, path: str, depth: int) -> An
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, document=document, path=path, depth=depth)
     return _build_scalar(kind, value, document=document, path=path)
+
+
+def _check_depth(value: Any, *, document: str, path: str, depth: int) -> None:
+    """What has no type is bounded too: whoever reads it may walk through it."""
+    if depth > MAX_DEPTH:
+        raise _too_deep(document, path)
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, document=document, path=path, depth=depth + 1)
 
 
 def _build_optional(kind: Any, value: Any, *, document: str, path: str, depth: int) -> Any:
@@ -181,6 +191,7 @@ def _build_dataclass(kind: Any, value: Any, *, document: str, path: str, depth: 
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise DocumentInvalid(document=document, reason=f"`{where}` is missing")
     unknown = {key: item for key, item in value.items() if key not in fields}
+    _check_depth(unknown, document=document, path=path, depth=depth)
     if unknown and "extra" in hints:
         known["extra"] = unknown
     try:
@@ -217,6 +228,12 @@ def _hints(kind: type) -> dict[str, Any]:
     if kind not in _HINTS:
         _HINTS[kind] = typing.get_type_hints(kind)
     return _HINTS[kind]
+
+
+def _too_deep(document: str, path: str) -> DocumentInvalid:
+    return DocumentInvalid(
+        document=document, reason=f"`{path or document}` is nested deeper than {MAX_DEPTH}"
+    )
 
 
 def _wrong(document: str, path: str, expected: str, value: Any) -> DocumentInvalid:

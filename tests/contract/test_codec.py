@@ -171,6 +171,14 @@ def test_a_document_is_at_most_so_long() -> None:
         decode(Step, b'{"op": "' + b"x" * 100 + b'"}', limit_bytes=99)
 
 
+@pytest.mark.parametrize("depth", [MAX_DEPTH, 900])
+@pytest.mark.parametrize("field", ["parameters", "of-a-newer-version"])
+def test_what_has_no_type_is_no_deeper_than_the_rest(field: str, depth: int) -> None:
+    deep = f'{{"op": "x", "{field}": {{"a": {"[" * depth}{"]" * depth}}}}}'
+    with pytest.raises(DocumentInvalid, match="deeper"):
+        decode(Step, deep.encode())
+
+
 @pytest.mark.parametrize("depth", [MAX_DEPTH * 4, 100_000])
 def test_deep_nesting_ends_in_a_contract_error_or_in_nothing(depth: int) -> None:
     deep = b'{"op": "x", "parameters": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
