@@ -97,6 +97,10 @@ class Boards:
         self._written = now
         return fresh
 
+    def forget_written(self) -> None:
+        """The store is another one: nothing of it was written there."""
+        self._written = {}
+
     def status(self) -> tuple[BoardLink, ...]:
         """All of them, by name."""
         links = self._links()

@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from agent.contract.errors import EdgeError
+from agent.contract.errors import EdgeError, StoreUnusable
 from agent.contract.topics import TopicKind, subscription
 from edge.collector.acks import Acks
 from edge.collector.broker import KIND_OWN, Broker
@@ -123,16 +123,23 @@ class IngestLoop:
                 before = self.batches
                 try:
                     self._serve()
+                except StoreUnusable as error:
+                    self._say(error)
+                    self._close_store()  # what is at its place now may be another one
                 except EdgeError as error:
                     self._say(error)
                 self.connected = False
                 attempt = 0 if self.batches > before else attempt + 1
                 self._pause(self._pause_s(attempt))
         finally:
-            if self._store is not None:
-                self._store.close()
+            self._close_store()
             if self.broker is not None:
                 self.broker.stop()
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     def _pause_s(self, attempt: int) -> float:
         away = self.broker is not None and self.broker.kind == KIND_OWN

@@ -142,6 +142,7 @@ class Collector:
         return self._fleet.telemetry / records.LOG
 
     def _open_store(self) -> Store:
+        self._boards.forget_written()
         return Store.open(self._fleet.store, writer=True, known=self._members.known)
 
     def _start_broker(self) -> broker.Broker:

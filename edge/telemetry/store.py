@@ -41,6 +41,7 @@ class Store:
         self.connection = connection
         self._intake = Intake(connection, path, known)
         self._held = held
+        self._file = _file(path)
 
     @classmethod
     def open(cls, path: Path, *, writer: bool = False, known: Known = nobody) -> Store:
@@ -74,6 +75,7 @@ class Store:
         Raises:
             StoreUnusable: it can't be written; nothing of the batch happened, and nothing may be acknowledged.
         """
+        self._check_file()
         return self._intake.take(batch)
 
     def write_links(self, links: Mapping[str, LinkState]) -> None:
@@ -156,6 +158,7 @@ class Store:
         Raises:
             StoreUnusable: it can't be written.
         """
+        self._check_file()
         with schema.told(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -166,6 +169,11 @@ class Store:
                     self.connection.execute("ROLLBACK")
                 raise
 
+    def _check_file(self) -> None:
+        """What is written into a file that has no name any more is lost, and SQLite does not mind."""
+        if _file(self.path) != self._file:
+            raise StoreUnusable(path=self.path, reason="it was taken away, or replaced, while it was open")
+
     def close(self) -> None:
         """Let go of the file and, as the writer, of the lock."""
         self._held.close()
@@ -175,3 +183,12 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path`; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -247,3 +247,30 @@ def test_links_are_kept_as_they_were_written_last(path: Path) -> None:
         store.write_links({PI: up, ROCK: up})
         store.write_links({ROCK: down})
         assert [board.link for board in query.fleet_now(store, devices=[PI, ROCK])] == [up, down]
+
+
+@pytest.mark.parametrize("then", ["nothing", "another store", "a folder"])
+def test_a_store_that_was_taken_away_or_replaced_takes_nothing_more(path: Path, then: str) -> None:
+    with open_store(path) as store:
+        store.ingest(many(1, 2))
+        path.rename(path.with_suffix(".away"))
+        if then == "another store":
+            schema.create(path)
+        elif then == "a folder":
+            path.mkdir()
+        with pytest.raises(StoreUnusable, match="taken away"):
+            store.ingest(many(3, 1))
+        with pytest.raises(StoreUnusable, match="taken away"):
+            store.prune(1, now=START)
+
+
+def test_what_a_deleted_store_left_is_not_in_the_next_one(path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tests.telemetry.boards import open_store, telemetry\n"
+        "open_store(Path(sys.argv[1])).ingest([telemetry([1])]); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+    path.unlink()
+    with open_store(path) as store:
+        assert query.streams(store) == ()
