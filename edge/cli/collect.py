@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import CollectorAbsent, EdgeError, ExitCode
+from agent.contract.errors import CollectorAbsent, CollectorHung, EdgeError, ExitCode
 from edge.cli import output
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def let_go(fleet: FleetFolder, device: str) -> None:
     """A board was removed: the collector, where one runs, gives up the way to it."""
     from edge.collector import client
 
-    with contextlib.suppress(CollectorAbsent):
+    with contextlib.suppress(CollectorAbsent, CollectorHung):  # it looks at the inventory by itself
         client.changed(fleet, device)
 
 

@@ -36,7 +36,8 @@ def collector_found(fleet: FleetFolder) -> tuple[Found, tuple[BoardLink, ...]]:
     except CollectorAbsent as error:
         return ("collector", "note", str(error), "the next flash starts it, or `edge collect`"), ()
     except EdgeError as error:
-        return ("collector", "doubt", str(error), "end it with `edge collect stop`, and start it again"), ()
+        hint = error.hint or "end it with `edge collect stop`, and start it again"
+        return ("collector", "doubt", str(error), hint), ()
     return _collector(status), status.boards
 
 

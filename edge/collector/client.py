@@ -15,14 +15,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.contract.codec import from_plain
-from agent.contract.errors import CollectorAbsent, CollectorBusy, CollectorFailed, DocumentInvalid
+from agent.contract.errors import (
+    CollectorAbsent,
+    CollectorBusy,
+    CollectorFailed,
+    CollectorHung,
+    DocumentInvalid,
+)
 from edge.collector import records
 from edge.collector.control import ask
 from edge.collector.records import CollectorStatus, Running
-from edge.config import FleetFolder
+from edge.config import FleetFolder, lock
 
 START_S = 30.0
 END_S = 30.0
+ENDING_S = 5.0
 POLL_S = 0.02
 BUSY_S = 0.2
 
@@ -39,6 +46,7 @@ def ensure(fleet: FleetFolder) -> Running:
 
     Raises:
         CollectorFailed: it does not start.
+        CollectorHung: there is one, and it does not answer.
     """
     deadline = time.monotonic() + START_S
     child: subprocess.Popen[bytes] | None = None
@@ -48,6 +56,8 @@ def ensure(fleet: FleetFolder) -> Running:
         if child is None:
             child = _start(fleet)
         elif child.poll() == records.BUSY_STATUS:
+            if time.monotonic() > deadline:
+                raise _unanswered(fleet)
             child = None  # another one starts, or is just ending
             time.sleep(BUSY_S)
         elif child.poll() is not None or time.monotonic() > deadline:
@@ -60,6 +70,7 @@ def status(fleet: FleetFolder) -> CollectorStatus:
 
     Raises:
         CollectorAbsent: there is none.
+        CollectorHung: it does not answer.
         DocumentInvalid: it is of another version of edge.
     """
     return from_plain(CollectorStatus, _answer(fleet, {"do": "status"}))
@@ -69,6 +80,7 @@ def stop(fleet: FleetFolder) -> bool:
     """End the collector and wait for its end; False where there was none.
 
     Raises:
+        CollectorHung: it does not answer.
         CollectorBusy: it did not end in time.
     """
     try:
@@ -88,6 +100,7 @@ def changed(fleet: FleetFolder, device: str) -> None:
 
     Raises:
         CollectorAbsent: there is none.
+        CollectorHung: it does not answer.
     """
     _answer(fleet, {"do": "changed", "device": device})
 
@@ -96,7 +109,7 @@ def _answer(fleet: FleetFolder, request: Mapping[str, Any]) -> dict[str, Any]:
     found = running(fleet)
     answer = ask(found.control, request) if found is not None else None
     if answer is None:
-        raise CollectorAbsent(path=fleet.path)
+        raise _unanswered(fleet)
     if "error" in answer:
         raise DocumentInvalid(document="the collector's answer", reason=str(answer["error"]))
     return answer
@@ -114,6 +127,19 @@ def _start(fleet: FleetFolder) -> subprocess.Popen[bytes]:
             cwd="/",
             start_new_session=True,
         )
+
+
+def _unanswered(fleet: FleetFolder) -> CollectorAbsent | CollectorHung:
+    """Nobody answers: there is none, or one that is stopped or stuck and still holds the lock."""
+    found = records.read_running(fleet)
+    if found is not None and _lives(found.pid):
+        hung = CollectorHung(path=fleet.path, pid=found.pid)
+        try:
+            with lock(fleet.telemetry, wait_s=ENDING_S, file=records.LOCK, busy=hung):
+                pass  # it was just ending
+        except CollectorHung:
+            return hung
+    return CollectorAbsent(path=fleet.path)
 
 
 def _failed(fleet: FleetFolder) -> CollectorFailed:

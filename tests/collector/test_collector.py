@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.contract.codec import encode
-from agent.contract.errors import CollectorAbsent, CollectorBusy, CollectorFailed
+from agent.contract.errors import CollectorAbsent, CollectorBusy, CollectorFailed, CollectorHung
 from agent.contract.messages import Gap, Presence, PresenceMessage, Telemetry
 from agent.contract.topics import TopicKind
 from edge.collector import client, records
@@ -100,6 +100,21 @@ def test_a_copied_folder_has_no_collector_yet(fleet: FleetFolder, tmp_path: Path
     client.ensure(copy)
     assert client.stop(copy)
     assert client.running(fleet) is not None
+
+
+def test_one_that_is_stopped_is_named_and_not_waited_for_without_end(
+    fleet: FleetFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "START_S", 1.0)
+    monkeypatch.setattr(client, "ENDING_S", 0.1)
+    pid = client.ensure(fleet).pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for ask in (client.ensure, client.status, client.stop):
+            with pytest.raises(CollectorHung, match=str(pid)):
+                ask(fleet)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_what_a_killed_one_left_is_no_obstacle_and_the_id_is_the_same(fleet: FleetFolder) -> None:
@@ -196,6 +211,7 @@ def test_bad_messages_are_counted_and_hold_nobody_up(fleet: FleetFolder, board: 
         b"{",
         b"[" * 5000,
         b"null",
+        good.replace(b"{", b'{"new":' + b"[" * 900 + b"]" * 900 + b",", 1),
         good.replace(b"edge.message/1", b"edge.message/9"),
         good.replace(b'"seq":1', b'"seq":1e999'),
         good.replace(b'"cpu_s":1.0', b'"cpu_s":NaN'),

@@ -61,6 +61,12 @@ class CollectorBusy(TelemetryError):
     hint_template = "look at it with `edge collect status`, end it with `edge collect stop`"
 
 
+class CollectorHung(TelemetryError):
+    code = "collector.hung"
+    template = "the collector of `{path}` is there, as process {pid}, and does not answer"
+    hint_template = "let it go on, or end it with `kill -9 {pid}`: nothing is lost by that"
+
+
 class CollectorFailed(TelemetryError):
     code = "collector.failed"
     template = "the collector of `{path}` did not start: {reason}"
