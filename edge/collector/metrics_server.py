@@ -6,6 +6,7 @@ The rule: it listens on loopback alone, answers nothing else, and a question the
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -38,10 +39,9 @@ class MetricsServer:
             exposition = staticmethod(text)
 
         try:
-            self._server = ThreadingHTTPServer((HERE, port), Handler)
+            self._server = _Server((HERE, port), Handler)
         except OSError as error:
             raise PortTaken(port=port, address=HERE) from error
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, name="edge-metrics", daemon=True).start()
 
@@ -49,6 +49,15 @@ class MetricsServer:
         """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A caller that went away is no news."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("a question could not be answered")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,12 @@ def tell(rule: Rule, document: Mapping[str, Any], publish: Callable[[str, bytes]
         try:
             with urllib.request.urlopen(request, timeout=TELL_S):
                 pass
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             log.warning("alert %s: the webhook failed: %s", rule.name, error)
     if rule.command:
         try:
             subprocess.run(rule.command, input=body, timeout=TELL_S, check=True, stdout=subprocess.DEVNULL)
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             log.warning("alert %s: the command failed: %s", rule.name, error)
     if rule.mqtt:
         publish(rule.mqtt, body)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -22,7 +24,9 @@ from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.settings import render
 from edge.sim.plan import free_port
+from edge.telemetry import query
 from edge.telemetry.alerts import ALERTS_TOML
+from edge.telemetry.store import Store
 from tests.collector.fleets import Reporter, add_device, connected, eventually, make_fleet, stored
 
 BOARD = "b-0000000000000001"
@@ -55,6 +59,29 @@ def test_a_store_that_is_none_is_left_alone_and_waited_for(fleet: FleetFolder) -
     assert fleet.store.read_bytes() == b"torn" * 5000
     fleet.store.rename(fleet.store.with_suffix(".bad"))
     connected(fleet)
+
+
+def test_a_store_that_is_deleted_or_replaced_while_it_collects_is_begun_anew_and_the_break_is_stated(
+    fleet: FleetFolder,
+) -> None:
+    client.ensure(fleet)
+    with Reporter(fleet, BOARD) as board:
+        board.measure(3)
+        assert board.drained()
+        fleet.store.unlink()
+        board.measure(2)
+        assert board.drained()
+        assert stored(fleet, BOARD) == [4, 5]
+        fleet.store.rename(fleet.store.with_suffix(".away"))
+        fleet.store.mkdir()
+        board.measure(1)
+        assert not board.drained(1.0)
+        assert "store.sqlite" in waits_for(fleet)
+        fleet.store.rmdir()
+        assert board.drained()
+    with Store.open(fleet.store) as store:
+        (stream,) = query.streams(store)
+    assert (stream.high_water, stream.samples, stream.breaks) == (6, 1, 5)
 
 
 def test_a_store_of_a_newer_edge_is_left_alone(fleet: FleetFolder) -> None:
@@ -90,6 +117,17 @@ def test_prometheus_reads_the_fleet_and_nothing_else(fleet: FleetFolder) -> None
     assert 'edge_board_last_seen_seconds{device="one"}' in text
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(url.replace("/metrics", "/"), timeout=10)
+
+
+def test_who_asks_and_goes_away_leaves_no_trace_in_the_log(fleet: FleetFolder) -> None:
+    port = client.ensure(fleet).metrics_port
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10):
+        time.sleep(0.2)
+    assert "Traceback" not in (fleet.telemetry / records.LOG).read_text()
 
 
 def test_a_port_for_prometheus_that_is_taken_is_said(tmp_path: Path, fleet: FleetFolder) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import textwrap
 import threading
 import time
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from agent.contract.errors import AlertRuleInvalid
 from agent.contract.messages import Presence
-from edge.telemetry.alerting import Alerts
+from edge.telemetry.alerting import Alerts, tell
 from edge.telemetry.alerts import FIELDS, Rule, State, evaluate, read_rules
 from edge.telemetry.records import BoardNow, BoardWindow, LinkState
 from tests.house.tree import ROOT
@@ -203,3 +204,24 @@ def test_rules_that_become_invalid_leave_those_before_them_at_work(tmp_path: Pat
         while not (changes := alerts.tick(store, {PI: "pi"})) and time.monotonic() < deadline:
             time.sleep(0.05)
     assert [change.rule.name for change in changes] == ["gaps"]
+
+
+def test_a_webhook_that_answers_nonsense_and_a_command_that_cannot_be_end_nothing(tmp_path: Path) -> None:
+    told: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer_nonsense, args=(server,), daemon=True).start()
+        path = tmp_path / "alerts.toml"
+        path.write_text(
+            f'[x]\nwhen = "gaps > 0"\nwebhook = "http://127.0.0.1:{server.getsockname()[1]}/"\n'
+            'command = ["a\\u0000b"]\nmqtt = "alerts/home"\n'
+        )
+        (rule,) = read_rules(path)
+        tell(rule, {}, lambda _topic, body: told.append(body))
+    assert told == [b"{}"]
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    caller, _ = server.accept()
+    with caller:
+        caller.recv(65536)
+        caller.sendall(b"this is no HTTP\r\n\r\n")
