@@ -171,8 +171,9 @@ class Engine:
             return
         if rollout.outstanding or not self._forth.idle or rollout is not self._journal.rollout:
             return
-        if rollout.mark is None:
-            if (mark := self._witness.mark()) is not None:
+        mark = self._witness.mark()
+        if rollout.mark is None or (mark is not None and mark < rollout.mark):  # a new store counts from 1
+            if mark is not None:
                 self._journal.append(RolloutEvent.SETTLE, mark=mark)
         elif decision.verdict is Verdict.ADVANCE or self._promoted:
             self._advance(rollout, decision)

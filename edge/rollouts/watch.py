@@ -196,6 +196,9 @@ class Watch:
         return chosen
 
     def _opened(self) -> Store | None:
+        if self._store is not None and not self._store.is_in_place:
+            self.close()
+            self._before.clear()
         if self._store is None:
             with contextlib.suppress(StoreMissing):  # nothing came yet
                 self._store = Store.open(self._fleet.store)

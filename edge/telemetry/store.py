@@ -171,8 +171,13 @@ class Store:
 
     def _check_file(self) -> None:
         """What is written into a file that has no name any more is lost, and SQLite does not mind."""
-        if _file(self.path) != self._file:
+        if not self.is_in_place:
             raise StoreUnusable(path=self.path, reason="it was taken away, or replaced, while it was open")
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether what is at its path is this one still."""
+        return _file(self.path) == self._file
 
     def close(self) -> None:
         """Let go of the file and, as the writer, of the lock."""

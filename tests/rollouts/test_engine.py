@@ -274,6 +274,21 @@ def test_promote_skips_what_the_gate_still_wants_to_see(fleet: Fleet) -> None:
     assert fleet.resume(promoted=True) == ExitCode.DONE
 
 
+def test_a_wave_is_watched_anew_where_the_store_is_another_one(fleet: Fleet) -> None:
+    fleet.witness.marks = 1000
+    plan = plan_of(("a",), dwell_s="1000", patience=Patience(reach_s=0.3, hold_s=0.0))
+    thread = threading.Thread(target=lambda: fleet.start(plan))
+    thread.start()
+    fleet.wait_for(RolloutState.HOLDING)
+    fleet.witness.marks = 0
+    deadline = time.monotonic() + 10
+    while (mark := fleet.rollout.mark) is None or mark > 1000:
+        assert time.monotonic() < deadline, "it waits for numbers of a store that is gone"
+        time.sleep(0.01)
+    operations.ask(fleet.folder, Wish.ABORT)
+    thread.join(10)
+
+
 def test_a_second_engine_is_refused(fleet: Fleet) -> None:
     thread = threading.Thread(target=lambda: fleet.start(plan_of(("a",), ("b",), dwell_s="1000")))
     thread.start()

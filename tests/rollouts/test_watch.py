@@ -100,3 +100,12 @@ def test_silence_from_before_a_board_was_asked_blames_no_release(fleet: FleetFol
     assert known.silent_s(asked, 530.0).silent_s == 30.0
     assert known.silent_s(asked, 2.0).silent_s == 2.0, "it spoke"
     assert known.silent_s(asked, 130.0).silent_s == 130.0
+
+
+def test_a_store_that_was_replaced_is_the_one_that_is_read(fleet: FleetFolder) -> None:
+    known = Known(fleet)
+    assert known.silent_s(rollout(), 7.0).silent_s == 0.0
+    known.watch.mark()
+    for file in fleet.store.parent.glob(f"{fleet.store.name}*"):
+        file.unlink()
+    assert known.watch.evidence(rollout()).wave[0].silent_s is None
