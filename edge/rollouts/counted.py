@@ -14,30 +14,31 @@ from edge.rollouts.evidence import BoardEvidence, Evidence, UpdateEnd, with_rele
 from edge.rollouts.verdict import Check, CheckVerdict
 
 Wave = Sequence[BoardEvidence]
+NAMED = 3
+"""So many boards are named in a sentence."""
 OUT_OF_REACH = (UpdateEnd.UNREACHABLE, UpdateEnd.VANISHED)
 
 
 def failed(evidence: Evidence, conditions: Conditions) -> Check:
     """Whether more boards than allowed did not keep the release."""
-    count = len(_ended(evidence.wave, UpdateEnd.FAILED))
+    boards = _ended(evidence.wave, UpdateEnd.FAILED)
     said = f"did not keep {evidence.release}"
-    return _budget("failed", CheckVerdict.FAILED, count, evidence.wave, conditions.max_failed, said)
+    return _budget("failed", CheckVerdict.FAILED, boards, evidence.wave, conditions.max_failed, said)
 
 
 def silent(evidence: Evidence, conditions: Conditions) -> Check:
     """Whether more boards than allowed fell silent after the release was sent to them, however its update ended."""
-    count = sum(_took(board) and _silent(board, conditions) for board in evidence.wave)
+    boards = [board for board in evidence.wave if _took(board) and _silent(board, conditions)]
     said = f"silent for {conditions.silence_s:g} s or longer"
-    return _budget("silent", CheckVerdict.FAILED, count, evidence.wave, conditions.max_silent, said)
+    return _budget("silent", CheckVerdict.FAILED, boards, evidence.wave, conditions.max_silent, said)
 
 
 def unreachable(evidence: Evidence, conditions: Conditions) -> Check:
     """Whether more boards than allowed could not be given the release, or asked how it ended."""
-    count = len(_ended(evidence.wave, *OUT_OF_REACH))
     return _budget(
         "unreachable",
         CheckVerdict.OPEN,
-        count,
+        _ended(evidence.wave, *OUT_OF_REACH),
         evidence.wave,
         conditions.max_unreachable,
         "could not be reached",
@@ -108,15 +109,17 @@ def empty(evidence: Evidence) -> Check:
     )
 
 
-def _budget(name: str, beyond: CheckVerdict, count: int, wave: Wave, budget: Amount, said: str) -> Check:
-    allowed = budget.at_most(len(wave))
+def _budget(name: str, beyond: CheckVerdict, boards: Wave, wave: Wave, budget: Amount, said: str) -> Check:
+    count, allowed = len(boards), budget.at_most(len(wave))
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    who = f": {', '.join(board.name or board.device for board in boards[:NAMED])}{more}" if boards else ""
     return Check(
         name=name,
         verdict=beyond if count > allowed else CheckVerdict.PASSED,
         value=count,
         threshold=allowed,
         n=len(wave),
-        sentence=f"{count} of {len(wave)} boards {said} (allowed {allowed})",
+        sentence=f"{count} of {len(wave)} boards {said} (allowed {allowed}){who}",
     )
 
 

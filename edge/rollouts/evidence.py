@@ -35,15 +35,17 @@ class BoardEvidence:
     """One board.
 
     Attributes:
-        device: id. profile: what kind of board; boards of one kind are compared with each other.
+        device: id. name: that people call it by, where it is known.
+        profile: what kind of board; boards of one kind are compared with each other.
         end: of this rollout's update; peers have not begun one.
-        silent_s: `LinkState.silent_s`, what it had before it was asked not counted; None where no collector knows.
+        silent_s: `LinkState.silent_s` since it was asked; None where no collector knows.
         now: windows of the span since the wave settled (its last board ended), the same span for every board.
         before: windows of a span that ended before the wave began, the same span for every board; empty where there
             was nothing.
     """
 
     device: str
+    name: str = ""
     profile: str
     end: UpdateEnd = UpdateEnd.WAITING
     silent_s: float | None = None

@@ -82,6 +82,7 @@ class Watch:
             nothing_told = tuple(
                 BoardEvidence(
                     device=member.device_id,
+                    name=member.device,
                     profile=member.profile,
                     end=_end(rollout.members[member.device]),
                 )
@@ -104,6 +105,7 @@ class Watch:
                     rollout,
                     member.device_id,
                     member.profile,
+                    name=member.device,
                     end=_end(rollout.members[member.device]),
                     silent_s=self._silent_since(member.device_id, silent.get(member.device_id)),
                 )
@@ -135,11 +137,13 @@ class Watch:
         device_id: str,
         profile: str,
         *,
+        name: str = "",
         end: UpdateEnd = UpdateEnd.PENDING,
         silent_s: float | None = None,
     ) -> BoardEvidence:
         return BoardEvidence(
             device=device_id,
+            name=name,
             profile=profile,
             end=end,
             silent_s=silent_s,

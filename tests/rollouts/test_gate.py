@@ -218,6 +218,13 @@ def test_silence_of_a_board_that_never_got_the_release_says_nothing(end: UpdateE
     assert check_of(evidence(silent), "silent").verdict is CheckVerdict.PASSED
 
 
+def test_boards_that_count_against_the_release_are_named() -> None:
+    silent = [replace(ended(UpdateEnd.CONFIRMED), name=f"pi-{number}", silent_s=120.0) for number in range(5)]
+    said = "boards silent for 120 s or longer (allowed 0)"
+    assert check_of(evidence(silent[0]), "silent").sentence == f"1 of 1 {said}: pi-0"
+    assert check_of(evidence(*silent), "silent").sentence == f"5 of 5 {said}: pi-0, pi-1, pi-2 and 2 more"
+
+
 def test_before_the_dwell_it_holds_and_says_what_is_missing() -> None:
     decision = decide(evidence(canary(seconds=4.0)), CONDITIONS)
     assert decision.verdict is Verdict.HOLD
