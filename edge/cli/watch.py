@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def watch(for_s: float | None, interval_s: float, as_lines: bool, as_json: bool) -> int:
     """Show the boards of the fleet live, the worst first: what they serve, how quickly, and how they are.
 
-    Without a terminal: a line for each board and look. Exit code 4: no board was heard of at all.
+    Without a terminal, or on a dumb one: a line for each board and look. Exit code 4: no board was heard of at all.
     """
     from edge.collector import client
     from edge.config import FleetFolder
@@ -45,7 +46,7 @@ def watch(for_s: float | None, interval_s: float, as_lines: bool, as_json: bool)
     except CollectorFailed as error:  # what is stored can be shown all the same
         output.line("doubt", str(error))
         output.hint(error.hint)
-    on_screen = not (as_lines or as_json) and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
+    on_screen = not (as_lines or as_json) and _has_screen()
     with Source(fleet) as source:
         if on_screen:
             return _screen(source, interval_s, for_s)
@@ -55,6 +56,11 @@ def watch(for_s: float | None, interval_s: float, as_lines: bool, as_json: bool)
             if for_s is not None:
                 raise
             return ExitCode.DONE
+
+
+def _has_screen() -> bool:
+    able = os.environ.get("TERM") != "dumb"
+    return able and output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)
 
 
 def _screen(source: Source, interval_s: float, for_s: float | None) -> int:

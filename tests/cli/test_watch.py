@@ -145,3 +145,10 @@ def test_lines_end_well_with_ctrl_c(fleet: Fleet) -> None:
     _, err = process.communicate(timeout=20)
     assert process.returncode == ExitCode.DONE, err
     assert "Traceback" not in err
+
+
+def test_a_terminal_that_can_not_draw_gets_lines(fleet: Fleet) -> None:
+    code, said = at_terminal([EDGE, "watch", "--for", "500ms"], cwd=fleet.folder.path, TERM="dumb")
+    assert code == ExitCode.DONE, said
+    assert "sim-1" in said
+    assert BACK not in said
