@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 Found = tuple[str, str, str, str]
 """What, `good`/`doubt`/`bad`/`note`, text, hint."""
 
+TRIED_AGAIN = "it is tried again; the board keeps what it measured"
+TRIED_RARELY = (
+    "when that is mended: `edge collect stop` and `edge collect`, or it is tried again within ten minutes"
+)
+
 
 def broker_found() -> Found:
     """Which broker this machine has."""
@@ -43,7 +48,7 @@ def collector_found(fleet: FleetFolder) -> tuple[Found, tuple[BoardLink, ...]]:
 
 def boards_found(boards: tuple[BoardLink, ...]) -> Iterator[tuple[str, Found]]:
     """The way to each board, by its name."""
-    from edge.collector.ways import OPEN
+    from edge.collector.ways import OPEN, REFUSED
 
     for board in boards:
         seen = f"last message {output.ago(int(board.last_seen))}" if board.last_seen else "no message yet"
@@ -54,10 +59,8 @@ def boards_found(boards: tuple[BoardLink, ...]) -> Iterator[tuple[str, Found]]:
             )
         else:
             text = f"{board.tunnel}: {board.reason}" if board.reason else board.tunnel
-            yield (
-                board.name,
-                ("telemetry", "doubt", text, "it is tried again; the board keeps what it measured"),
-            )
+            hint = TRIED_RARELY if board.tunnel == REFUSED else TRIED_AGAIN
+            yield board.name, ("telemetry", "doubt", text, hint)
 
 
 def _collector(status: CollectorStatus) -> Found:

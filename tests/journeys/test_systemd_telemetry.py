@@ -125,8 +125,10 @@ def test_a_board_whose_sshd_forwards_nothing_back_is_named(
     assert (found["way back"]["verdict"], found["forwarding"]["verdict"]) == ("bad", "good")
     assert "AllowTcpForwarding yes" in found["way back"]["hint"]
     assert found["telemetry"]["text"].startswith("refused")
+    assert "`edge collect stop` and `edge collect`" in found["telemetry"]["hint"]
 
     on(board, "rm /etc/ssh/sshd_config.d/20-closed.conf && systemctl reload ssh", root=True)
-    flash(laptop, "digits@1")
+    laptop.does("collect", "stop")
+    laptop.does("collect")
     arrive(laptop, 2)
     assert way(laptop, "kitchen")["tunnel"] == "up"
