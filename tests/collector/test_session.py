@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from agent.contract.errors import BrokerFailed
 from agent.contract.topics import TopicKind, subscription, topic
 from edge.certificates import CertificateAuthority
 from edge.collector import session as sessions
-from edge.collector.broker import KIND_EMBEDDED, KIND_OWN, Broker
+from edge.collector.broker import KIND_MOSQUITTO, KIND_OWN, Broker
 from edge.collector.session import Message, Session
 from tests.collector.conftest import COLLECTOR, Meet
 
@@ -100,9 +100,9 @@ def test_what_no_poll_sees_is_pending(broker: Broker, meet: Meet, monkeypatch: p
         assert len(heard(session, 30)) == 30
 
 
+# The embedded one forgets what it was told just before a goodbye
+@pytest.mark.parametrize("broker", [KIND_MOSQUITTO, KIND_OWN], indirect=True)
 def test_a_session_that_ends_loses_nothing_that_it_was_told_to_say(broker: Broker, meet: Meet) -> None:
-    if broker.kind == KIND_EMBEDDED:
-        pytest.skip("it forgets what it was told just before a goodbye")
     board = meet(BOARD)
     board.subscribe(told(TopicKind.ACK))
     with Session(broker, COLLECTOR, FILTERS) as session:
@@ -121,14 +121,24 @@ class Stage:
     After the last line it says nothing any more, and holds the connection, or ends it.
     """
 
-    def __init__(self, broker: Broker, authority: CertificateAuthority, folder: Path) -> None:
-        pair = authority.server(broker.server_name or "localhost")
+    def __init__(self, authority: CertificateAuthority, client: tuple[Path, Path], folder: Path) -> None:
+        pair = authority.server("localhost")
+        (folder / "ca.pem").write_text(authority.certificate)
         (folder / "server.pem").write_text(pair.certificate + pair.key)
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(folder / "server.pem")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._held: list[socket.socket] = []
-        self.broker = replace(broker, port=self._listener.getsockname()[1])
+        self.broker = Broker(
+            kind=KIND_OWN,
+            host="127.0.0.1",
+            port=self._listener.getsockname()[1],
+            server_name="localhost",
+            ca=authority.certificate,
+            ca_file=folder / "ca.pem",
+            certificate_file=client[0],
+            key_file=client[1],
+        )
 
     def plays(self, *lines: bytes, hold: bool = True) -> Broker:
         """For the next connection; where it is to be found."""
@@ -151,10 +161,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(broker: Broker, authority: CertificateAuthority, tmp_path: Path) -> Iterator[Stage]:
-    if broker.kind != KIND_OWN:
-        pytest.skip("one is enough, for it is not asked")
-    stage = Stage(broker, authority, tmp_path)
+def stage(
+    authority: CertificateAuthority, pairs: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> Iterator[Stage]:
+    stage = Stage(authority, pairs(COLLECTOR), tmp_path)
     yield stage
     stage.close()
 
