@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.contract.errors import RolloutOpen, RolloutUnknown
+from agent.contract.errors import NoRollout, RolloutOpen, RolloutUnknown
 from edge import durable
 from edge.config import FleetFolder, lock
 from edge.rollouts.fold import Rollout
@@ -52,13 +52,13 @@ class RolloutFolders:
         """The folder of the rollout that is meant: the named one, else the open one, else the newest.
 
         Raises:
-            RolloutUnknown: there is none.
+            RolloutUnknown, NoRollout: there is none.
         """
         if rollout is not None:
             return self.folder(rollout)
         found = self.all()
         if not found:
-            raise RolloutUnknown(rollout="(any)", suggestion="")
+            raise NoRollout()
         best = max(found, key=lambda one: (one.is_open, one.begun))
         return self.folder(best.plan.rollout)
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.errors import DeviceUnknown, PlanInvalid, ReleaseUnknown, RolloutOpen, RolloutUnknown
+from agent.contract.errors import (
+    DeviceUnknown,
+    NoRollout,
+    PlanInvalid,
+    ReleaseUnknown,
+    RolloutOpen,
+    RolloutUnknown,
+)
 from agent.contract.profile import BoardFacts
 from edge.config import FleetFolder
 from edge.inventory import Device, Inventory
@@ -110,6 +117,8 @@ def test_groups_devices_and_boards_in_no_wave(workspace: Workspace) -> None:
 
 def test_a_board_is_in_one_open_rollout_at_a_time(workspace: Workspace) -> None:
     folders = RolloutFolders(workspace.folder)
+    with pytest.raises(NoRollout):
+        folders.chosen(None)
     with folders.begin(planned(workspace, devices=("lab-1", "lab-2"), waves="100%")):
         pass
     other = planned(workspace, devices=("lab-2", "lab-3"), waves="100%")

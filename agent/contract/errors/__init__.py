@@ -95,6 +95,7 @@ from agent.contract.errors.repository import (
 )
 from agent.contract.errors.rollouts import (
     JournalDamaged,
+    NoRollout,
     PlanInvalid,
     RolloutBusy,
     RolloutEnded,
@@ -257,6 +258,7 @@ __all__ = [
     "ModelsApart",
     "NameInvalid",
     "NoPrevious",
+    "NoRollout",
     "NothingAssigned",
     "NothingToPublish",
     "OptionInvalid",

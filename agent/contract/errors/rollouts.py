@@ -22,6 +22,12 @@ class RolloutUnknown(RolloutError):
     hint_template = "list them with `edge rollout history`"
 
 
+class NoRollout(RolloutError):
+    code = "rollout.none"
+    template = "there is no rollout in this fleet yet"
+    hint_template = "begin one with `edge rollout start`"
+
+
 class RolloutOpen(RolloutError):
     code = "rollout.open"
     template = "the rollout `{rollout}` has not ended: {state}"
@@ -30,7 +36,7 @@ class RolloutOpen(RolloutError):
 
 class RolloutEnded(RolloutError):
     code = "rollout.ended"
-    template = "the rollout `{rollout}` has ended: {state}"
+    template = "the rollout `{rollout}` is {state}: it can neither go on nor be stopped"
 
 
 class RolloutBusy(RolloutError):

@@ -63,7 +63,7 @@ class KnownBad(UpdateError):
 
 class Superseded(UpdateError):
     code = "update.superseded"
-    template = "desired state {counter} was replaced by {newer} before it was confirmed"
+    template = "desired state {counter} was replaced by {newer}: something else was asked for since"
     exit_code = ExitCode.INCOMPLETE
 
 
