@@ -257,6 +257,6 @@ def _ended(workspace: Workspace, folder: Path, code: ExitCode, as_json: bool) ->
     elif code is ExitCode.NEGATIVE_VERDICT and state.has_release:
         names = ", ".join(state.has_release)
         output.hint(
-            f"{names} of an earlier wave keep it; `edge rollout rollback {folder.name}` takes it back"
+            f"it stays on {names}, of an earlier wave; `edge rollout rollback {folder.name}` takes it off"
         )
     return int(code)

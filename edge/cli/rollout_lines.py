@@ -43,8 +43,9 @@ def _board_line(entry: Entry, rollout: Rollout) -> tuple[str, str]:
     why = _why(entry.reason)
     asked = entry.asked
     before = asked.before.title if asked and asked.before else "nothing"
+    content = asked.content.title if asked else release
     lines = {
-        Event.ASKED: ("note", f"{name} is asked to run {release} instead of {before}"),
+        Event.ASKED: ("note", f"{name} is asked to run {content} instead of {before}"),
         Event.UPDATED: ("good", f"{name} confirmed {release}"),
         Event.UNCHANGED: ("good", f"{name} ran {release} already"),
         Event.FAILED: ("bad", f"{name} does not run {release}{why}"),
