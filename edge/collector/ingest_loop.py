@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from agent.contract.errors import EdgeError, StoreUnusable
+from agent.contract.errors import BrokerFailed, EdgeError, StoreUnusable
 from agent.contract.topics import TopicKind, subscription
 from edge.collector.acks import Acks
 from edge.collector.broker import KIND_OWN, Broker
@@ -36,6 +36,8 @@ PATIENCE_S = 5.0
 MOST_TO_SAY = 1_000
 SHORTEST_WAIT_S = 0.1
 LONGEST_WAIT_HERE_S = 2.0
+MOST_FAILURES = 2
+"""A broker here that could not be connected to so often, one time after the other, is replaced."""
 LONGEST_WAIT_S = 60.0
 """Full jitter: the n-th attempt waits 0 to min(this, 0.1 * 2**n) seconds."""
 STARTING = "its start"
@@ -89,6 +91,7 @@ class IngestLoop:
         self._ending = threading.Event()
         self._woken, self._wake = os.pipe()
         self._ticked_at = 0.0
+        self._failures = 0
         self._thread = threading.Thread(target=self._run, name="edge-ingest", daemon=True)
         self.broker: Broker | None = None
         self.connected = False
@@ -172,7 +175,7 @@ class IngestLoop:
         self._housekeeping(store)
         if self.broker is None or not self.broker.alive():
             self.broker = self._start_broker()
-        with Session(self.broker, self._collector_id, self._filters) as session:
+        with self._connect(self.broker) as session:
             log.info("connected to %s at %s", self.broker.kind, self.broker.address)
             self.connected, self.waits_for = True, None
             while not self._ending.is_set():
@@ -183,6 +186,19 @@ class IngestLoop:
                 session.flush()
                 session.tick()
                 self._housekeeping(store)
+
+    def _connect(self, broker: Broker) -> Session:
+        """A broker here that runs and lets nobody in is ended, so that the next attempt starts another one."""
+        try:
+            session = Session(broker, self._collector_id, self._filters)
+        except BrokerFailed:
+            self._failures += 1
+            if self._failures >= MOST_FAILURES and broker.child is not None:
+                log.warning("ends the broker, process %s: it can't be used", broker.pid)
+                broker.stop()
+            raise
+        self._failures = 0
+        return session
 
     def _batch_of(self, session: Session, store: Store) -> None:
         """Wait for messages, gather more of them, commit, acknowledge."""

@@ -56,7 +56,7 @@ class Leashed:
         """Whether it runs."""
         return self._child.poll() is None
 
-    def end(self, seconds: float = 5.0) -> None:
+    def end(self, seconds: float = 3.0) -> None:
         """Ask it to end, and end it when it has not by then."""
         self._child.terminate()
         try:

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.collector import client, records
-from edge.collector.ingest_loop import STARTING
+from edge.certificates import CertificateAuthority
+from edge.collector import broker as brokers
+from edge.collector import client, records, session
+from edge.collector.broker import Broker
+from edge.collector.ingest_loop import STARTING, IngestLoop
 from edge.collector.records import CollectorStatus
 from edge.config import FleetFolder
 from edge.sim.plan import free_port
+from edge.telemetry.store import Store
 from tests.collector.fleets import (
     Reporter,
     add_device,
@@ -148,3 +152,35 @@ def test_a_listener_that_accepts_and_says_nothing_is_waited_for_and_can_be_left(
         began = time.monotonic()
         client.stop(fleet)
         assert time.monotonic() - began < 9
+
+
+def test_a_broker_that_runs_and_answers_nobody_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CONNECT_S", 0.5)
+    fleet = make_fleet(tmp_path / "f")
+    records.make_folder(fleet)
+    identity, authority = records.enrolled_id(fleet), CertificateAuthority(fleet.keys)
+    started: list[Broker] = []
+
+    def start_broker() -> Broker:
+        started.append(brokers.start(fleet, identity, authority))
+        if len(started) == 1:
+            os.kill(started[0].pid or 0, signal.SIGSTOP)
+        return started[-1]
+
+    loop = IngestLoop(
+        fleet=fleet.config.fleet,
+        collector_id=identity,
+        open_store=lambda: Store.open(fleet.store, writer=True),
+        start_broker=start_broker,
+        heard=lambda _acks, _rx: None,
+        tick=lambda _store: None,
+    )
+    loop.start()
+    try:
+        eventually(lambda: loop.connected)
+        assert [broker.alive() for broker in started] == [False, True]
+    finally:
+        loop.stop()
+    assert not started[-1].alive()
