@@ -56,6 +56,5 @@ def config(
     output.line("good", f"{', '.join(path.name for path in written)} are in {folder}")
     output.talk("Copy them to the broker's machine; `server.key` must be readable by mosquitto's user alone.")
     output.talk(f"There, name the configuration: include_dir {files or folder}")
-    output.talk("Here, name the broker in edge.toml, and end the collector, which begins anew by itself:")
+    output.talk("Here, name the broker in edge.toml; a collector that runs takes it up by itself:")
     output.talk(f'  [mqtt]\n  url = "{url}"\n  ca = "{fleet.keys.name}/{CERTIFICATE}"')
-    output.talk("  edge collect stop")
