@@ -112,7 +112,8 @@ def empty(evidence: Evidence) -> Check:
 def _budget(name: str, beyond: CheckVerdict, boards: Wave, wave: Wave, budget: Amount, said: str) -> Check:
     count, allowed = len(boards), budget.at_most(len(wave))
     more = f" and {count - NAMED} more" if count > NAMED else ""
-    who = f": {', '.join(board.name or board.device for board in boards[:NAMED])}{more}" if boards else ""
+    names = sorted(board.name or board.device for board in boards)
+    who = f": {', '.join(names[:NAMED])}{more}" if names else ""
     return Check(
         name=name,
         verdict=beyond if count > allowed else CheckVerdict.PASSED,
