@@ -40,6 +40,8 @@ MOST_FAILURES = 2
 """A broker here that could not be connected to so often, one time after the other, is replaced."""
 LONGEST_WAIT_S = 60.0
 """Full jitter: the n-th attempt waits 0 to min(this, 0.1 * 2**n) seconds."""
+GOOD_S = 5.0
+"""A connection that ends sooner is not made anew at once: another collector with our id may have put us out."""
 STARTING = "its start"
 KINDS = (TopicKind.TELEMETRY, TopicKind.EVENT, TopicKind.BIRTH, TopicKind.STATE, TopicKind.REPORTED)
 
@@ -123,7 +125,7 @@ class IngestLoop:
         attempt = 0
         try:
             while not self._ending.is_set():
-                before = self.batches
+                before, began = self.batches, time.monotonic()
                 try:
                     self._serve()
                 except StoreUnusable as error:
@@ -131,8 +133,8 @@ class IngestLoop:
                     self._close_store()  # what is at its place now may be another one
                 except EdgeError as error:
                     self._say(error)
-                self.connected = False
-                attempt = 0 if self.batches > before else attempt + 1
+                good = self.batches > before and time.monotonic() - began > GOOD_S
+                attempt = 0 if good else attempt + 1
                 self._pause(self._pause_s(attempt))
         finally:
             self._close_store()
@@ -161,6 +163,7 @@ class IngestLoop:
                 self._say(error)
 
     def _say(self, error: EdgeError) -> None:
+        self.connected = False
         if str(error) != self.waits_for:
             log.warning("waits: %s [%s]", error, error.code)
         self.waits_for = str(error)

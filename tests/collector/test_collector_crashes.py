@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import resource
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.contract.codec import encode
 from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
 from edge.collector import client, records, session
@@ -184,3 +186,37 @@ def test_a_broker_that_runs_and_answers_nobody_is_replaced(
     finally:
         loop.stop()
     assert not started[-1].alive()
+
+
+def test_two_collectors_of_one_id_at_one_broker_do_not_put_each_other_out_without_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = make_fleet(tmp_path / "f")
+    records.make_folder(fleet)
+    identity, authority = records.enrolled_id(fleet), CertificateAuthority(fleet.keys)
+    broker = brokers.start(fleet, identity, authority)
+    loops = [
+        IngestLoop(
+            fleet=fleet.config.fleet,
+            collector_id=identity,
+            open_store=lambda name=name: Store.open(tmp_path / name / "store.sqlite", writer=True),
+            start_broker=lambda: broker,
+            heard=lambda _acks, _rx: None,
+            tick=lambda _store: None,
+        )
+        for name in ("one", "two")
+    ]
+    running = records.Running(os.getpid(), "nowhere", 0, broker.port)
+    (fleet.telemetry / records.RUNNING).write_bytes(encode(running))
+    try:
+        with Reporter(fleet, BOARDS[0]) as board, caplog.at_level(logging.INFO, "edge.collector.ingest_loop"):
+            board.measure()  # so that each connection hears something, and is one of use
+            for loop in loops:
+                loop.start()
+            time.sleep(6)
+        connections = [said for said in caplog.messages if said.startswith("connected")]
+        assert 2 <= len(connections) < 16
+    finally:
+        for loop in loops:
+            loop.stop()
+        broker.stop()
