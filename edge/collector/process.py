@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.codec import encode, to_plain
-from agent.contract.errors import CollectorBusy, CollectorFailed, EdgeError, ExitCode
+from agent.contract.errors import CollectorBusy, CollectorFailed, EdgeError, ExitCode, FleetFolderMissing
 from edge import config, durable
 from edge.certificates import CertificateAuthority
 from edge.collector import broker, control, records
@@ -142,10 +142,17 @@ class Collector:
         return self._fleet.telemetry / records.LOG
 
     def _open_store(self) -> Store:
+        self._check_folder()
         self._boards.forget_written()
         return Store.open(self._fleet.store, writer=True, known=self._members.known)
 
+    def _check_folder(self) -> None:
+        """Where the folder was moved away, nothing is made anew at its old place: no store, no keys."""
+        if not self._fleet.edge_toml.exists():
+            raise FleetFolderMissing(start=self._fleet.path)
+
     def _start_broker(self) -> broker.Broker:
+        self._check_folder()
         started = broker.start(self._fleet, self._id, self._authority)
         self._running = replace(self._running, broker_port=started.port)
         self._write_running()

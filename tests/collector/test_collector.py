@@ -169,6 +169,19 @@ def test_it_ends_when_its_folder_is_gone(tmp_path: Path) -> None:
     os.waitpid(found.pid, 0)
 
 
+def test_one_whose_folder_is_moved_away_makes_nothing_at_the_old_place(tmp_path: Path) -> None:
+    fleet = make_fleet(tmp_path / "f")
+    add_device(fleet, "one", BOARD)
+    found = client.ensure(fleet)
+    with Reporter(fleet, BOARD) as board:
+        board.measure(3)
+        assert board.drained()
+        fleet.path.rename(tmp_path / "moved")
+        board.measure(3)
+        eventually(lambda: not Path(found.control).exists())
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+
+
 def test_it_ends_when_nothing_happened_for_long_enough(tmp_path: Path) -> None:
     fleet = make_fleet(tmp_path / "idle", idle_stop_s=0.5)
     found = client.ensure(fleet)
