@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --session-timeout=780
+# Three workers on two cores: most tests wait for processes, not for a core.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --session-timeout=780
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'

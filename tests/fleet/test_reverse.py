@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -234,11 +235,9 @@ def test_a_board_that_stands_still_is_found_dead(
     with SshdBoard("still") as other:
         serving = serve(open_board(other.board))
         stopped = sessions(other)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+        send(signal.SIGSTOP, stopped)
         assert serving.end() == "no answer within 1 s"
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT, stopped)
 
 
 def test_a_session_that_is_killed_ends_it(
@@ -246,8 +245,7 @@ def test_a_session_that_is_killed_ends_it(
 ) -> None:
     with SshdBoard("killed") as other:
         serving = serve(open_board(other.board))
-        for pid in sessions(other):
-            os.kill(pid, signal.SIGKILL)
+        send(signal.SIGKILL, sessions(other))
         assert serving.end()
 
 
@@ -273,6 +271,13 @@ def test_a_board_that_forbids_it_says_so_and_doctor_too(open_board: Open) -> Non
         assert way_back_refused(board) == "its sshd forbids it"
         assert board.run(["true"]).status == 0
     assert way_back_refused(open_board()) is None
+
+
+def send(number: signal.Signals, pids: list[int]) -> None:
+    """Signal processes; sshd's helper of a log-in may have ended since it was seen."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def sessions(board: SshdBoard) -> list[int]:

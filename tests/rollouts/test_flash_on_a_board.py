@@ -28,6 +28,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     bundle = make_bundle(work / "lite", profile="sim-onnx", model="digits.tflite", mark="lite")
     laptop.does("publish", "lite", str(bundle))
     yield laptop
+    laptop.does("collect", "stop")
     laptop.does("sim", "down", "--wipe")
 
 
