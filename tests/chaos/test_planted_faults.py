@@ -8,29 +8,33 @@ import pytest
 
 from tests.chaos.edge_chaos import Patch, chaos, copy_of_the_code
 
-RUN = ("--boards", "2", "--samples", "1500", "--kills", "2", "--cuts", "1", "--broker", "mosquitto")
+RUN = ("--boards", "2", "--samples", "1500", "--kills", "4", "--cuts", "1", "--broker", "mosquitto")
 
 ACKNOWLEDGES_BEFORE_IT_COMMITS = (
     Patch(
         "edge/telemetry/ingest.py",
         '        self._connection.execute("BEGIN IMMEDIATE")\n',
-        "        if self._connection.in_transaction:\n"
-        '            self._connection.execute("COMMIT")\n'
-        '        self._connection.execute("BEGIN IMMEDIATE")\n',
+        "        if not self._connection.in_transaction:\n"
+        '            self._connection.execute("BEGIN IMMEDIATE")\n',
     ),
     Patch(
         "edge/telemetry/ingest.py",
         '            self._boards.write()\n            self._connection.execute("COMMIT")\n',
-        "            self._boards.write()\n",
+        "            self._boards.write()\n"
+        "            self._open = getattr(self, '_open', 0) + 1\n"
+        "            if self._open % 8 == 0:\n"
+        '                self._connection.execute("COMMIT")\n',
     ),
     Patch(
         "edge/telemetry/store.py",
         '            self.connection.execute("BEGIN IMMEDIATE")\n',
         "            if self.connection.in_transaction:\n"
-        '                self.connection.execute("COMMIT")\n'
+        "                yield\n"
+        "                return\n"
         '            self.connection.execute("BEGIN IMMEDIATE")\n',
     ),
 )
+"""Every eighth batch commits itself and those before it; each is acknowledged at once."""
 DELETES_WHEN_THE_BROKER_HAS_IT = (
     Patch(
         "agent/link/session.py",
