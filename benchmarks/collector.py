@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -45,8 +46,8 @@ from edge.collector.access import AccessList  # noqa: E402
 from edge.collector.broker import write_server_files  # noqa: E402
 from edge.config import FleetFolder  # noqa: E402
 from edge.inventory import Device  # noqa: E402
+from edge.ports import free_port  # noqa: E402
 from edge.settings import render  # noqa: E402
-from edge.sim.plan import free_port  # noqa: E402
 from edge.telemetry.store import Store  # noqa: E402
 
 CONNECTIONS = 8
@@ -249,10 +250,10 @@ def template(device: str, samples: int) -> bytes:
 class Generator:
     """The boards."""
 
-    def __init__(self, order: dict[str, object]) -> None:
-        self.devices = list(order["devices"])  # type: ignore[call-overload]
-        self.samples, self.rate = int(order["samples"]), float(order["rate"])  # type: ignore[call-overload,arg-type]
-        self.messages, self.fleet = int(order["messages"]), str(order["fleet"])  # type: ignore[call-overload]
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.devices = list(order["devices"])
+        self.samples, self.rate = int(order["samples"]), float(order["rate"])
+        self.messages, self.fleet = int(order["messages"]), str(order["fleet"])
         self.sent_at: dict[tuple[str, int], float] = {}
         self.lags: list[float] = []
         self.links = [self._connect(order, number) for number in range(CONNECTIONS)]
@@ -296,20 +297,20 @@ class Generator:
             text = text.replace(b'"seq":%d' % (9_000_000 + number), b'"seq":%d')
         return text
 
-    def _connect(self, order: dict[str, object], number: int) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", int(order["port"])))  # type: ignore[call-overload]
+    def _connect(self, order: dict[str, Any], number: int) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", int(order["port"])))
         link = speaker_context(order).wrap_socket(plain, server_hostname="127.0.0.1")
         link.sendall(hello(f"{SPEAKER}-{number}"))
         if link.recv(4)[3]:
             raise SystemExit("the broker refuses")
         return link
 
-    def _listen(self, order: dict[str, object]) -> mqtt.Client:
+    def _listen(self, order: dict[str, Any]) -> mqtt.Client:
         """Hear what is acknowledged to some boards."""
         listener = mqtt.Client(CallbackAPIVersion.VERSION2, f"{SPEAKER}-hears")
         listener.tls_set_context(speaker_context(order))
         listener.on_message = self._heard
-        listener.connect("127.0.0.1", int(order["port"]), keepalive=600)  # type: ignore[call-overload]
+        listener.connect("127.0.0.1", int(order["port"]), keepalive=600)
         listener.subscribe([(topic(self.fleet, each, TopicKind.ACK), 0) for each in self.devices[:WATCHED]])
         listener.loop_start()
         return listener
@@ -335,7 +336,7 @@ class Generator:
             time.sleep(0.05)
 
 
-def speaker_context(order: dict[str, object]) -> ssl.SSLContext:
+def speaker_context(order: dict[str, Any]) -> ssl.SSLContext:
     """With the certificate that speaks for everyone."""
     folder = Path(str(order["folder"]))
     context = ssl.create_default_context(cafile=folder / "ca.pem")

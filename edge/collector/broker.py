@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import random
 import socket
 import ssl
 import sys
@@ -28,18 +27,16 @@ from edge.collector import mosquitto
 from edge.collector.access import AccessList
 from edge.collector.leash import Leashed, end_stale
 from edge.config import FleetFolder
+from edge.ports import HERE, free_port, port_is_free
 
 KIND_MOSQUITTO = "mosquitto"
 KIND_EMBEDDED = "embedded"
 KIND_OWN = "own"
 PORT_OWN = 8883
 """Where `mqtts://host` without a port leads."""
-HERE = "127.0.0.1"
 START_S = 20.0
 ATTEMPTS = 5
 """Ports tried: another process may take one between the look and the start."""
-PORTS = range(20000, 32000)
-"""Below the ports that Linux gives to outgoing connections, so that none of these takes ours."""
 CLIENT_CERTIFICATE = "collector.pem"
 CLIENT_KEY = "collector.key"
 STATE = "broker.json"
@@ -238,19 +235,6 @@ def _end_last(folder: Path) -> None:
 def _port(folder: Path, *, first: bool) -> int:
     """The last broker's port where it is free, so that boards find it again; else another one."""
     last = _state(folder)
-    if first and last is not None and _is_free(last[1]):
+    if first and last is not None and port_is_free(last[1]):
         return last[1]
-    for port in random.sample(PORTS, 200):
-        if _is_free(port):
-            return port
-    raise BrokerFailed(address=HERE, reason="no free port was found")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HERE, port))
-        except OSError:
-            return False
-    return True
+    return free_port()

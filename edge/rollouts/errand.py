@@ -75,9 +75,8 @@ class Errand:
         outcome = _Visit(self, name, going).outcome()
         try:
             self.journal.append(outcome.event, device=name, reason=outcome.reason)
-        except (
-            DocumentInvalid
-        ) as error:  # meanwhile the board is on its way back; its own report tells the rest
+        except DocumentInvalid as error:
+            # Meanwhile the board is on its way back; its own report tells the rest.
             raise Stopped from error
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import random
 import secrets
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +20,9 @@ from edge import durable
 from edge.config import FleetFolder
 from edge.fleet.host_keys import HostKey, parse_host_key
 from edge.identity import KeyRing
+from edge.ports import free_port
 
 KINDS = ("tflite", "onnx")
-PORTS = range(20000, 32000)
-"""Below the ports that Linux gives to outgoing connections, so that none of these takes ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,27 +124,6 @@ def plans(fleet: FleetFolder) -> tuple[Plan, ...]:
     """
     found = [_read(path) for path in fleet.sims.glob("*/board.json")]
     return tuple(sorted(found, key=lambda plan: (len(plan.name), plan.name)))
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    for port in random.sample(PORTS, 200):
-        if port_is_free(port):
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int) -> bool:
-    """Whether nobody listens there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def user() -> str:

@@ -23,9 +23,10 @@ import asyncssh
 
 from edge import durable
 from edge.config import FleetFolder
+from edge.ports import free_port, port_is_free
 from edge.sim import disk, processes
 from edge.sim.login import serve
-from edge.sim.plan import Plan, free_port, plans, port_is_free
+from edge.sim.plan import Plan, plans
 from edge.sim.relay import Relay
 from edge.sim.traffic import Traffic
 

@@ -23,7 +23,7 @@ from edge.collector.broker import Broker
 from edge.collector.ingest_loop import STARTING, IngestLoop
 from edge.collector.records import CollectorStatus
 from edge.config import FleetFolder
-from edge.sim.plan import free_port
+from edge.ports import free_port
 from edge.telemetry.store import Store
 from tests.collector.fleets import (
     Reporter,

@@ -22,8 +22,8 @@ from edge.collector import client, records
 from edge.collector.ingest_loop import STARTING
 from edge.config import FleetFolder
 from edge.inventory import Inventory
+from edge.ports import free_port
 from edge.settings import render
-from edge.sim.plan import free_port
 from edge.telemetry import query
 from edge.telemetry.alerts import ALERTS_TOML
 from edge.telemetry.store import Store

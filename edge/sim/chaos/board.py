@@ -31,8 +31,8 @@ from edge.certificates import CertificateAuthority
 from edge.config import FleetFolder
 from edge.fleet.host_keys import HostKey, parse_host_key
 from edge.inventory import Device, Inventory, new_device_id
+from edge.ports import free_port
 from edge.sim.chaos.parts import last_words
-from edge.sim.plan import free_port
 from edge.sim.relay import Relay
 
 QUIET_INTERVAL_S = 86_400.0
