@@ -221,9 +221,8 @@ def reason_of(decision: Decision) -> Reason:
     """A decision as the journal keeps it; to go on, the sentence is about compute time, all else is in the numbers."""
     goes_on = decision.verdict is Verdict.ADVANCE
     told = [check for check in decision.reasons if not goes_on or check.name == "slowdown"]
-    if any(
-        check.name == "requests" for check in told
-    ):  # then it need not be told what nothing was measured for
+    if any(check.name == "requests" for check in told):
+        # Where requests are missing, nothing else could be measured either.
         told = [check for check in told if check.value is not None]
     return Reason(
         code=f"gate.{decision.verdict.value}",
