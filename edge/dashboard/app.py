@@ -72,10 +72,8 @@ class WatchApp(App[EdgeError]):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        for number in (
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # else the terminal would stay as it is
+        # Without it a signal would leave the terminal as the screen had it.
+        for number in (signal.SIGTERM, signal.SIGHUP):
             with suppress(ValueError, RuntimeError, NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, Interrupted())
         self._table.focus()

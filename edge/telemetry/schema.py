@@ -74,10 +74,8 @@ def create(path: Path) -> None:
                 connection.execute(f"PRAGMA application_id={APPLICATION}")
                 _migrate(connection, 0)
             temporary.chmod(0o600)
-            for left in (
-                "-wal",
-                "-shm",
-            ):  # of a store that was deleted: SQLite would write them into this one
+            # What a deleted store left beside it SQLite would write into this one.
+            for left in ("-wal", "-shm"):
                 path.with_name(path.name + left).unlink(missing_ok=True)
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
