@@ -147,16 +147,23 @@ class Generation:
         return self.runtime == other.runtime and self.models == other.models
 
 
+LONGEST_PHASE_S = 86_400.0
+"""No deadline of a trial is longer: what is signed can't keep a board in progress for ever."""
+MOST_ATTEMPTS = 100
+LARGEST_FACTOR = 1e6
+
+
 @dataclass(frozen=True)
 class TrialTerms:
     """How a trial is to be carried out.
 
     Attributes:
-        probation_s: how long it must serve well before it is confirmed.
-        check_timeout_s: deadline of the check beside the old model.
+        probation_s: how long it must serve well before it is confirmed; 0 to `LONGEST_PHASE_S`, as are
+        check_timeout_s: deadline of the check beside the old model, and
         start_timeout_s: deadline from switching to the first healthy answer.
-        max_attempts: how often it is begun before it is given up.
-        latency_factor, memory_factor: budgets relative to the model that it replaces, where its release states none.
+        max_attempts: how often it is begun before it is given up, 1 to `MOST_ATTEMPTS`.
+        latency_factor, memory_factor: budgets relative to the model that it replaces, where its release states none;
+            above 0, at most `LARGEST_FACTOR`.
     """
 
     probation_s: float = 30.0
@@ -168,10 +175,14 @@ class TrialTerms:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or min(self.probation_s, self.check_timeout_s, self.start_timeout_s) < 0:
-            raise DocumentInvalid(
-                document="TrialTerms", reason="deadlines must not be negative, attempts at least 1"
-            )
+        for name in ("probation_s", "check_timeout_s", "start_timeout_s"):
+            if not 0 <= getattr(self, name) <= LONGEST_PHASE_S:
+                raise _out_of_bounds(name, f"0 to {LONGEST_PHASE_S:.0f}", getattr(self, name))
+        for name in ("latency_factor", "memory_factor"):
+            if not 0 < getattr(self, name) <= LARGEST_FACTOR:
+                raise _out_of_bounds(name, f"above 0, at most {LARGEST_FACTOR:.0f}", getattr(self, name))
+        if not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            raise _out_of_bounds("max_attempts", f"1 to {MOST_ATTEMPTS}", self.max_attempts)
 
 
 @dataclass(frozen=True)
@@ -212,3 +223,7 @@ def _known_schema(document: str, found: str, known: str) -> None:
         raise DocumentInvalid(
             document=document, reason=f"`schema` is {found!r}, this version reads {known!r}"
         )
+
+
+def _out_of_bounds(field: str, bounds: str, found: float) -> DocumentInvalid:
+    return DocumentInvalid(document="TrialTerms", reason=f"`{field}` must be {bounds}, found {found}")

@@ -42,7 +42,9 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "size_bytes": st.integers(0, 2**32), "unpacked_bytes": st.integers(0, 2**40), "port": st.integers(0, 65535),
     "number": st.integers(1, 2**40), "version": st.integers(1, 2**30), "share": st.integers(0, 100),
     "max_attempts": st.integers(1, 99), "threads": st.integers(1, 64),
-    "probation_s": st.floats(0, 1e6), "check_timeout_s": st.floats(0, 1e6), "start_timeout_s": st.floats(0, 1e6),
+    "probation_s": st.floats(0, 86_400), "check_timeout_s": st.floats(0, 86_400),
+    "start_timeout_s": st.floats(0, 86_400),
+    "latency_factor": st.floats(1e-3, 1e6), "memory_factor": st.floats(1e-3, 1e6),
     "p95_ms": st.floats(1e-3, 1e6), "memory_mb": st.floats(1e-3, 1e6),
     "name": names, "model": names, "profile": names, "fleet": names, "device": names, "device_id": names,
 }  # fmt: skip
@@ -177,7 +179,8 @@ def _desired(draw: st.DrawFn) -> Any:
 
 @st.composite
 def _telemetry(draw: st.DrawFn) -> Any:
-    from agent.contract.messages import Sample, Telemetry
+    from agent.contract.messages import Telemetry
+    from agent.contract.samples import Sample
 
     numbers = sorted(draw(st.sets(st.integers(1, 2**50), max_size=3)))
     samples = tuple(dataclasses.replace(draw(documents(Sample)), seq=number) for number in numbers)
@@ -186,7 +189,7 @@ def _telemetry(draw: st.DrawFn) -> Any:
 
 @st.composite
 def _gaps(draw: st.DrawFn) -> Any:
-    from agent.contract.messages import Gap
+    from agent.contract.samples import Gap
 
     first = draw(st.integers(1, 2**50))
     return Gap(first, first + draw(st.integers(0, 1000)), draw(_unknown_fields(Gap)))
@@ -220,9 +223,10 @@ def _profiles(draw: st.DrawFn) -> Any:
 
 def _special() -> dict[type, Any]:
     from agent.contract.link import LinkConfig
-    from agent.contract.messages import Gap, Telemetry
+    from agent.contract.messages import Telemetry
     from agent.contract.profile import DeviceProfile
     from agent.contract.release import DesiredState
+    from agent.contract.samples import Gap
 
     return {
         BundleManifest: _bundles, RuntimeManifest: _runtimes, DesiredState: _desired, Telemetry: _telemetry,
