@@ -75,7 +75,7 @@ def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
         # Inside the inbox nothing is ours: the pushing user may have put anything there, links too.
         path = folder.inbox / name
         if not os.path.lexists(path):
-            path.mkdir()
+            DISK.mkdir(path, mode=0o755)
             if pusher is not None:
                 _give(path, _user(pusher))
 
@@ -90,7 +90,7 @@ def _plain_folder(path: Path, mode: int) -> None:
 
 
 def _give(path: Path, owner: pwd.struct_passwd) -> None:
-    os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    DISK.give(path, user=owner.pw_uid, group=owner.pw_gid)
 
 
 def _user(name: str) -> pwd.struct_passwd:

@@ -54,7 +54,7 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
     from agent.update.running import UpdateRun, update_lock
 
     folder = UpdateFolder(root)
-    with update_lock(folder):
+    with update_lock(folder, files):
         try:
             config = read_config(folder)
             _check_hardware(folder, config, files)
@@ -87,7 +87,7 @@ def recover(root: Path, *, files: Files = DISK, service: Service | None = None) 
     folder = UpdateFolder(root)
     config = read_config(folder)
     try:
-        with update_lock(folder):
+        with update_lock(folder, files):
             _check_hardware(folder, config, files)
             UpdateRun(folder, config, waits=False, files=files, service=service).recover()
     except UpdateRunning as error:
@@ -138,7 +138,7 @@ def place(root: Path, runtime: str, inbox: Path, *, files: Files = DISK) -> int:
     check_digest(runtime, what="runtime")
     folder = UpdateFolder(root)
     files.make_folder(folder.objects)
-    store = ObjectStore(folder, Inbox(inbox), files)
+    store = ObjectStore(folder, Inbox(inbox, files), files)
     data = read_manifest(store.inbox, runtime, limit_bytes=MAX_DOCUMENT_BYTES)
     manifest = decode(RuntimeManifest, data)
     layers = store.missing_layers(manifest)
@@ -164,7 +164,7 @@ def _check_hardware(folder: UpdateFolder, config: BoardConfig, files: Files) -> 
 
 def _drop_request(folder: UpdateFolder, files: Files) -> None:
     """A request that this board can't look at at all must not start the update process again and again."""
-    inbox = Inbox(folder.inbox)
+    inbox = Inbox(folder.inbox, files)
     inbox.take_request()
     inbox.end_request()
     files.remove(folder.resume)

@@ -1,9 +1,9 @@
 """All file-system changes of the update process, in one small place.
 
-The rule: nothing else in `agent.update` or `agent.install` changes a file. The primitives (`write`, `sync`, `rename`,
-`symlink`, `unlink`, `mkdir`, `rmdir`, `chmod`, `give_group`, `sync_folder`) are what a crash can fall between; a
-recording shim overrides them. What is composed of them (`replace`, `replace_link`, `make_folder`, `remove_tree`) is
-durable when it returns: file and folder are synced before and after the rename.
+The rule: nothing else in `agent.update` or `agent.install` changes a file of the board's folder, but in `run/`, which
+tells of live processes only. The primitives (`PRIMITIVES`) are what a crash can fall between; a recording shim
+overrides them. What is composed of them (`replace`, `replace_link`, `make_folder`, `remove_tree`) is durable when it
+returns: file and folder are synced before and after the rename.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from pathlib import Path
 
 TEMPORARY = ".new-"
 """How names begin that a crash may leave behind; `leftovers` finds them."""
+PRIMITIVES = (
+    "write", "sync", "sync_folder", "rename", "symlink", "unlink", "mkdir", "rmdir", "chmod", "give",
+    "rename_in", "unlink_in", "open_lock", "mark_lock",
+)  # fmt: skip
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Files:
@@ -42,11 +47,11 @@ class Files:
 
     def sync(self, path: Path) -> None:
         """Make a file's content durable."""
-        _sync(path, os.O_RDONLY | os.O_NOFOLLOW)
+        _sync(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def sync_folder(self, path: Path) -> None:
         """Make a folder's names durable."""
-        _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+        _sync(path, _FOLDER)
 
     def rename(self, source: Path, destination: Path) -> None:
         """Move within one folder's file system, atomically, over what is there."""
@@ -62,8 +67,12 @@ class Files:
 
     def mkdir(self, path: Path, *, mode: int) -> None:
         """Make a new folder."""
-        path.mkdir()
-        path.chmod(mode)
+        os.mkdir(path, mode)  # noqa: PTH102 - as the descriptor below
+        descriptor = os.open(path, _FOLDER)  # whoever owns the folder above may have put a link in its place
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
     def rmdir(self, path: Path) -> None:
         """Remove an empty folder."""
@@ -74,9 +83,30 @@ class Files:
         if not path.is_symlink():
             path.chmod(mode)
 
-    def give_group(self, path: Path, group: int) -> None:
-        """Change a file's group, never through a link."""
-        os.chown(path, -1, group, follow_symlinks=False)
+    def give(self, path: Path, *, user: int = -1, group: int) -> None:
+        """Change to whom a file or folder belongs, never through a link."""
+        os.chown(path, user, group, follow_symlinks=False)
+
+    # --- primitives in a folder that somebody else may change meanwhile: by descriptor, never by path -----------
+
+    def rename_in(self, folder: int, source: str, destination: str) -> None:
+        """Give an entry of an open folder another name."""
+        os.rename(source, destination, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def unlink_in(self, folder: int, name: str) -> None:
+        """Remove a file or a link of an open folder."""
+        os.unlink(name, dir_fd=folder)
+
+    # --- primitives of locks: what they hold is read while their holder lives, and means nothing after a crash ---
+
+    def open_lock(self, path: Path) -> int:
+        """A descriptor of a lock file, which is made where there is none."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def mark_lock(self, descriptor: int, data: bytes) -> None:
+        """Write into a lock who holds it."""
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, data, 0)
 
     # --- composed of them, durable when they return ----------------------------------------------------------
 
@@ -174,7 +204,7 @@ def is_regular(descriptor: int) -> bool:
 
 
 def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.contract.errors import DocumentTooLarge, InboxUnsafe
+from agent.update.files import DISK, Files
 
 METADATA = "metadata"
 TARGETS = "targets"
@@ -30,6 +31,7 @@ class Inbox:
     """The folder that a push fills. `path` itself is ours; what is in it is not."""
 
     path: Path
+    files: Files = DISK
 
     @contextlib.contextmanager
     def open(self, *parts: str) -> Iterator[int]:
@@ -74,13 +76,13 @@ class Inbox:
     def discard(self, *parts: str) -> None:
         """Remove a file or a link of the inbox, where there is one."""
         with contextlib.suppress(FileNotFoundError), self._folder(parts[:-1]) as folder:
-            os.unlink(parts[-1], dir_fd=folder)
+            self.files.unlink_in(folder, parts[-1])
 
     def take_request(self) -> str | None:
         """Take the request, if there is one, by renaming it. Its text, or None when there was none."""
         try:
             with self._folder(()) as folder:
-                os.rename(REQUEST, TAKEN, src_dir_fd=folder, dst_dir_fd=folder)
+                self.files.rename_in(folder, REQUEST, TAKEN)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -93,7 +95,7 @@ class Inbox:
             return False
         if self.size_of_any(REQUEST) is None:
             with self._folder(()) as folder:
-                os.rename(TAKEN, REQUEST, src_dir_fd=folder, dst_dir_fd=folder)
+                self.files.rename_in(folder, TAKEN, REQUEST)
         return True
 
     def end_request(self) -> None:

@@ -53,7 +53,7 @@ def _let_agent_read(folder: UpdateFolder, files: Files) -> None:
         return  # somebody took the user away: then there is no agent that could read it
     found = folder.mqtt_key.stat()
     if found.st_gid != group:
-        files.give_group(folder.mqtt_key, group)
+        files.give(folder.mqtt_key, group=group)
     if found.st_mode & 0o777 != 0o640:
         files.chmod(folder.mqtt_key, 0o640)
 

@@ -46,20 +46,19 @@ SIGNED_GAP = 1000
 
 
 @contextmanager
-def update_lock(folder: UpdateFolder) -> Iterator[None]:
+def update_lock(folder: UpdateFolder, files: Files) -> Iterator[None]:
     """Be the only update process of this board.
 
     Raises:
         UpdateRunning: another one is.
     """
-    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = files.open_lock(folder.lock)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UpdateRunning(pid=os.pread(descriptor, 20, 0).decode(errors="replace").strip()) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        files.mark_lock(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
@@ -80,7 +79,7 @@ class UpdateRun:
         self._folder = folder
         self._config = config
         self._files = files
-        self._inbox = Inbox(folder.inbox)
+        self._inbox = Inbox(folder.inbox, files)
         self._request: str | None = None
         self._found: tuple[Verified, Verifier] | None = None
         self._refused_meanwhile: EdgeError | None = None

@@ -110,7 +110,7 @@ def stage(plan: Plan, *, store: ObjectStore, pinned: frozenset[str], files: File
     for digest, data, manifest in bundles:
         store.put_bundle(digest, data, manifest)
     write_generation(plan.desired, folder=store.folder, files=files)
-    for sha256 in plan.blobs:
+    for sha256 in sorted(plan.blobs):
         store.inbox.discard(BLOBS, sha256)
 
 

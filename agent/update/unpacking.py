@@ -6,8 +6,8 @@ manifest states; what is not so is refused as a whole.
 
 from __future__ import annotations
 
-import os
-import py_compile
+import importlib.util
+import marshal
 import stat
 import sys
 import zipfile
@@ -19,6 +19,8 @@ from agent.update.files import Files
 
 MAX_ENTRIES = 50_000
 MAX_DEPTH = 32
+_UNCHECKED = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+"""How byte code begins that Python takes without a look at its source (PEP 552): both were verified together."""
 
 
 def unpack(archive: Path, destination: Path, *, unpacked_bytes: int, name: str, files: Files) -> None:
@@ -42,7 +44,7 @@ def unpack(archive: Path, destination: Path, *, unpacked_bytes: int, name: str, 
             _write_entries(opened, destination, unpacked_bytes=unpacked_bytes, name=name, files=files)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise ArchiveUnsafe(file=name, entry="", reason=f"no readable zip ({error})") from error
-    _compile(destination)
+    _compile(destination, files)
 
 
 def _write_entries(
@@ -102,18 +104,16 @@ def _content(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, *, name: str) -> I
         raise ArchiveUnsafe(file=name, entry=entry.filename, reason="shorter than it says")
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, files: Files) -> None:
     """Byte code for every module that compiles; one that does not is left as it is, and fails when it is imported."""
     for source in sorted(folder.rglob("*.py")):
+        data = source.read_bytes()
         try:
-            compiled = py_compile.compile(
-                str(source),
-                dfile=str(source.relative_to(folder)),
-                doraise=True,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
-        except (py_compile.PyCompileError, ValueError, RecursionError) as error:
+            code = compile(data, str(source.relative_to(folder)), "exec", dont_inherit=True, optimize=0)
+        except (SyntaxError, ValueError, RecursionError) as error:
             sys.stderr.write(f"not compiled: {source.name}: {type(error).__name__}\n")
             continue
-        if compiled:
-            os.chmod(compiled, 0o444)  # noqa: PTH101 - a plain path from the compiler
+        compiled = Path(importlib.util.cache_from_source(str(source), optimization=""))
+        if not compiled.parent.is_dir():
+            files.mkdir(compiled.parent, mode=0o755)
+        files.write(compiled, [_UNCHECKED, importlib.util.source_hash(data), marshal.dumps(code)], mode=0o444)
