@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.contract.sketch import Sketch, bucket
 
 if TYPE_CHECKING:
-    from agent.contract.messages import BoardCounters
+    from agent.contract.samples import BoardCounters
 
 QUANTILES = (0.5, 0.95, 0.99)
 

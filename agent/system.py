@@ -11,17 +11,21 @@ import os
 import resource
 import sys
 import time
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.contract.messages import BoardCounters
+    from agent.contract.samples import BoardCounters
 
 PROC = Path("/proc")
 SYS = Path("/sys")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TIMEX_BYTES = 256
+"""More than `struct timex` has on any system; all zeroes ask and change nothing."""
+_TIMEX_UNSYNCHRONISED = 0x40
+_TIMEX_ERROR = 5
 
 
 def rss_bytes(pid: int | None = None) -> int:
@@ -71,6 +75,28 @@ def memory_limit_bytes() -> int | None:
                 return int(text)
             folder = folder.parent
     return None
+
+
+def clock_synchronised() -> bool:
+    """Whether something keeps the system clock right. Asked of the kernel itself, so that it does not matter who does
+    (timesyncd, chrony, ntpd); False where it does not tell."""
+    import ctypes
+
+    ask = _adjtimex()
+    if ask is None:
+        return False
+    answer = ctypes.create_string_buffer(_TIMEX_BYTES)
+    state = ask(answer)
+    at = 5 * ctypes.sizeof(ctypes.c_long)  # after `modes` (padded), `offset`, `freq`, `maxerror`, `esterror`
+    status = int.from_bytes(answer.raw[at : at + 4], "little")
+    return 0 <= state < _TIMEX_ERROR and not status & _TIMEX_UNSYNCHRONISED
+
+
+@cache
+def _adjtimex() -> Any:
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "adjtimex", None)
 
 
 class BoardReader:
@@ -127,7 +153,7 @@ class BoardReader:
 
     def counters(self) -> BoardCounters:
         """The same as a document of the contract."""
-        from agent.contract.messages import BoardCounters  # not before the agent listens: it is large
+        from agent.contract.samples import BoardCounters  # not before the agent listens: it is large
 
         return BoardCounters(**self.plain())
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from agent.contract.errors import DocumentInvalid
 from agent.contract.release import Generation
-from agent.contract.sketch import Sketch
+from agent.contract.samples import Gap, Sample
 from agent.contract.states import UpdateState
 
 MESSAGE_SCHEMA = "edge.message/1"
+STALE_AFTER_S = 30 * 86_400
+"""A board that for so long was shown nothing newly signed is *stale*: it may be that somebody holds back the news."""
 
 
 class Presence(str, enum.Enum):
@@ -83,87 +85,6 @@ def supersedes(boot: str, connection: int, message: PresenceMessage) -> bool:
     """Whether a `lost` or `offline` message speaks of the connection that `(boot, connection)` names, or a later one
     of the same boot. One of another boot is a late will of an earlier life."""
     return message.boot == boot and message.connection >= connection
-
-
-@dataclass(frozen=True)
-class ModelCounters:
-    """One model's counters since the boot began; they only grow.
-
-    Attributes:
-        requests: answered or failed.
-        errors: by error code.
-        batches: runs of the engine. queue: requests waiting now.
-        compute_s: CPU time of the engine, seconds in all.
-        latency_ms: sketch of the time from request to answer. compute_ms: sketch of the engine's CPU time per run.
-    """
-
-    name: str
-    release: str
-    requests: int
-    errors: Mapping[str, int]
-    batches: int
-    queue: int
-    compute_s: float
-    latency_ms: Sketch
-    compute_ms: Sketch
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BoardCounters:
-    """The board as a whole. None: this board can't tell.
-
-    Attributes:
-        cpu_s: CPU seconds of the whole board, idle excluded; agent_cpu_s: of the agent.
-        memory_used_bytes, memory_total_bytes, agent_memory_bytes, disk_free_bytes: now.
-        temperature_c: of the hottest zone. throttled: the firmware's flags as text.
-        network_sent_bytes, network_received_bytes: since the board started.
-        uptime_s: of the board.
-    """
-
-    cpu_s: float
-    agent_cpu_s: float
-    memory_used_bytes: int
-    memory_total_bytes: int
-    agent_memory_bytes: int
-    disk_free_bytes: int
-    uptime_s: float
-    temperature_c: float | None = None
-    throttled: str | None = None
-    network_sent_bytes: int | None = None
-    network_received_bytes: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a board measured at one moment.
-
-    Attributes:
-        seq: within the boot, from 1.
-        wall: the board's clock, seconds since 1970. monotonic: seconds since the board started.
-        board, models: cumulative counters.
-    """
-
-    seq: int
-    wall: float
-    monotonic: float
-    board: BoardCounters
-    models: tuple[ModelCounters, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Samples of a boot that the board dropped because its outbox was full: `first` to `last`, both dropped."""
-
-    first: int
-    last: int
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first <= self.last:
-            raise DocumentInvalid(document="Gap", reason=f"{self.first} to {self.last} is no range")
 
 
 @dataclass(frozen=True)
@@ -294,7 +215,16 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """How one desired state ended: when (seconds since 1970), what it asked for, the state, and why."""
+    """How one desired state ended, and all that a person needs to know why.
+
+    Attributes:
+        counter, title: which, and what it asked for. replaced: title of what ran before; None where nothing did.
+        state: the end. at: when, by the board's clock, seconds since 1970.
+        verified: how it was verified, like `tuf root 1, targets 3`.
+        code, message, hint: why it ended badly, or None.
+        attempts, max_attempts: spent and allowed.
+        checks: what its trial measured.
+    """
 
     counter: int
     title: str
@@ -302,6 +232,23 @@ class HistoryEntry:
     at: int
     code: str | None = None
     message: str | None = None
+    hint: str | None = None
+    replaced: str | None = None
+    verified: str | None = None
+    attempts: int = 0
+    max_attempts: int = 0
+    checks: tuple[CheckResult, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrustedRole:
+    """The highest version of a role of the repository's that a board verified, and when its signature ends, in
+    seconds since 1970."""
+
+    role: str
+    version: int
+    expires: int
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -315,10 +262,17 @@ class Reported:
         since: when `current` was confirmed, seconds since 1970.
         verified: how `current` was verified, like `tuf root 1, targets 3`.
         checks: what the last trial measured.
-        code, message, hint: why it ended badly, or None.
+        code, message, hint: why it ended badly, or why the last push was refused, or None. code_at: since when.
         attempts, max_attempts: spent and allowed for the trial.
         wall: the board's clock. clock_floor: the latest time that it knows to have passed.
-        disk_free_bytes: where the board's folder is.
+        clock_synchronised: the kernel says that something keeps the clock right; None where it was not asked.
+        clock_doubt: why expiry may have been judged by a wrong time, in words; None when nothing says so.
+        disk_free_bytes, disk_total_bytes: where the board's folder is.
+        objects_bytes: what runtimes and bundles take there. reclaimable_bytes: the part of it that will be free when
+            the generation before `current` is let go.
+        trust: what the board knows of root, timestamp, snapshot, targets, desired and its own bin.
+        contact: the board's clock when it was last shown a newer timestamp of the repository, and all that it leads to
+            was verified; None: never. The same files shown again are no contact.
         history: the last ends, newest first, at most 20.
         request: text of the request that the board looked at last, so that who wrote it sees that it was.
         in_progress: an update has not reached an end.
@@ -338,15 +292,27 @@ class Reported:
     code: str | None = None
     message: str | None = None
     hint: str | None = None
+    code_at: int | None = None
     attempts: int = 0
     max_attempts: int = 0
     clock_floor: int = 0
+    clock_synchronised: bool | None = None
+    clock_doubt: str | None = None
     disk_free_bytes: int = 0
+    disk_total_bytes: int = 0
+    objects_bytes: int = 0
+    reclaimable_bytes: int = 0
+    trust: tuple[TrustedRole, ...] = ()
+    contact: int | None = None
     history: tuple[HistoryEntry, ...] = ()
     request: str | None = None
     in_progress: bool = False
     schema: str = MESSAGE_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def stale(self, now: int) -> bool:
+        """Whether the board had contact, and had none for `STALE_AFTER_S` when its clock shows `now`."""
+        return self.contact is not None and now - self.contact > STALE_AFTER_S
 
 
 @dataclass(frozen=True)

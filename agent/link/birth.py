@@ -15,7 +15,8 @@ from pathlib import Path
 from agent import __version__
 from agent.contract import CONTRACT, OLDEST_CONTRACT
 from agent.contract.codec import from_plain
-from agent.contract.messages import Birth, BoardCounters, ModelCounters, ServedModel
+from agent.contract.messages import Birth, ServedModel
+from agent.contract.samples import BoardCounters, ModelCounters
 from agent.link.subject import Subject
 
 UNITS = {"s": "s", "ms": "ms", "bytes": "B", "c": "°C"}

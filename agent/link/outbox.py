@@ -28,7 +28,7 @@ from pathlib import Path
 
 from agent.contract.errors import OutboxFailed
 from agent.contract.link import OUTBOX_BYTES
-from agent.contract.messages import Gap
+from agent.contract.samples import Gap
 from agent.link.outbox_file import (
     EVENT,
     FILE,

@@ -18,13 +18,13 @@ from agent.contract.link import LinkConfig
 from agent.contract.messages import Ack, Presence, PresenceMessage
 from agent.contract.topics import TopicKind, topic
 from agent.link.birth import birth
-from agent.link.clock import clock_synchronised
 from agent.link.configuration import address
 from agent.link.connection import MQTT_3, MQTT_5, Connection, Way, Will
 from agent.link.outbox import Outbox
 from agent.link.sampler import message
 from agent.link.subject import Subject
 from agent.link.window import Window
+from agent.system import clock_synchronised
 
 LONGEST_PAUSE_S = 60.0
 STEADY_S = 10.0

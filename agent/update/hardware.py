@@ -63,9 +63,18 @@ def facts(root: Path) -> BoardFacts:
 
 def disk_free_bytes(path: Path) -> int:
     """What may still be written where `path` is or would be."""
+    return _disk(path).free
+
+
+def disk_total_bytes(path: Path) -> int:
+    """Size of the file system where `path` is or would be."""
+    return _disk(path).total
+
+
+def _disk(path: Path) -> shutil._ntuple_diskusage:
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(path)
 
 
 def _glibc() -> str:

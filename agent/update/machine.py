@@ -242,7 +242,7 @@ class Machine:
             current_checks=record.checks,
             **CLEAR,
         )
-        self.journal.save(confirmed.ended(at=at))
+        self.journal.save(confirmed.ended(at=at, replaced=self._title(record.current)))
         self.settle_links()
         self.journal.publish()
 
@@ -260,10 +260,11 @@ class Machine:
         """Save that the update ended, then return to `current`. A trial that served is taken back from the agent."""
         record = self.journal.record
         served = record.state is _S.PROBATION
-        ended = record.after(event, trial=None, **reason.changes())
+        at = self.journal.clock.now()
+        ended = record.after(event, trial=None, **reason.changes(at=at))
         if bad:
             ended = replace(ended, bad=record.remember_bad(reason))
-        self.journal.save(ended.ended(at=self.journal.clock.now()))
+        self.journal.save(ended.ended(at=at, replaced=self._title(record.current)))
         self.settle_links()
         if served:
             self._return_to_current()
@@ -293,8 +294,9 @@ class Machine:
             failure = str(error)
         if failure:
             lost = Inconsistent(generation=record.counter, reason=failure)
-            ended = self.journal.record.after(_E.ROLLBACK_FAILED, **Reason.of(lost).changes())
-            self.journal.save(ended.ended(at=self.journal.clock.now()))
+            at = self.journal.clock.now()
+            ended = self.journal.record.after(_E.ROLLBACK_FAILED, **Reason.of(lost).changes(at=at))
+            self.journal.save(ended.ended(at=at, replaced=self._title(record.current)))
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -304,6 +306,10 @@ class Machine:
         if desired is None:
             raise StateDamaged(path=self._folder.record, reason="an update is in progress, of nothing")
         return desired
+
+    def _title(self, number: int | None) -> str | None:
+        generation = self.journal.generation(number)
+        return generation.title if generation else None
 
     def _link_current(self, number: int | None) -> None:
         if number == self._folder.linked(self._folder.current):

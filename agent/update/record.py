@@ -44,9 +44,9 @@ class Reason:
         hint = next((hint for hint in hints if hint and "{" not in hint), None)
         return cls(code or "trial.crashed", message, hint)
 
-    def changes(self) -> dict[str, Any]:
-        """The record's fields that say so."""
-        return {"code": self.code, "message": self.message, "hint": self.hint}
+    def changes(self, *, at: int) -> dict[str, Any]:
+        """The record's fields that say so, since `at`."""
+        return {"code": self.code, "message": self.message, "hint": self.hint, "code_at": at}
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,15 @@ class UpdateRecord:
         digest: SHA-256 of that desired state's bytes. desired: the document itself.
         verified: how it was verified, in words.
         attempts: begun so far, saved before each one begins.
-        checks: what the trial measured. code, message, hint: why it ended badly, or why a push was refused.
+        checks: what the trial measured.
+        code, message, hint, code_at: why it ended badly, or why a push was refused, and since when that is so.
         current, previous: generation numbers that `current` is to lead to, and that is pinned; None for none.
         trial: generation number that is tried, None when no update is in progress.
         since: when `current` was confirmed, seconds since 1970. current_verified: how. current_checks: its trial's.
         request: text of the last request.
         clock_floor: latest time that a signed document named. clock_seen: latest that the system clock ever showed.
         trust: which keys may sign desired states; when they change, counter and clock floor begin anew.
+        contact: when a timestamp of another version than `contact_version` was looked at last, and all verified.
         signed: counter of the last signed report.
         bad: what was refused. history: how desired states ended, newest first.
     """
@@ -90,6 +92,7 @@ class UpdateRecord:
     code: str | None = None
     message: str | None = None
     hint: str | None = None
+    code_at: int | None = None
     current: int | None = None
     previous: int | None = None
     trial: int | None = None
@@ -100,6 +103,8 @@ class UpdateRecord:
     clock_floor: int = 0
     clock_seen: int = 0
     trust: str = ""
+    contact: int | None = None
+    contact_version: int = 0
     signed: int = 0
     bad: tuple[Bad, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
@@ -122,8 +127,8 @@ class UpdateRecord:
         """The record after `event`, which must be possible, with `changes` to other fields."""
         return replace(self, state=advance(self.state, event), **changes)
 
-    def ended(self, *, at: int) -> UpdateRecord:
-        """The record with its present state at the top of its history."""
+    def ended(self, *, at: int, replaced: str | None) -> UpdateRecord:
+        """The record with its present state at the top of its history; `replaced` is the title of what ran before."""
         entry = HistoryEntry(
             counter=self.counter,
             title=self.desired.generation.title if self.desired else "",
@@ -131,6 +136,12 @@ class UpdateRecord:
             at=at,
             code=self.code,
             message=self.message,
+            hint=self.hint,
+            replaced=replaced,
+            verified=self.verified,
+            attempts=self.attempts,
+            max_attempts=self.desired.terms.max_attempts if self.desired else 0,
+            checks=self.checks,
         )
         return replace(self, history=(entry, *self.history)[:HISTORY_LENGTH])
 
@@ -152,7 +163,7 @@ class UpdateRecord:
         return (*new, *self.bad)[:BAD_LENGTH]
 
 
-CLEAR: Mapping[str, Any] = {"code": None, "message": None, "hint": None}
+CLEAR: Mapping[str, Any] = {"code": None, "message": None, "hint": None, "code_at": None}
 """Changes for a record that has nothing bad to say."""
 
 

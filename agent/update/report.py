@@ -15,11 +15,14 @@ from agent.contract.codec import decode, encode
 from agent.contract.errors import ContractError, EdgeError, StateDamaged
 from agent.contract.messages import Reported, Signed
 from agent.contract.release import Generation
+from agent.system import clock_synchronised
 from agent.update.clock import Clock
 from agent.update.files import DISK, Files
 from agent.update.folder import UpdateFolder
-from agent.update.hardware import disk_free_bytes
+from agent.update.hardware import disk_free_bytes, disk_total_bytes
 from agent.update.record import UpdateRecord, save
+from agent.update.room import RoomReader
+from agent.update.trusted import trusted_roles
 
 
 class Journal:
@@ -33,6 +36,7 @@ class Journal:
         self.record = record
         self._files = files
         self._counter_is_new = False
+        self._room = RoomReader(folder)
 
     @property
     def clock(self) -> Clock:
@@ -75,7 +79,7 @@ class Journal:
     def _reported(self) -> Reported:
         record = self.record
         desired = record.desired
-        doubt = self.clock.doubt()
+        room = self._room.of(record)
         return Reported(
             device=self.config.device,
             counter=record.counter,
@@ -86,15 +90,23 @@ class Journal:
             previous=self.generation(record.previous),
             trial=self.generation(record.trial) if record.in_progress else None,
             since=record.since,
-            verified="; ".join(part for part in (record.current_verified, doubt) if part) or None,
+            verified=record.current_verified,
             checks=record.checks,
             code=record.code,
             message=record.message,
             hint=record.hint,
+            code_at=record.code_at,
             attempts=record.attempts,
             max_attempts=desired.terms.max_attempts if desired else 0,
             clock_floor=record.clock_floor,
+            clock_synchronised=clock_synchronised(),
+            clock_doubt=self.clock.doubt(),
             disk_free_bytes=disk_free_bytes(self.folder.root),
+            disk_total_bytes=disk_total_bytes(self.folder.root),
+            objects_bytes=room.objects_bytes,
+            reclaimable_bytes=room.reclaimable_bytes,
+            trust=trusted_roles(self.folder.tuf_metadata),
+            contact=record.contact,
             history=record.history,
             request=record.request,
             in_progress=record.in_progress,

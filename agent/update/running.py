@@ -168,10 +168,12 @@ class UpdateRun:
         if record.trust and record.trust != verified.trust and not record.in_progress:
             record = replace(record, counter=0, clock_floor=0)
         floor = max(record.clock_floor, verified.desired.not_before)
-        if (record.trust, record.clock_floor, record.counter) != (
-            verified.trust, floor, self.journal.record.counter,
-        ):  # fmt: skip
-            self.journal.save(replace(record, trust=verified.trust, clock_floor=floor))
+        record = replace(record, trust=verified.trust, clock_floor=floor)
+        if verified.timestamp != record.contact_version:
+            now = self.journal.clock.raised(floor).now()
+            record = replace(record, contact=now, contact_version=verified.timestamp)
+        if record != self.journal.record:
+            self.journal.save(record)
         return verified, verifier
 
     def _is_new(self, verified: Verified) -> bool:
@@ -246,7 +248,8 @@ class UpdateRun:
     def _refuse(self, error: EdgeError) -> int:
         """Say why what was asked for was not taken; nothing else changes."""
         sys.stderr.write(f"error: {error}\n")
-        record = replace(self.journal.record, request=self._request, **Reason.of(error).changes())
+        changes = Reason.of(error).changes(at=self.journal.clock.now())
+        record = replace(self.journal.record, request=self._request, **changes)
         self.journal.commit(record)
         return error.exit_code
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from securesystemslib.exceptions import Error as LibraryError
 from tuf.api import exceptions
-from tuf.api.metadata import Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
@@ -49,17 +49,41 @@ from agent.update.files import Files, chunks_of
 from agent.update.inbox import METADATA, TARGETS, Inbox
 
 MAX_MANIFEST_BYTES = MAX_DOCUMENT_BYTES
-_OLDER = re.compile(
-    r"version (?P<found>\d+) must be >= (?P<seen>\d+)|must be >= (?P<seen2>\d+), got version (?P<found2>\d+)"
+MAX_METADATA_BYTES = UpdaterConfig().targets_max_length
+_OLDER = (
+    re.compile(r"New (?P<role>\S+) version (?P<found>\d+) must be >= (?P<seen>\d+)"),
+    re.compile(r"New (?P<role>\S+) version must be >= (?P<seen>\d+), got version (?P<found>\d+)"),
+    re.compile(r"Expected (?P<role>\S+)\.json version (?P<found>\d+), got (?P<seen>\d+)"),
 )
-_ROLE = re.compile(r"([A-Za-z0-9_-]+)(?:\.json)? is expired")
+"""How python-tuf says that a version went backwards."""
+_EXPIRED = re.compile(r"([A-Za-z0-9_-]+)(?:\.json)? is expired")
+_FILE = re.compile(r"(?:[0-9]+\.)?(?P<role>[a-z0-9-]+)\.json\Z")
 
 
 class InboxFetcher(FetcherInterface):
-    """python-tuf's network: the inbox. A file that is not there is its 404."""
+    """python-tuf's network: the inbox. A file that is not there is its 404.
+
+    Attributes:
+        last: what was asked for last: where something is wrong, it is wrong there.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
+        self.last = ""
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """A whole file. No honest one is longer than `MAX_METADATA_BYTES`, whatever length was signed for: the keys
+        that sign lengths may be stolen. It is kept in memory; python-tuf's own way fills a temporary file."""
+        limit = min(max_length, MAX_METADATA_BYTES)
+        self.last = url
+        data = bytearray()
+        for chunk in self.fetch(url):
+            data += chunk
+            if len(data) > limit:
+                raise exceptions.DownloadLengthMismatchError(
+                    f"`{url}` is longer than the {limit} bytes that it may have"
+                )
+        return bytes(data)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         try:
@@ -70,18 +94,19 @@ class InboxFetcher(FetcherInterface):
 
 
 class BoardUpdater(Updater):
-    """python-tuf's client with the board's clock and durable writes. The three private names that it touches are
-    pinned by a test."""
+    """python-tuf's client with the board's clock and durable writes. The private names that it touches are pinned by a
+    test."""
 
     def __init__(self, *, folder: Path, inbox: Inbox, bootstrap: bytes, clock: Clock, files: Files) -> None:
         self._files = files
-        self._inbox_fetcher = InboxFetcher(inbox)
+        self._inbox = inbox
+        self.fetcher = InboxFetcher(inbox)
         super().__init__(
             str(folder),
             METADATA,
             None,
             TARGETS,
-            fetcher=self._inbox_fetcher,
+            fetcher=self.fetcher,
             config=UpdaterConfig(),
             bootstrap=bootstrap,
         )
@@ -98,15 +123,33 @@ class BoardUpdater(Updater):
         if not (link.is_symlink() and str(link.readlink()) == target):
             self._files.replace_link(link, target)
 
+    def _load_root(self) -> None:
+        """As python-tuf does it. A next root that is none is taken out of the inbox: no later push writes another one
+        over it, and each would be refused for it."""
+        try:
+            super()._load_root()
+        except (EdgeError, exceptions.RepositoryError, exceptions.DownloadError):
+            with suppress(OSError):  # a folder, say: the sentence names the file
+                self._inbox.discard(METADATA, f"{self._trusted_set.root.version + 1}.root.json")
+            raise
+
     @property
     def top_level(self) -> Targets:
         """The role `targets`, verified."""
         return self._trusted_set.targets
 
-    def earliest_expiry(self) -> tuple[str, datetime]:
-        """Which of the verified roles expires first, and when."""
-        roles = (Timestamp.type, Snapshot.type, Targets.type)
-        found = [(role, self._trusted_set[role].expires) for role in roles if role in self._trusted_set]
+    @property
+    def timestamp_version(self) -> int:
+        """Version of the verified timestamp."""
+        return self._trusted_set.timestamp.version
+
+    def earliest_expiry(self, path: str) -> tuple[str, datetime]:
+        """Which of the verified roles that lead to the desired state at `path` expires first, and when."""
+        names = [Root.type, Timestamp.type, Snapshot.type, Targets.type, DESIRED_ROLE]
+        desired = self._trusted_set.get(DESIRED_ROLE)
+        if isinstance(desired, Targets) and desired.delegations and desired.delegations.succinct_roles:
+            names.append(desired.delegations.succinct_roles.get_role_for_target(path))
+        found = [(name, self._trusted_set[name].expires) for name in names if name in self._trusted_set]
         return min(found, key=lambda pair: pair[1])
 
     def expiry_of(self, role: str) -> str:
@@ -121,9 +164,11 @@ class BoardUpdater(Updater):
 
     def read(self, target: TargetFile) -> bytes:
         """A target's verified bytes out of the inbox."""
+        if target.length > MAX_MANIFEST_BYTES:
+            raise DocumentInvalid(document=target.path, reason=f"it is {target.length} bytes long")
         prefix = next(iter(target.hashes.values()))
         folder, _, name = target.path.rpartition("/")
-        data = self._inbox_fetcher.download_bytes(f"{TARGETS}/{folder}/{prefix}.{name}", target.length)
+        data = self.fetcher.download_bytes(f"{TARGETS}/{folder}/{prefix}.{name}", target.length)
         target.verify_length_and_hashes(data)
         return data
 
@@ -134,12 +179,14 @@ class Verified:
 
     Attributes:
         trust: which keys signed it, as a digest. versions: how it was verified, in words.
+        timestamp: version of the timestamp that leads to it.
     """
 
     desired: DesiredState
     digest: str
     trust: str
     versions: str
+    timestamp: int
 
 
 class Verifier:
@@ -184,9 +231,13 @@ class Verifier:
         if (document.fleet, document.device) != (fleet, device):
             reason = f"it is for `{document.device}` of `{document.fleet}`, this is `{device}` of `{fleet}`"
             raise SignatureInvalid(role=DESIRED_ROLE, reason=reason)
-        self._check_time(document)
+        self._check_time(document, path)
         return Verified(
-            desired=document, digest=digest(data), trust=self._trust(), versions=self._client.versions()
+            desired=document,
+            digest=digest(data),
+            trust=self._trust(),
+            versions=self._client.versions(),
+            timestamp=self._client.timestamp_version,
         )
 
     def runtime(self, runtime_digest: str) -> tuple[bytes, RuntimeManifest]:
@@ -220,15 +271,14 @@ class Verifier:
             target = self._client.top_level.targets.get(path)
             if target is None:
                 raise SignatureInvalid(role="targets", reason=f"it does not name `{path}`")
-            if target.length > MAX_MANIFEST_BYTES:
-                raise DocumentInvalid(document=path, reason=f"it is {target.length} bytes long")
             data = self._client.read(target)
         if expected is not None and digest(data) != expected:
             raise DigestMismatch(file=path, expected=expected, found=digest(data))
         return data
 
-    def _check_time(self, document: DesiredState) -> None:
-        role, expires = self._client.earliest_expiry()
+    def _check_time(self, document: DesiredState, path: str) -> None:
+        """What had expired when the desired state was made was not all the news there was."""
+        role, expires = self._client.earliest_expiry(path)
         now = max(self._clock.now(), document.not_before)
         if now >= expires.timestamp():
             raise MetadataExpired(role=role, expired_at=f"{expires:%Y-%m-%d %H:%M UTC}", now=shown(now))
@@ -240,14 +290,21 @@ class Verifier:
         keys = sorted(roles[DESIRED_ROLE].keyids) if DESIRED_ROLE in roles else []
         return digest("\n".join(keys).encode())
 
+    def _wrong(self, role: str) -> str:
+        """The role whose file was read last; `role` where none was."""
+        folder, _, name = self._client.fetcher.last.partition("/")
+        found = _FILE.match(name) if folder == METADATA else None
+        return found["role"] if found else role
+
     @contextmanager
     def _translated(self, role: str) -> Iterator[None]:
+        self._client.fetcher.last = ""
         try:
             yield
         except EdgeError:
             raise
         except exceptions.ExpiredMetadataError as error:
-            found = _ROLE.search(str(error))
+            found = _EXPIRED.search(str(error))
             expired = found[1] if found else role
             raise MetadataExpired(
                 role=expired, expired_at=self._client.expiry_of(expired), now=shown(self._clock.now())
@@ -255,26 +312,27 @@ class Verifier:
         except exceptions.DownloadHTTPError as error:
             raise InboxIncomplete(count=1, what="the update", first=str(error)) from error
         except exceptions.BadVersionNumberError as error:
-            raise _version_error(error, role) from error
+            raise _version_error(error, self._wrong(role)) from error
         except (
             exceptions.RepositoryError,
             exceptions.DownloadError,
             DeserializationError,
             LibraryError,
         ) as error:
-            raise SignatureInvalid(role=role, reason=str(error) or type(error).__name__) from error
+            reason = str(error) or type(error).__name__
+            raise SignatureInvalid(role=self._wrong(role), reason=reason) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"it is no metadata ({type(error).__name__}: {error})"
-            raise SignatureInvalid(role=role, reason=reason) from error
+            raise SignatureInvalid(role=self._wrong(role), reason=reason) from error
 
 
 def _version_error(error: exceptions.BadVersionNumberError, role: str) -> EdgeError:
     text = str(error)
-    match = _OLDER.search(text)
-    if match is None:
-        return SignatureInvalid(role=role, reason=text or "its version is not the one that was announced")
-    found, seen = (match["found"], match["seen"]) if match["found"] else (match["found2"], match["seen2"])
-    return ReplayRefused(document=f"the signed metadata `{role}`", found=found, seen=seen)
+    for pattern in _OLDER:
+        if match := pattern.search(text):
+            document = f"the signed metadata `{match['role']}`"
+            return ReplayRefused(document=document, found=match["found"], seen=match["seen"])
+    return SignatureInvalid(role=role, reason=text or "its version is not the one that was announced")
 
 
 def _decoded(kind: type[Any], data: bytes) -> Any:

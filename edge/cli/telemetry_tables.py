@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from agent.contract.messages import ModelCounters
+from agent.contract.samples import ModelCounters
 from agent.contract.sketch import Sketch
 from edge.cli import output
 from edge.telemetry.records import (

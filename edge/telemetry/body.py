@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from agent.contract.messages import BoardCounters, ModelCounters, Sample
+from agent.contract.samples import BoardCounters, ModelCounters, Sample
 from agent.contract.sketch import Sketch
 
 BOARD = (

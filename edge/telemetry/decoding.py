@@ -18,7 +18,8 @@ import msgspec
 
 from agent.contract import codec
 from agent.contract.errors import DocumentInvalid, DocumentTooLarge, EdgeError
-from agent.contract.messages import MESSAGE_SCHEMA, BoardCounters, ModelCounters, Telemetry
+from agent.contract.messages import MESSAGE_SCHEMA, Telemetry
+from agent.contract.samples import BoardCounters, ModelCounters
 from edge.telemetry.sequence import LARGEST
 
 MESSAGE_BYTES = 1024 * 1024

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.contract import sketch
-from agent.contract.messages import BoardCounters, ModelCounters
+from agent.contract.samples import BoardCounters, ModelCounters
 from agent.contract.sketch import Sketch
 from edge.telemetry.records import BoardWindow, ModelWindow
 

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.contract.messages import BoardCounters, ModelCounters, Presence
+from agent.contract.messages import Presence
+from agent.contract.samples import BoardCounters, ModelCounters
 from agent.contract.sketch import Sketch
 from edge.telemetry import query
 from edge.telemetry.records import BoardNow, StoredSample

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agent.contract.messages import ModelCounters
+from agent.contract.samples import ModelCounters
 from edge.telemetry.body import BOARD
 from edge.telemetry.records import StoredSample
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.contract.messages import BoardCounters, ModelCounters, Presence, Reported, ServedModel
+from agent.contract.messages import Presence, Reported, ServedModel
+from agent.contract.samples import BoardCounters, ModelCounters
 from agent.contract.sketch import Sketch
 
 

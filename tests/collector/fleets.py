@@ -16,7 +16,8 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 
 from agent.contract.codec import decode, encode
-from agent.contract.messages import Ack, Birth, BoardCounters, Presence, PresenceMessage, Sample, Telemetry
+from agent.contract.messages import Ack, Birth, Presence, PresenceMessage, Telemetry
+from agent.contract.samples import BoardCounters, Sample
 from agent.contract.topics import TopicKind, topic
 from edge.certificates import CertificateAuthority
 from edge.collector import client, records

@@ -15,7 +15,8 @@ import pytest
 
 from agent.contract.codec import encode
 from agent.contract.errors import CollectorAbsent, CollectorBusy, CollectorFailed, CollectorHung
-from agent.contract.messages import Gap, Presence, PresenceMessage, Telemetry
+from agent.contract.messages import Presence, PresenceMessage, Telemetry
+from agent.contract.samples import Gap
 from agent.contract.topics import TopicKind
 from edge.collector import client, records
 from edge.collector.process import collect

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agent.contract.errors import OutboxFailed
-from agent.contract.messages import Gap
+from agent.contract.samples import Gap
 from agent.link.outbox import RETRY_S, Outbox, Pending
 from agent.link.outbox_file import FILE, ITEM_BYTES, TORN_FILE
 

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.contract.codec import decode, from_plain
-from agent.contract.messages import (
-    BoardCounters,
-    EventKind,
-    EventMessage,
-    Gap,
-    ModelCounters,
-    Telemetry,
-)
+from agent.contract.messages import EventKind, EventMessage, Telemetry
+from agent.contract.samples import BoardCounters, Gap, ModelCounters
 from agent.contract.sketch import of
 from agent.link.outbox import Pending
 from agent.link.sampler import event, message, sample

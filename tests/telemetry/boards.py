@@ -9,17 +9,14 @@ from pathlib import Path
 from agent.contract.codec import encode
 from agent.contract.messages import (
     Birth,
-    BoardCounters,
     EventKind,
     EventMessage,
-    Gap,
-    ModelCounters,
     Presence,
     PresenceMessage,
-    Sample,
     ServedModel,
     Telemetry,
 )
+from agent.contract.samples import BoardCounters, Gap, ModelCounters, Sample
 from agent.contract.sketch import of
 from agent.contract.topics import TopicKind, topic
 from edge.telemetry.boards import KnownDevice
