@@ -97,6 +97,10 @@ class RunningAgent:
     error: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 1 << 16:
+            raise DocumentInvalid(document="RunningAgent", reason="`port` is none")
+
 
 @dataclass(frozen=True)
 class InstallRequest:
@@ -108,8 +112,8 @@ class InstallRequest:
         runtime_digest: of the stored manifest bytes, which lie in the inbox as a blob too.
         root_metadata: the fleet's TUF root metadata, as text.
         user: who may write to the inbox.
-        adopt: take the board from another fleet. re_enrol: give a cloned card a new identity.
-        reset_trust: forget the TUF root that it was enrolled with, and take this one.
+        adopt: take the board from another fleet; its earlier life ends. re_enrol: give a cloned card a new identity.
+        reset_trust: whatever root of trust and fleet it has, take these; what runs goes on until the next update.
         inbox: folder that holds `blobs/`; None for the board folder's own.
     """
 

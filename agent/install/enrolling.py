@@ -1,8 +1,9 @@
 """The steps of an enrolment, in the order in which a crash between any two can be repeated.
 
 The rule: what decides against it (another fleet, another hardware, a runtime that does not fit) is looked at before
-anything is written; the identity is kept unless it was asked to be given up. An installer whose laptop went away goes
-on, so the next one waits for it.
+anything is written; the identity is kept unless it was asked to be given up, and what runs is kept unless another
+fleet's board is adopted or a copied card gets a new identity. An installer whose laptop went away goes on, so the next
+one waits for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 
 from agent.config import read_config
@@ -29,6 +31,7 @@ from agent.contract.errors import (
 )
 from agent.contract.profile import runtime_fits
 from agent.contract.runtime import RuntimeManifest
+from agent.install.anew import forget_identity, no_update, replace_trust
 from agent.install.ownership import give_folders, make_user
 from agent.install.services import Arranged, arrange, stop_services
 from agent.update.commands import place
@@ -40,6 +43,15 @@ from agent.update.objects import read_manifest
 
 LAUNCHER = "agent/launch.py"
 KEY_TIMEOUT_S = 180.0
+
+
+class Kept(Enum):
+    """What of a board's earlier life an enrolment keeps."""
+
+    ALL = "all"
+    IDENTITY = "what runs and who it is; not whom it trusts"
+    RUNNING = "what runs; neither who it is nor whom it trusts"
+    NOTHING = "nothing"
 
 
 def enrol(root: Path, request: InstallRequest) -> Enrolment:
@@ -64,7 +76,7 @@ def enrol(root: Path, request: InstallRequest) -> Enrolment:
 def _alone(folder: UpdateFolder) -> Iterator[None]:
     """Be the only installer of this board."""
     DISK.make_folder(folder.root)
-    descriptor = os.open(folder.install_lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = DISK.open_lock(folder.install_lock)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -75,20 +87,19 @@ def _alone(folder: UpdateFolder) -> Iterator[None]:
 def _enrol(folder: UpdateFolder, request: InstallRequest) -> Enrolment:
     inbox = Path(request.inbox) if request.inbox else folder.inbox
     _check_runtime(folder, request, inbox)
-    config, new_identity = _configuration(folder, request)
-    if new_identity:
+    config, kept = _configuration(folder, request)
+    if kept is Kept.NOTHING:
         _forget(folder)
-    system = config.service == SERVICE_SYSTEMD
-    if system:
+    pusher = request.user if config.service == SERVICE_SYSTEMD else None
+    if pusher is not None:
         make_user()
-    give_folders(folder, pusher=request.user if system else None)
+    give_folders(folder, pusher=pusher)
     place(folder.root, request.runtime_digest, inbox)
     _write_launcher(folder, request.runtime)
     DISK.replace(folder.bootstrap, f"{request.runtime_digest}\n".encode())
-    _write_trust(folder, request)
     arranged = arrange(folder, config)
     config = arranged.config
-    DISK.replace(folder.config, encode(config))
+    _write_belonging(folder, config, kept, root=request.root_metadata.encode(), pusher=pusher)
     public_key = _make_key(folder)
     arranged.start()
     return _enrolment(config, public_key, arranged)
@@ -110,24 +121,26 @@ def _check_runtime(folder: UpdateFolder, request: InstallRequest, inbox: Path) -
         raise WrongBoard(artifact="the runtime", made_for=made_for, board=profile, reason=reason.fact)
 
 
-def _configuration(folder: UpdateFolder, request: InstallRequest) -> tuple[BoardConfig, bool]:
-    """The configuration to be written, and whether the board begins a new life."""
+def _configuration(folder: UpdateFolder, request: InstallRequest) -> tuple[BoardConfig, Kept]:
+    """The configuration to be written, and what is kept of the board's earlier life."""
     host, config, shown = os.uname().nodename, request.config, serials()
     if config.serial and shown and config.serial not in shown:
         raise BoardCloned(host=host, enrolled=config.serial, found=shown[0])
     try:
         found = read_config(folder)
     except AgentConfigInvalid:
-        return config, folder.device_key.exists()
-    if found.fleet != config.fleet:
-        if not request.adopt:
-            raise BoardForeign(host=host, fleet=found.fleet)
-        return config, True
-    if request.re_enrol:
-        return config, True
+        return config, Kept.NOTHING if folder.device_key.exists() else Kept.IDENTITY
+    foreign = found.fleet != config.fleet
+    if foreign and not (request.adopt or request.reset_trust):
+        raise BoardForeign(host=host, fleet=found.fleet)
+    if (foreign and request.adopt) or request.re_enrol:
+        return config, Kept.NOTHING
     if found.serial and shown and found.serial not in shown:
         raise BoardCloned(host=host, enrolled=found.serial, found=shown[0])
-    return replace(config, device=found.device, extra={**found.extra, **config.extra}), False
+    if foreign:
+        return config, Kept.RUNNING
+    same = replace(config, device=found.device, extra={**found.extra, **config.extra})
+    return same, Kept.IDENTITY if request.reset_trust else Kept.ALL
 
 
 def _forget(folder: UpdateFolder) -> None:
@@ -151,13 +164,22 @@ def _write_launcher(folder: UpdateFolder, runtime: RuntimeManifest) -> None:
     DISK.replace(folder.launcher, source.read_bytes(), mode=0o755)
 
 
-def _write_trust(folder: UpdateFolder, request: InstallRequest) -> None:
-    """The fleet's root: taken once, then only by TUF's own rotation, or when the trust is reset on purpose."""
-    if request.reset_trust:
-        DISK.remove_tree(folder.tuf_metadata)
-        DISK.remove(folder.tuf_root)
-    if not folder.tuf_root.is_file():
-        DISK.replace(folder.tuf_root, request.root_metadata.encode())
+def _write_belonging(
+    folder: UpdateFolder, config: BoardConfig, kept: Kept, *, root: bytes, pusher: str | None
+) -> None:
+    """Whom the board trusts, then whose it is. The root is taken once; after that it changes by TUF's own rotation, or
+    when the trust is reset on purpose."""
+    if kept in (Kept.IDENTITY, Kept.RUNNING):
+        with no_update(folder):
+            replace_trust(folder, root)
+            if kept is Kept.RUNNING:
+                forget_identity(folder)
+                give_folders(folder, pusher=pusher)
+            DISK.replace(folder.config, encode(config))
+    else:
+        if not folder.tuf_root.is_file():
+            DISK.replace(folder.tuf_root, root)
+        DISK.replace(folder.config, encode(config))
     DISK.make_folder(folder.tuf_metadata, mode=0o700)
 
 

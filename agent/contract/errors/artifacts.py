@@ -49,7 +49,7 @@ class SignatureInvalid(ArtifactError):
 class ReplayRefused(ArtifactError):
     code = "artifact.replay-refused"
     template = "{document} is older than what this board has seen: counter {found}, seen {seen}"
-    hint_template = "a newer desired state was applied already, or this folder was restored from an older backup; flash again to make the next one"
+    hint_template = "somebody asked for something newer meanwhile, or this is an old copy of the fleet folder: `edge key restore` goes past what the boards have seen"
 
 
 class MetadataExpired(ArtifactError):
