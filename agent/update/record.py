@@ -75,8 +75,9 @@ class UpdateRecord:
         trial: generation number that is tried, None when no update is in progress.
         since: when `current` was confirmed, seconds since 1970. current_verified: how. current_checks: its trial's.
         request: text of the last request.
-        clock_floor: latest time that a signed document named. clock_seen: latest that the system clock ever showed.
-        trust: which keys may sign desired states; when they change, counter and clock floor begin anew.
+        clock_floor: latest time that a signed document named. clock_root: which root it came under.
+        clock_seen: latest that the system clock ever showed.
+        trust: which keys may sign desired states; when they change, the counter begins anew.
         contact: when a timestamp of another version than `contact_version` was looked at last, and all verified.
         signed: counter of the last signed report.
         bad: what was refused. history: how desired states ended, newest first.
@@ -101,6 +102,7 @@ class UpdateRecord:
     current_checks: tuple[CheckResult, ...] = ()
     request: str | None = None
     clock_floor: int = 0
+    clock_root: str = ""
     clock_seen: int = 0
     trust: str = ""
     contact: int | None = None

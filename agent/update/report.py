@@ -41,7 +41,8 @@ class Journal:
     @property
     def clock(self) -> Clock:
         """The board's clock as the record knows it."""
-        return Clock(floor=self.record.clock_floor, seen=self.record.clock_seen)
+        record = self.record
+        return Clock(floor=record.clock_floor, root=record.clock_root, seen=record.clock_seen)
 
     def save(self, record: UpdateRecord) -> None:
         """Make `record` durable. What it says is acted on after this returns."""

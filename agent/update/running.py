@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from agent.contract.board import BoardConfig
 from agent.contract.errors import (
@@ -100,6 +101,7 @@ class UpdateRun:
         """Settle what an interrupted run left, quickly, before the agent starts."""
         self.machine.settle_at_start()
         self.journal.publish()
+        self._tidy(self._folder.root, self._folder.state)
         if self._inbox.give_request_back() or self.journal.record.in_progress:
             if not self._folder.resume.exists():
                 self._files.replace(self._folder.resume, b"0\n")
@@ -115,7 +117,9 @@ class UpdateRun:
         starts = self._count_start()
         self._inbox.give_request_back()
         self.machine.settle_at_start()
-        self._tidy()
+        self.store.tidy()
+        folder = self._folder
+        self._tidy(folder.root, folder.state, folder.generations, folder.tuf_metadata)
         if starts > MAX_STARTS:
             sys.stderr.write(f"the update process was begun {starts} times without an end\n")
             self.machine.give_up()
@@ -165,13 +169,12 @@ class UpdateRun:
         )
         verified = verifier.desired(fleet=self._config.fleet, device=self._config.device)
         record = self.journal.record
+        clock = verified.clock
         if record.trust and record.trust != verified.trust and not record.in_progress:
-            record = replace(record, counter=0, clock_floor=0)
-        floor = max(record.clock_floor, verified.desired.not_before)
-        record = replace(record, trust=verified.trust, clock_floor=floor)
+            record = replace(record, counter=0)
+        record = replace(record, trust=verified.trust, clock_floor=clock.floor, clock_root=clock.root)
         if verified.timestamp != record.contact_version:
-            now = self.journal.clock.raised(floor).now()
-            record = replace(record, contact=now, contact_version=verified.timestamp)
+            record = replace(record, contact=clock.now(), contact_version=verified.timestamp)
         if record != self.journal.record:
             self.journal.save(record)
         return verified, verifier
@@ -301,13 +304,7 @@ class UpdateRun:
         self._files.replace(self._folder.resume, f"{starts}\n".encode())
         return starts
 
-    def _tidy(self) -> None:
+    def _tidy(self, *folders: Path) -> None:
         """Remove what interrupted writes left."""
-        self.store.tidy()
-        for folder in (
-            self._folder.root,
-            self._folder.state,
-            self._folder.generations,
-            self._folder.tuf_metadata,
-        ):
+        for folder in folders:
             self.store.tidy_folder(folder)

@@ -99,6 +99,7 @@ class BoardUpdater(Updater):
 
     def __init__(self, *, folder: Path, inbox: Inbox, bootstrap: bytes, clock: Clock, files: Files) -> None:
         self._files = files
+        self._clock = clock
         self._inbox = inbox
         self.fetcher = InboxFetcher(inbox)
         super().__init__(
@@ -110,7 +111,7 @@ class BoardUpdater(Updater):
             config=UpdaterConfig(),
             bootstrap=bootstrap,
         )
-        self._trusted_set.reference_time = clock.as_datetime()
+        self._trusted_set.reference_time = self.clock.as_datetime()
 
     def _persist_file(self, filename: str, data: bytes) -> None:
         path = Path(filename)
@@ -132,6 +133,13 @@ class BoardUpdater(Updater):
             with suppress(OSError):  # a folder, say: the sentence names the file
                 self._inbox.discard(METADATA, f"{self._trusted_set.root.version + 1}.root.json")
             raise
+        self._trusted_set.reference_time = self.clock.as_datetime()
+
+    @property
+    def clock(self) -> Clock:
+        """The board's clock under the root that is verified."""
+        root = self._trusted_set.root
+        return self._clock.under(f"{root.version} {' '.join(sorted(root.roles[Root.type].keyids))}")
 
     @property
     def top_level(self) -> Targets:
@@ -180,6 +188,7 @@ class Verified:
     Attributes:
         trust: which keys signed it, as a digest. versions: how it was verified, in words.
         timestamp: version of the timestamp that leads to it.
+        clock: the board's, with what it says of the time.
     """
 
     desired: DesiredState
@@ -187,6 +196,7 @@ class Verified:
     trust: str
     versions: str
     timestamp: int
+    clock: Clock
 
 
 class Verifier:
@@ -198,7 +208,6 @@ class Verifier:
         Raises:
             StateDamaged: the root that the board was enrolled with can't be read.
         """
-        self._clock = clock
         self._updater: BoardUpdater | None = None
         try:
             files.make_folder(folder / "root_history", mode=0o700)
@@ -238,6 +247,7 @@ class Verifier:
             trust=self._trust(),
             versions=self._client.versions(),
             timestamp=self._client.timestamp_version,
+            clock=self._client.clock.raised(document.not_before),
         )
 
     def runtime(self, runtime_digest: str) -> tuple[bytes, RuntimeManifest]:
@@ -279,7 +289,7 @@ class Verifier:
     def _check_time(self, document: DesiredState, path: str) -> None:
         """What had expired when the desired state was made was not all the news there was."""
         role, expires = self._client.earliest_expiry(path)
-        now = max(self._clock.now(), document.not_before)
+        now = max(self._client.clock.now(), document.not_before)
         if now >= expires.timestamp():
             raise MetadataExpired(role=role, expired_at=f"{expires:%Y-%m-%d %H:%M UTC}", now=shown(now))
 
@@ -307,7 +317,7 @@ class Verifier:
             found = _EXPIRED.search(str(error))
             expired = found[1] if found else role
             raise MetadataExpired(
-                role=expired, expired_at=self._client.expiry_of(expired), now=shown(self._clock.now())
+                role=expired, expired_at=self._client.expiry_of(expired), now=shown(self._client.clock.now())
             ) from error
         except exceptions.DownloadHTTPError as error:
             raise InboxIncomplete(count=1, what="the update", first=str(error)) from error
