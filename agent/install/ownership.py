@@ -2,7 +2,7 @@
 
 The rule: with root, objects and generations belong to root and nobody writes them; the agent's user writes `run`
 and the outbox alone; the pushing user writes the inbox and the link alone; keys and the update's state are root's.
-Without root, all is one user's.
+Without root, all is one user's. Nothing is made or given inside of what is somebody else's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from agent.contract.board import SYSTEM_USER
 from agent.contract.errors import InstallFailed
 from agent.update.files import DISK
 from agent.update.folder import UpdateFolder
-from agent.update.inbox import BLOBS, METADATA, TARGETS
 from agent.update.service import run_command
 
 DEVICE_GROUPS = ("video", "render", "gpio")
@@ -51,7 +50,7 @@ def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
         pusher: who may write to the inbox and the link, where the rest is root's; None where all is the present user's.
 
     Raises:
-        InstallFailed: there is no such user, or something that is no folder is in the way.
+        InstallFailed: there is no such user, or what is in the way is no folder, or is somebody else's.
     """
     for path, mode in (
         (folder.root, 0o755),
@@ -59,25 +58,26 @@ def give_folders(folder: UpdateFolder, *, pusher: str | None) -> None:
         (folder.objects, 0o755),
         (folder.generations, 0o755),
         (folder.state, 0o711),
-        (folder.run, 0o755),
-        (folder.inbox, 0o755 if pusher is None else 0o700),
-        (folder.link.parent, 0o755),
-        (folder.outbox, 0o700),
+    ):
+        _ours(path, mode)
+    agent, owner = (None, None) if pusher is None else (_user(SYSTEM_USER), _user(pusher))
+    for path, mode, user in (
+        (folder.run, 0o755, agent),
+        (folder.outbox, 0o700, agent),
+        (folder.inbox, 0o755 if owner is None else 0o700, owner),
+        (folder.link.parent, 0o755, owner),
     ):
         _plain_folder(path, mode)
-    if pusher is not None:
-        agent, owner = _user(SYSTEM_USER), _user(pusher)
-        for path in (folder.run, folder.outbox):
-            _give(path, agent)
-        for path in (folder.inbox, folder.link.parent):
-            _give(path, owner)
-    for name in (METADATA, TARGETS, BLOBS):
-        # Inside the inbox nothing is ours: the pushing user may have put anything there, links too.
-        path = folder.inbox / name
-        if not os.path.lexists(path):
-            DISK.mkdir(path, mode=0o755)
-            if pusher is not None:
-                _give(path, _user(pusher))
+        if user is not None:
+            _give(path, user)
+
+
+def _ours(path: Path, mode: int) -> None:
+    """A folder that nobody else writes. What lies in one that somebody else made is not known to be ours."""
+    _plain_folder(path, mode)
+    if path.stat().st_uid != os.geteuid():
+        reason = f"`{path}` belongs to another user; take it away, and flash again"
+        raise InstallFailed(host=os.uname().nodename, step="making the folders", reason=reason)
 
 
 def _plain_folder(path: Path, mode: int) -> None:
@@ -85,7 +85,7 @@ def _plain_folder(path: Path, mode: int) -> None:
         host = os.uname().nodename
         raise InstallFailed(host=host, step="making the folders", reason=f"`{path}` is no plain folder")
     DISK.make_folder(path, mode=mode)
-    if path.stat().st_uid == os.geteuid():
+    if os.geteuid() in (0, path.stat().st_uid):
         DISK.chmod(path, mode)
 
 

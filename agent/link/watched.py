@@ -1,14 +1,14 @@
 """Files that other processes replace: `link/link.json` and `state/reported.json`.
 
-The rule: they are read like anything from outside. No link is followed, no pipe waited for, nothing longer than its
-limit is read; what does not fit is said once, and the last good content holds.
+The rule: they are read like anything from outside (`agent.plain_file`); what does not fit is said once, and the last
+good content holds.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
+
+from agent.plain_file import read_plain
 
 
 class WatchedFile:
@@ -39,15 +39,7 @@ class WatchedFile:
         Raises:
             OSError: it can't be read. ValueError: it is no plain file, or too long.
         """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags)
+            return read_plain(self.path, limit_bytes=self._limit_bytes)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("it is no plain file")
-            content = file.read(self._limit_bytes + 1)
-        if len(content) > self._limit_bytes:
-            raise ValueError(f"it is longer than {self._limit_bytes} bytes")
-        return content

@@ -160,6 +160,10 @@ class Files:
         self.sync_folder(path.parent)
 
     def _empty(self, folder: Path) -> None:
+        """Empty a folder. It is made ours alone before it is looked into: whoever owned it could swap a name in it
+        between the look and the removal, and lead root elsewhere by a link."""
+        if folder.stat().st_uid != os.geteuid():
+            self.give(folder, user=os.geteuid(), group=os.getegid())
         self.chmod(folder, 0o700)
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.is_symlink():

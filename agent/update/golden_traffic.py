@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.contract.manifest import BundleManifest, TensorSpec
+from agent.update.asking import ask
 
 SAMPLES = 4
 TIMEOUT_S = 30.0
@@ -45,21 +46,15 @@ class GoldenTraffic:
             return None
         body = self.bodies[self._next % len(self.bodies)]
         self._next += 1
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        path = f"/v2/models/{self.model}/infer"
         try:
-            connection.request(
-                "POST", f"/v2/models/{self.model}/infer", body, {"Content-Type": "application/json"}
-            )
-            answer = connection.getresponse()
-            said = answer.read(2000)
+            status, said = ask(host, port, "POST", path, timeout_s=TIMEOUT_S, body=body)
         except (OSError, http.client.HTTPException) as error:
             return f"a golden input to `{self.model}` was not answered: {type(error).__name__} {error}"
-        finally:
-            connection.close()
-        if answer.status in (200, 429, 503):
+        if status in (200, 429, 503):
             return None
         text = said.decode(errors="replace")[:200]
-        return f"a golden input to `{self.model}` was answered with {answer.status}: {text}"
+        return f"a golden input to `{self.model}` was answered with {status}: {text}"
 
 
 def traffic_of(model: str, bundle: Path, manifest: BundleManifest) -> GoldenTraffic:

@@ -16,6 +16,8 @@ from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, ProbationFailed, TrialTimedOut
 from agent.contract.release import DesiredState
+from agent.plain_file import read_plain
+from agent.update.asking import ask
 from agent.update.child import Interrupted
 from agent.update.folder import UpdateFolder
 from agent.update.golden_traffic import GoldenTraffic
@@ -29,7 +31,6 @@ ASK_AGAIN_S = 15.0
 """How long the agent may take to follow a `reload` before it is restarted, at most half of the deadline."""
 MISSES = 3
 """Looks in a row that must fail before a healthy agent is called unhealthy."""
-MAX_RUNNING_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Look:
 def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
     """Whether generation `number` serves now."""
     try:
-        running = decode(RunningAgent, _read(folder))
+        running = decode(RunningAgent, read_plain(folder.running))
     except FileNotFoundError:
         return Look(reason="no agent runs")
-    except (OSError, ContractError) as error:
+    except (OSError, ValueError, ContractError) as error:
         return Look(reason=f"run/agent.json can't be read: {error}")
     if not os.path.exists(f"/proc/{running.pid}"):  # noqa: PTH110
         said = _error(running) if running.generation == number else None
@@ -69,8 +70,8 @@ def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
 def served_generation(folder: UpdateFolder) -> int | None:
     """Number of the generation that a live agent says it serves, ready or not; None where there is no live one."""
     try:
-        running = decode(RunningAgent, _read(folder))
-    except (OSError, ContractError):
+        running = decode(RunningAgent, read_plain(folder.running))
+    except (OSError, ValueError, ContractError):
         return None
     return running.generation if os.path.exists(f"/proc/{running.pid}") else None  # noqa: PTH110
 
@@ -197,20 +198,10 @@ def _error(running: RunningAgent) -> Reason | None:
 
 
 def _ask(host: str, running: RunningAgent) -> Look:
-    connection = http.client.HTTPConnection(host, running.port, timeout=ANSWER_TIMEOUT_S)
     try:
-        connection.request("GET", "/v2/health/ready")
-        status = connection.getresponse().status
+        status, _ = ask(host, running.port, "GET", "/v2/health/ready", timeout_s=ANSWER_TIMEOUT_S)
     except (OSError, http.client.HTTPException) as error:
         return Look(reason=f"port {running.port} does not answer: {type(error).__name__} {error}")
-    finally:
-        connection.close()
     if status != 200:
         return Look(reason=f"its readiness was answered with {status}")
     return Look(boot=running.boot, port=running.port)
-
-
-def _read(folder: UpdateFolder) -> bytes:
-    descriptor = os.open(folder.running, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MAX_RUNNING_BYTES)

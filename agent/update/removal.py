@@ -6,7 +6,6 @@ The rule: everything that this needs is imported before the folder goes, because
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from agent.config import read_config
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER, SYSTEM_USER, BoardConfig
 from agent.contract.errors import AgentConfigInvalid, ExitCode
+from agent.plain_file import launched
 from agent.update.files import DISK
 from agent.update.folder import UpdateFolder
 from agent.update.service import UNITS, Systemd, run_command, start_ticks, stop_supervisor, units_folder
@@ -68,12 +68,8 @@ def _remove_units(*, user: bool) -> None:
 
 def _end_agent(folder: UpdateFolder) -> None:
     """End an agent that whoever ran it left behind: only a process that runs this folder's launcher."""
-    try:
-        pid = int(json.loads(folder.running.read_bytes())["pid"])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if str(folder.launcher) not in command:
+    pid = launched(folder.running, folder.launcher)
+    if pid is None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

@@ -6,7 +6,6 @@ returns soon; whether the agent then serves is seen on the agent, not here.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Protocol
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER, BoardConfig
 from agent.contract.errors import InstallFailed
+from agent.plain_file import process_told
 from agent.update.folder import UpdateFolder
 
 AGENT_UNIT = "edge-agent.service"
@@ -117,12 +117,9 @@ def units_folder(*, user: bool) -> Path:
 
 def supervisor_pid(folder: UpdateFolder) -> int | None:
     """Process id of the live supervisor of this board, or None. A stale file is recognised by the start time."""
-    try:
-        document = json.loads(folder.supervisor.read_bytes())
-        pid, started = int(document["pid"]), int(document["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid if start_ticks(pid) == started else None
+    told = process_told(folder.supervisor)
+    pid = told.get("pid")
+    return pid if isinstance(pid, int) and start_ticks(pid) == told.get("started") else None
 
 
 def start_ticks(pid: int) -> int | None:

@@ -25,8 +25,8 @@ def infer(target: str, path: Path, model: str | None, as_json: bool) -> None:
         output.data(vars(found))
         return
     for answer in found.answers:
-        click.echo(f"{answer.label}  {answer.score:.4f}")
+        click.echo(output.visible(f"{answer.label}  {answer.score:.4f}"))
     if not found.answers:
         for name, values in found.outputs.items():
-            click.echo(f"{name}  {values}")
+            click.echo(output.visible(f"{name}  {values}"))
     output.line("note", f"{found.release} on {target}, {found.seconds * 1e3:.0f} ms through SSH")

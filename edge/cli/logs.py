@@ -6,6 +6,7 @@ import json
 
 import click
 
+from edge.cli import output
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, sudo_password_option
 
@@ -24,7 +25,7 @@ def logs(target: str, lines: int, follow: bool, as_json: bool, sudo_password: bo
     from edge.rollouts.workspace import Workspace
 
     def show(text: str) -> None:
-        click.echo(json.dumps(text, ensure_ascii=False) if as_json else text)
+        click.echo(json.dumps(text) if as_json else output.visible(text))
 
     try:
         read_logs(

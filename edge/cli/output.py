@@ -1,7 +1,8 @@
 """What a person and a script see: data on stdout, talk on stderr.
 
 The rule: colour is never the only sign, `NO_COLOR` and a missing terminal switch it off, and a script that asked for
-`--json` gets one JSON document on stdout whatever happens. Nothing is asked where nobody can answer.
+`--json` gets one JSON document on stdout whatever happens. Nothing is asked where nobody can answer. What a board or
+a file says is text: its control characters are shown, and never reach the terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 
 import click
 
+from agent.contract import wording
 from agent.contract.codec import to_plain
 from agent.contract.errors import EdgeError
 
@@ -28,7 +30,7 @@ def show_error(error: EdgeError, *, as_json: bool = False) -> None:
     """Print an error as every command does: what failed, then the hint; one JSON object where `--json` was asked."""
     if as_json:
         click.echo(json.dumps({"error": error.to_plain()}, ensure_ascii=False))
-    talk(f"{_styled('error', 'red')}: {error} [{error.code}]")
+    talk(f"{_styled('error', 'red')}: {visible(str(error))} [{error.code}]")
     hint(error.hint)
 
 
@@ -52,6 +54,7 @@ def line(sign: str, text: str, *, aside: str = "") -> None:
         aside: what follows it, paler.
     """
     mark, colour = SIGNS[sign]
+    text, aside = visible(text), visible(aside)
     whole = f"{text}  {aside}" if aside else text
     if is_terminal(sys.stderr):
         whole = f"\n{' ' * INDENT}".join(_wrapped(whole, columns(sys.stderr) - INDENT))
@@ -63,14 +66,14 @@ def line(sign: str, text: str, *, aside: str = "") -> None:
 def hint(text: str | None) -> None:
     """What would help, if anything."""
     if text:
-        talk(f"hint: {text}")
+        talk(f"hint: {visible(text)}")
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Names and what is known of them, on stdout; long text goes on below itself on a terminal."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        head = f"  {name:{width}}  "
+        head, text = f"  {name:{width}}  ", visible(text)
         if is_terminal(sys.stdout):
             text = f"\n{' ' * len(head)}".join(_wrapped(text, columns(sys.stdout) - len(head)))
         click.echo(f"{head}{text}".rstrip())
@@ -84,6 +87,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         rows: their cells.
         right: numbers of the columns that are aligned to the right.
     """
+    rows = [[visible(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[index])) for row in [headers, *rows]) for index in range(len(headers))]
     if is_terminal(sys.stdout) and sum(widths) + 2 * len(widths) - 2 > columns(sys.stdout):
         for number, row in enumerate(rows):
@@ -100,28 +104,25 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         click.echo(_styled(text, "bold") if number == 0 else text)
 
 
+def visible(text: str) -> str:
+    r"""Text without what a terminal would obey: a control character becomes `\x1b`; line ends, tabs and spaces stay."""
+    if text.isprintable():
+        return text
+    kept = "\n\t\u00a0\u202f\u2009"
+    return "".join(
+        character if character.isprintable() or character in kept else ascii(character)[1:-1]
+        for character in text
+    )
+
+
 def size(count_bytes: int) -> str:
     """`1.2 MB`; decimal units."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count_bytes >= factor:
-            return f"{count_bytes / factor:.1f} {unit}"
-    return f"{count_bytes} B"
+    return wording.size(count_bytes)
 
 
 def ago(seconds_since_1970: int | None) -> str:
     """`2026-11-23 22:13:00 UTC (5 min ago)`."""
-    if not seconds_since_1970:
-        return "never"
-    passed = max(0, int(time.time()) - seconds_since_1970)
-    unit = next(
-        (
-            f"{passed // length} {name}"
-            for name, length in (("d", 86400), ("h", 3600), ("min", 60))
-            if passed >= length
-        ),
-        f"{passed} s",
-    )
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds_since_1970))} UTC ({unit} ago)"
+    return wording.ago(seconds_since_1970, int(time.time()))
 
 
 class Steps:

@@ -102,7 +102,7 @@ def tail(device_name: str | None, as_json: bool) -> None:
                 if as_json:
                     click.echo(json.dumps({"name": name, **to_plain(item)}, ensure_ascii=False))
                 else:
-                    click.echo(telemetry_tables.line_of(item, name))
+                    click.echo(output.visible(telemetry_tables.line_of(item, name)))
         except KeyboardInterrupt:
             return
 

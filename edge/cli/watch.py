@@ -89,7 +89,7 @@ def _lines(source: Source, interval_s: float, for_s: float | None, *, as_json: b
             if as_json
             else lines.of(reading)
         ):
-            click.echo(text)
+            click.echo(text if as_json else output.visible(text))
         due = max(due + interval_s, time.monotonic())
         if for_s is not None and due > began + for_s:
             time.sleep(max(0.0, began + for_s - time.monotonic()))

@@ -6,13 +6,14 @@ script on the board that speaks at every change, so that a slow board does not s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import decode
-from agent.contract.errors import BoardNotFlashed, DeadlinePassed
+from agent.contract.errors import BoardNotFlashed, ContractError, DeadlinePassed
 from agent.contract.messages import Reported, Signed
 from agent.contract.states import END_STATES
 from edge.fleet.connection import Board
@@ -30,7 +31,7 @@ class BoardStatus:
         installed: the launcher is there.
         config: what enrolment wrote, or None.
         signed: the board's report in its envelope, or None. Nothing in it is verified yet.
-        agent: what the serving agent says of itself, or None. agent_alive: its process runs.
+        agent: what the serving agent says of itself, or None where that can't be read. agent_alive: its process runs.
         supervised: edge's own supervisor runs, on a board that is kept running by it.
         request_waits: a push has not been looked at yet.
         clock: the board's, seconds since 1970.
@@ -136,12 +137,20 @@ def _status(record: Any) -> BoardStatus:
         installed=bool(record["there"]),
         config=_document(BoardConfig, record["config"]),
         signed=_document(Signed, record["reported"]),
-        agent=_document(RunningAgent, record["agent"]),
+        agent=_agent(record["agent"]),
         agent_alive=bool(record["alive"]),
         supervised=bool(record["supervised"]),
         request_waits=bool(record["waiting"]),
         clock=float(record["clock"]),
     )
+
+
+def _agent(text: str | None) -> RunningAgent | None:
+    """What the agent's own user wrote; nonsense there must not keep anybody from flashing the board anew."""
+    with contextlib.suppress(ContractError):
+        agent: RunningAgent | None = _document(RunningAgent, text)
+        return agent
+    return None
 
 
 def _document(kind: type[Any], text: str | None) -> Any:

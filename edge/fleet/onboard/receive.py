@@ -93,6 +93,7 @@ def flush_folder(path: str) -> None:
 
 
 def main(request: dict[str, Any], stream: BinaryIO) -> int:
+    os.umask(0o022)  # whatever the login files say: nobody else writes into the inbox
     inbox = request["inbox"]
     source = Source(stream, request["silence_s"])
     received, damaged, written = [0], [], []

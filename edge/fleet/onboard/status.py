@@ -1,36 +1,44 @@
-"""On the board: what it reports of itself, now, or at every change until an update has ended. Changes nothing."""
+"""On the board: what it reports of itself, now, or at every change until an update has ended. Changes nothing.
+
+`run/` belongs to the agent's user, so what lies there is read as from a stranger: no link is followed, no pipe waited
+for, no number taken for a process before it was looked at.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from typing import Any
 
 LOOK_S = 0.2
 BEAT_S = 2.0
+SHORT = 65536
 
 
-def read(path: str) -> str | None:
-    """A file's text, or None."""
+def read(path: str, limit: int = 8 << 20) -> str | None:
+    """A plain file's text, or None where it is none or longer than `limit` characters."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(8 << 20)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+        text = file.read(limit + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    return text if text is not None and len(text) <= limit else None
 
 
 def parsed(text: str | None) -> dict[str, Any]:
     try:
         plain = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return plain if isinstance(plain, dict) else {}
 
 
 def alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid < 1:
+    if not isinstance(pid, int) or not 1 <= pid < 1 << 31:
         return False
     try:
         os.kill(pid, 0)
@@ -43,7 +51,7 @@ def alive(pid: Any) -> bool:
 
 def supervised(root: str) -> bool:
     """Whether edge's own supervisor runs; the start time tells it from another process of its number."""
-    said = parsed(read(os.path.join(root, "run", "supervisor.json")))
+    said = parsed(read(os.path.join(root, "run", "supervisor.json"), SHORT))
     fields = (read("/proc/%s/stat" % said.get("pid")) or "").rpartition(")")[2].split()
     return len(fields) > 19 and fields[0] not in "ZX" and fields[19] == str(said.get("started"))
 
@@ -53,7 +61,7 @@ def status(root: str) -> dict[str, Any]:
     waiting, taken = (
         os.path.exists(os.path.join(root, "inbox", name)) for name in ("request", "request.taken")
     )
-    agent = read(os.path.join(root, "run", "agent.json"))
+    agent = read(os.path.join(root, "run", "agent.json"), SHORT)
     return {
         "there": os.path.exists(os.path.join(root, "bin", "launch.py")),
         "config": read(os.path.join(root, "board.json")),
