@@ -34,7 +34,7 @@ from agent.serving.accepting import stop_accepting
 from agent.serving.catalog import Catalog, Served
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
-from agent.system import BoardReader, memory_limit_bytes, rss_bytes
+from agent.system import BoardReader, memory_limit_bytes, rss_bytes, tell_systemd
 
 if TYPE_CHECKING:
     from agent.contract.release import Generation
@@ -115,7 +115,7 @@ class Agent:
             loop.add_signal_handler(number, self._end, number == signal.SIGHUP)
         found = self.find_generation()
         self.say(port=self._port)
-        _notify("READY=1")
+        tell_systemd("READY=1")
         self._keep_alive(loop)
         self._check_memory(loop)
         LOG.info(
@@ -132,7 +132,7 @@ class Agent:
         self._link.end()
         await stop_accepting(server)
         if self._again:
-            _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             connections = await self._clients.park(DRAIN_S)
             # A signal that comes from here on waits for the process that can take it; one that came is seen below.
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -140,7 +140,7 @@ class Agent:
             if self._again:
                 self._link.wait()
                 self._execute(listening, connections)
-        _notify("STOPPING=1")
+        tell_systemd("STOPPING=1")
         await self._clients.close(DRAIN_S)
         self._link.wait()
         listening.close()
@@ -201,7 +201,7 @@ class Agent:
             LOG.info("ready: %s", self._catalog.title)
         else:
             LOG.error("not ready: %s", error)
-        _notify(f"STATUS=serving {self._catalog.title}" if error is None else f"STATUS={error}")
+        tell_systemd(f"STATUS=serving {self._catalog.title}" if error is None else f"STATUS={error}")
         self._link.start()
 
     # --- from process to process
@@ -310,7 +310,7 @@ class Agent:
         """Tell systemd that the event loop turns, at twice the pace that it asks for."""
         period = os.environ.get("WATCHDOG_USEC", "")
         if period.isdigit() and os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
-            _notify("WATCHDOG=1")
+            tell_systemd("WATCHDOG=1")
             loop.call_later(int(period) / 2e6, self._keep_alive, loop)
 
     def _check_memory(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -370,13 +370,3 @@ def _listening_socket(config: BoardConfig, folder: BoardFolder) -> socket.socket
         reason = f"can't listen on {config.address} port {config.port}: {error.strerror}"
         raise AgentConfigInvalid(path=folder.config, reason=reason) from error
     return listening
-
-
-def _notify(*words: str) -> None:
-    """Tell systemd, where it listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    target = "\0" + address[1:] if address.startswith("@") else address
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-        to.sendto("\n".join(words).encode(), target)

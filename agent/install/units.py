@@ -7,13 +7,16 @@ write releases; nothing is restarted for ever, and nothing fills the journal.
 from __future__ import annotations
 
 from agent.contract.board import SYSTEM_USER, BoardConfig
+from agent.supervisor.deadlines import (
+    RECOVER_TIMEOUT_S,
+    START_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    UPDATE_TIMEOUT_S,
+    WATCHDOG_S,
+)
 from agent.update.folder import UpdateFolder
 from agent.update.service import AGENT_UNIT, RECOVER_UNIT, UPDATE_PATH_UNIT, UPDATE_UNIT
 
-WATCHDOG_S = 120
-"""An event loop that does not turn for this long is hung; importing an engine on a slow board takes 30 s."""
-START_TIMEOUT_S = 300
-UPDATE_TIMEOUT_S = 3600
 _WRITES = """\
 ReadWritePaths={folder.run}
 ReadWritePaths=-{folder.outbox}
@@ -87,7 +90,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=1
 TimeoutStartSec={START_TIMEOUT_S}
-TimeoutStopSec=20
+TimeoutStopSec={STOP_TIMEOUT_S}
 WatchdogSec={WATCHDOG_S}
 MemoryMax={config.memory_limit_mib}M
 MemorySwapMax=0
@@ -106,7 +109,7 @@ Description=edge: settles an interrupted update before the agent starts
 [Service]
 Type=oneshot
 ExecStart={start} recover
-TimeoutStartSec=120
+TimeoutStartSec={RECOVER_TIMEOUT_S}
 {_LOG_LIMITS}"""
 
 
@@ -121,6 +124,7 @@ StartLimitBurst=30
 
 [Service]
 Type=oneshot
+NotifyAccess=main
 ExecStart={start} apply
 SuccessExitStatus=1 2 3 4
 Restart=on-abnormal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +26,16 @@ class Server(ThreadingHTTPServer):
     ready = True
     answers = 200
     serving: Any = None
+    hangs_at = float("inf")
+    pulse_at = 0.0
+
+    def service_actions(self) -> None:
+        """In each turn of the one loop."""
+        if time.monotonic() >= self.hangs_at:
+            time.sleep(600)
+        if time.monotonic() >= self.pulse_at:
+            self.pulse_at = time.monotonic() + int(os.environ.get("WATCHDOG_USEC", "600000000")) / 2e6
+            _notify(b"WATCHDOG=1")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -85,6 +96,9 @@ def main(root: Path, *, generation: int | None = None) -> int:
     new = board.running.with_suffix(".new")
     new.write_bytes(encode(running))
     new.replace(board.running)
+    if "hangs-later" in behaviours:
+        server.hangs_at = time.monotonic() + 0.5
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "dies-later" in behaviours:
         threading.Timer(0.5, os._exit, (9,)).start()
     server.serve_forever(poll_interval=0.02)
@@ -93,6 +107,13 @@ def main(root: Path, *, generation: int | None = None) -> int:
         os.environ[LISTEN_FD] = str(listening.fileno())
         os.execv(sys.executable, [sys.executable, "-I", str(board.launcher), "--root", str(root), "run"])
     return 0
+
+
+def _notify(word: bytes) -> None:
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.sendto(word, address.replace("@", "\0"))
 
 
 def _stop(server: Server, again: threading.Event, repeats: bool) -> None:

@@ -1,12 +1,7 @@
-"""The agent's own supervisor, where there is no systemd: keeps the agent running, and starts the update process.
+"""The supervisor of one board: its loop, and what it does in each turn.
 
-The rule: standard library, little memory, no decision about updates: it runs `recover` before the agent, restarts
-what ends with back-off, runs one `apply` at a time, and does what it is told by signals. It survives the change of the
-runtime that it was started from by executing itself anew, its children kept.
-
-    SIGHUP   tell the agent to serve what the links name; start it where it does not run
-    SIGUSR1  end the agent, and start it where a link names a generation
-    SIGTERM  end everything
+The rule: no turn waits for a child that hangs; what was on trial when the board went down is served again by the
+update process alone.
 """
 
 from __future__ import annotations
@@ -17,51 +12,23 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from agent.config import BoardFolder
+from agent.plain_file import launched
+from agent.supervisor.children import HEALTHY_S, NEVER, STOP_S, Child
+from agent.supervisor.deadlines import RECOVER_TIMEOUT_S, START_TIMEOUT_S, UPDATE_TIMEOUT_S, WATCHDOG_S
+from agent.supervisor.notices import Notices
 
 LOOK_S = 0.2
-STOP_S = 10.0
-HEALTHY_S = 30.0
-"""An agent that ran this long and ends is started again at once."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-RECOVER_TIMEOUT_S = 120.0
 LOG_BYTES = 1_000_000
 CHILDREN = "EDGE_SUPERVISED"
-"""Children that were kept over an execution: name to process id, as JSON."""
+"""What is kept over an execution, as JSON: the agent's process id, and the name of the socket that it speaks to."""
 CALLS = ("request", "request.taken")
-
-
-@dataclass
-class Child:
-    """One program that the supervisor keeps, by process id; None while it does not run.
-
-    `started` is on the monotonic clock, `started_at` in seconds since 1970, as the file system's times are; 0 where an
-    earlier supervisor started it.
-    """
-
-    name: str
-    pid: int | None = None
-    started: float = 0.0
-    started_at: float = 0.0
-    pause_s: float = FIRST_PAUSE_S
-    not_before: float = 0.0
-    log: Path = field(default=Path())
-
-
-def main(root: Path) -> int:
-    """Supervise the board at `root` until SIGTERM.
-
-    Returns:
-        0 at the end; 1 when another supervisor is there.
-    """
-    return Supervisor(root.resolve()).run()
 
 
 class Supervisor:
@@ -79,7 +46,7 @@ class Supervisor:
         self._launched_from = self._runtime()
 
     def run(self) -> int:
-        """See `main`."""
+        """See `agent.supervisor.main`."""
         lock = os.open(self._run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,11 +65,13 @@ class Supervisor:
             self._obey()
             self._keep_agent()
             self._keep_apply()
+            self._hear()
             self._trim_logs()
             self._renew(lock)
             time.sleep(LOOK_S)
-        self._end(self._apply)
-        self._end(self._agent)
+        self._apply.end()
+        self._agent.end()
+        self._notices.close()
         (self._run / "supervisor.json").unlink(missing_ok=True)
         return 0
 
@@ -119,19 +88,18 @@ class Supervisor:
     def _obey(self) -> None:
         if self._restart:
             self._restart = self._reload = False
-            self._end(self._agent)
-            self._agent.not_before, self._agent.pause_s = 0.0, FIRST_PAUSE_S
+            self._agent.end()
+            self._agent.at_once()
         elif self._reload:
             self._reload = False
             if self._agent.pid is None:
-                self._agent.not_before, self._agent.pause_s = 0.0, FIRST_PAUSE_S
+                self._agent.at_once()
             elif self._serves_the_links():
                 return
             elif self._wanted():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._agent.pid, signal.SIGHUP)
+                self._agent.tell(signal.SIGHUP)
             else:
-                self._end(self._agent)
+                self._agent.end()
 
     # --- the agent -------------------------------------------------------------------------------------------------
 
@@ -145,7 +113,7 @@ class Supervisor:
 
     def _keep_agent(self) -> None:
         if self._agent.pid is None and self._wanted() and time.monotonic() >= self._agent.not_before:
-            self._start(self._agent)
+            self._start(self._agent, timeout_s=START_TIMEOUT_S, WATCHDOG_USEC=str(WATCHDOG_S * 1_000_000))
 
     # --- the update process ----------------------------------------------------------------------------------------
 
@@ -157,21 +125,17 @@ class Supervisor:
         )
 
     def _keep_apply(self) -> None:
-        child = self._apply
-        if child.pid is not None or not self._called() or time.monotonic() < child.not_before:
-            return
-        self._start(child)
+        if self._apply.pid is None and self._called() and time.monotonic() >= self._apply.not_before:
+            self._start(self._apply, timeout_s=UPDATE_TIMEOUT_S)
 
     def _recover(self) -> None:
-        with self._apply.log.open("ab") as log, contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(  # noqa: S603 - our own launcher
-                self._command("recover"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                timeout=RECOVER_TIMEOUT_S,
-                check=False,
-            )
+        """Let what was interrupted be settled. Where that fails, at least nothing is served that was on trial."""
+        settling = Child("recover", log=self._apply.log)
+        self._start(settling, timeout_s=NEVER)
+        if settling.wait(RECOVER_TIMEOUT_S) != 0:
+            sys.stderr.write("`recover` failed; what was on trial is not served\n")
+            settling.tell(signal.SIGKILL)
+            self._folder.trial.unlink(missing_ok=True)
 
     # --- children --------------------------------------------------------------------------------------------------
 
@@ -179,71 +143,46 @@ class Supervisor:
         root = self._folder.root
         return [sys.executable, "-I", str(self._folder.launcher), "--root", str(root), name]
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, *, timeout_s: float, **more: str) -> None:
         environment = {name: value for name, value in os.environ.items() if name != CHILDREN}
-        with child.log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own launcher
-                self._command(child.name),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=environment,
-            )
-        child.pid, child.started, child.started_at = process.pid, time.monotonic(), time.time()
-        process.returncode = 0  # reaped by `_reap`, whoever started it
+        child.start(
+            self._command(child.name),
+            {**environment, "NOTIFY_SOCKET": self._notices.address, **more},
+            timeout_s=timeout_s,
+        )
 
     def _reap(self) -> None:
         for child in (self._agent, self._apply):
-            if child.pid is None:
-                continue
-            try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = child.pid, 0
-            if pid:
-                self._ended(child, status)
+            code = child.reap()
+            if code is not None:
+                self._ended(child, code)
 
-    def _ended(self, child: Child, status: int) -> None:
-        now = time.monotonic()
-        child.pid = None
-        sys.stderr.write(f"`{child.name}` ended with status {os.waitstatus_to_exitcode(status)}\n")
+    def _ended(self, child: Child, code: int) -> None:
+        sys.stderr.write(f"`{child.name}` ended with status {code}\n")
         if child is self._apply:
             if not self._called():
-                child.pause_s = FIRST_PAUSE_S
+                child.at_once()
                 return
-        elif now - child.started >= HEALTHY_S:
-            child.pause_s = FIRST_PAUSE_S
-        child.not_before = now + child.pause_s
-        child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
+        elif time.monotonic() - child.started >= HEALTHY_S:
+            child.at_once()
+        child.pause()
 
-    def _end(self, child: Child) -> None:
-        """End a child: ask, then insist."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if child.pid is None:
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, number)
-            until = time.monotonic() + STOP_S
-            while child.pid is not None and time.monotonic() < until:
-                pid = child.pid
-                try:
-                    done, _ = os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    done = pid
-                if done:
-                    child.pid = None
-                else:
-                    time.sleep(0.02)
+    def _hear(self) -> None:
+        """Move the deadlines of what lives, and end what does not."""
+        for pid, word in self._notices.heard():
+            now = time.monotonic()
+            name, _, value = word.partition("=")
+            if pid == self._agent.pid and name in ("READY", "WATCHDOG"):
+                self._agent.until = now + WATCHDOG_S
+            elif pid == self._apply.pid and name == "EXTEND_TIMEOUT_USEC" and value.isdecimal():
+                self._apply.until = now + int(value) / 1e6
+        self._agent.end_when_hung()
+        self._apply.end_when_hung()
 
     def _end_orphan(self) -> None:
         """End an agent that a supervisor which was killed left behind: it holds the port."""
-        try:
-            pid = int(json.loads(self._folder.running.read_bytes())["pid"])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if str(self._folder.launcher) not in command:
+        pid = launched(self._folder.running, self._folder.launcher)
+        if pid is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
@@ -272,7 +211,8 @@ class Supervisor:
         return ""
 
     def _renew(self, lock: int) -> None:
-        """Execute itself in the runtime that was confirmed, when no update is in progress; children stay children."""
+        """Execute itself in the runtime that was confirmed, when no update is in progress; children stay children.
+        That this runtime's supervisor runs was seen before it was confirmed (`agent.update.rehearsal`)."""
         if (
             self._apply.pid is not None
             or self._called()
@@ -280,21 +220,29 @@ class Supervisor:
             or self._runtime() == self._launched_from
         ):
             return
-        kept = {child.name: child.pid for child in (self._agent,) if child.pid is not None}
+        kept: dict[str, int | str] = {"notices": self._notices.name}
+        if self._agent.pid is not None:
+            kept[self._agent.name] = self._agent.pid
         os.environ[CHILDREN] = json.dumps(kept)
+        self._notices.close()
         os.close(lock)
         os.execv(sys.executable, self._command("supervise"))  # noqa: S606 - our own launcher
 
     def _take_over(self) -> bool:
-        """Take the children that an execution of itself kept. Whether there was one."""
+        """Take what an execution of itself kept. Whether there was one. A kept agent that lives says so soon; one that
+        knows no socket of ours says nothing, and is not waited for."""
         text = os.environ.pop(CHILDREN, None)
-        if text is None:
-            return False
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            for name, pid in json.loads(text).items():
-                if name == self._agent.name:
-                    self._agent.pid, self._agent.started = int(pid), time.monotonic()
-        return True
+        kept: Any = None
+        with contextlib.suppress(ValueError):
+            kept = json.loads(text or "{}")
+        pid, name = (
+            (kept.get(self._agent.name), kept.get("notices")) if isinstance(kept, dict) else (None, None)
+        )
+        self._notices = Notices(name if isinstance(name, str) else None)
+        if isinstance(pid, int):
+            self._agent.pid, self._agent.started = pid, time.monotonic()
+            self._agent.until = self._agent.started + WATCHDOG_S if isinstance(name, str) else NEVER
+        return text is not None
 
     def _trim_logs(self) -> None:
         for log in (self._agent.log, self._apply.log, self._run / "supervisor.log"):
