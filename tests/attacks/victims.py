@@ -1,0 +1,112 @@
+"""Boards that serve something good, and what is to be said of an attack on one."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from securesystemslib.signer import CryptoSigner
+
+from agent.contract.messages import Reported
+from agent.contract.release import DesiredState, Release
+from agent.update import commands
+from tests.attacks.stolen import Books
+from tests.update.world import Board, Fleet, copied_fleet
+
+
+class Nobody:
+    """Runs no agent: what is accepted here is what runs already, so that nothing is tried."""
+
+    def reload(self) -> None: ...
+    def restart(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Victim:
+    """An enrolled board with its fleet. It serves generation 1 of `release`, and has no processes now.
+
+    Attributes:
+        keys: all of the fleet's.
+    """
+
+    board: Board
+    release: Release
+    keys: dict[str, CryptoSigner]
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.board.fleet
+
+    @property
+    def inbox(self) -> Path:
+        return self.board.root / "inbox"
+
+    def copied(self, path: Path) -> Victim:
+        """The same in folders of its own."""
+        board = copy.copy(self.board)
+        board.fleet = copied_fleet(self.fleet, path)
+        board.root = path / "board"
+        board.more_environment = {}
+        root = self.board.root
+        shutil.copytree(
+            root,
+            board.root,
+            symlinks=True,
+            ignore=lambda folder, _: ["objects", "run"] * (folder == str(root)),
+        )
+        shutil.copytree(root / "objects", board.root / "objects", copy_function=os.link)
+        (board.root / "run").mkdir()
+        return Victim(board, self.release, self.keys)
+
+    def same(self, counter: int, **changes: object) -> DesiredState:
+        """A desired state of what runs here already: taken without a trial when it is believed."""
+        return self.fleet.desired(counter, self.release, **changes)
+
+    def pushed(self, counter: int) -> Books:
+        """A good push of `same(counter)`, in the inbox, and its metadata to attack."""
+        self.fleet.repository.assign(self.same(counter))
+        self.board.push()
+        return Books.of_fleet(self.fleet, self.keys)
+
+    # --- what the update process makes of it -----------------------------------------------------------------
+
+    def apply(self, *, really: bool = False) -> tuple[int, Reported]:
+        """Exit code and report of the update process; `really`: through the launcher, in a process of its own."""
+        if really:
+            return self.board.apply(), self.board.report
+        return commands.apply(self.board.root, service=Nobody()), self.board.report
+
+    def refused(self, code: str | tuple[str, ...], *, really: bool = False) -> Reported:
+        """That what the inbox asks for is refused, changes nothing, and is said with a fact and a way out."""
+        before, running = self.state(), self.board.report
+        exit_code, report = self.apply(really=really)
+        assert report.code in ((code,) if isinstance(code, str) else code), (report.code, report.message)
+        assert exit_code == (4 if report.code == "update.inbox-incomplete" else 3)
+        assert report.message
+        assert report.hint
+        assert (report.counter, report.state, report.current) == (
+            running.counter,
+            running.state,
+            running.current,
+        )
+        assert report.request != running.request or not running.request
+        assert self.state() == before
+        return report
+
+    def accepted(self, counter: int, *, really: bool = False) -> Reported:
+        """That what the inbox asks for is taken."""
+        exit_code, report = self.apply(really=really)
+        assert (exit_code, report.code, report.counter) == (0, None, counter), (report.code, report.message)
+        return report
+
+    def state(self) -> tuple[object, ...]:
+        """What serving depends on, by names: objects, generations, links."""
+        root = self.board.root
+        folders = [
+            sorted(path.name for path in (root / name).iterdir()) for name in ("objects", "generations")
+        ]
+        return (*folders, self.board.link("current"), self.board.link("trial"))
