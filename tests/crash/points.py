@@ -1,0 +1,68 @@
+"""From a log to the points at which the board can be cut, each tree once.
+
+The rule: every operation times every variant; points whose trees no program could tell apart are run once, and how
+many each stands for is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.crash.model import Cut, Disk, Tree
+from tests.crash.trees import Contents, canonical
+
+Operation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cut after the first `number` operations of a log.
+
+    Attributes:
+        tree: what it leaves. same: a digest that equal trees share.
+        last: the last operations before it, in words. unsynced: what the medium did not hold then.
+    """
+
+    number: int
+    cut: Cut
+    tree: Tree
+    same: str
+    last: tuple[str, ...]
+    unsynced: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """`17:torn`."""
+        return f"{self.number}:{self.cut.value}"
+
+
+def points_of(start: Tree, log: Sequence[Operation], contents: Contents) -> list[Point]:
+    """Every point of a log: (operations + 1) × variants."""
+    disk = Disk(start)
+    found = []
+    for number in range(len(log) + 1):
+        if number:
+            disk.do(log[number - 1])
+        last = tuple(told(operation) for operation in log[max(0, number - 5) : number])
+        unsynced = tuple(disk.unsynced())
+        for cut in Cut:
+            tree = disk.after(cut)
+            found.append(Point(number, cut, tree, canonical(tree, contents), last, unsynced))
+    return found
+
+
+def distinct(points: Sequence[Point], seen: set[str]) -> list[Point]:
+    """The first of each group of equal points, without those that were seen; `seen` grows."""
+    new = []
+    for point in points:
+        if point.same not in seen:
+            seen.add(point.same)
+            new.append(point)
+    return new
+
+
+def told(operation: Operation) -> str:
+    """An operation in words."""
+    return " ".join(str(operation[key]) for key in ("op", "path", "to", "target") if key in operation)

@@ -1,0 +1,156 @@
+"""Between a folder on the disk and a tree of the model: read, made again, and told apart.
+
+The rule: two trees are equal when no program of the board could tell them apart by anything that it acts on. What is
+left out of the comparison is listed in `canonical`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.crash.model import HALF, ZERO, Entry, File, Folder, Link, Tree
+
+TEMPORARY = re.compile(r"^\.new-(?P<name>.+)-[0-9a-f]{8}$")
+LIVE = ("board/run/supervisor.lock", "board/run/out.log", "board/run/agent.log", "board/run/update.log")
+SECRETS = ("device.key", "device.pub", "mqtt.key", "mqtt.pub")
+TIMES = (
+    "signed",
+    "clock_seen",
+    "since",
+    "at",
+    "wall",
+    "contact",
+    "disk_free_bytes",
+    "disk_total_bytes",
+    "clock_floor",
+)
+
+
+class Contents:
+    """Bytes by their hash; files of trees are hard links to them, since nothing on a board writes into a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._data: dict[str, bytes] = {}
+
+    def add(self, data: bytes) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._data.setdefault(sha256, data)
+        return sha256
+
+    def take_in(self, folder: Path) -> None:
+        """Everything that a recording kept."""
+        for path in folder.iterdir():
+            if len(path.name) == 64 and path.name not in self._data:
+                self._data[path.name] = path.read_bytes()
+
+    def of(self, file: File) -> bytes:
+        if file.part == ZERO:
+            return b""
+        data = self._data[file.content]
+        return data[: len(data) // 2] if file.part == HALF else data
+
+    def link(self, file: File, path: Path) -> None:
+        data = self.of(file)
+        kept = self._folder / f"{hashlib.sha256(data).hexdigest()}-{file.mode:o}"
+        if not kept.exists():
+            new = kept.with_name(f"{kept.name}.{os.urandom(4).hex()}")
+            new.write_bytes(data)
+            new.chmod(file.mode)
+            new.replace(kept)
+        os.link(kept, path)
+
+
+def scan(base: Path, contents: Contents) -> dict[str, Entry]:
+    """What is in a folder."""
+    tree: dict[str, Entry] = {}
+    for path in sorted(base.rglob("*")):
+        name, found = str(path.relative_to(base)), path.lstat()
+        mode = stat.S_IMODE(found.st_mode)
+        if name in LIVE:
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            tree[name] = Link(str(path.readlink()))
+        elif stat.S_ISDIR(found.st_mode):
+            tree[name] = Folder(mode)
+        else:
+            tree[name] = File(contents.add(path.read_bytes()), mode)
+    return tree
+
+
+def make(tree: Tree, base: Path, contents: Contents) -> None:
+    """Put a tree on the disk."""
+    base.mkdir(parents=True)
+    for name in sorted(tree):
+        entry, path = tree[name], base / name
+        if isinstance(entry, Folder):
+            path.mkdir()
+        elif isinstance(entry, Link):
+            path.symlink_to(entry.target)
+        elif _is_written_in_place(name):
+            path.write_bytes(contents.of(entry))
+            path.chmod(entry.mode)
+        else:
+            contents.link(entry, path)
+    for name, entry in tree.items():
+        if isinstance(entry, Folder):
+            (base / name).chmod(entry.mode)
+
+
+def canonical(tree: Tree, contents: Contents) -> str:
+    """A digest that equal trees share.
+
+    Left out: what lies under a temporary name (`.new-…`), file or folder, since whoever comes next removes it whatever
+    it holds; the random part of such names; what locks hold, and everything in `run/`; times, free space and the
+    counter of signed reports; how often a run was begun (`state/resume`; its bound has a test of its own); and random
+    keys, which are only there or not, whole or not.
+    """
+    lines = []
+    for path, entry in tree.items():
+        parts = path.split("/")
+        if "run" in parts[1:2] or any(TEMPORARY.match(part) for part in parts[:-1]):
+            continue
+        hidden = TEMPORARY.match(parts[-1])
+        if hidden:
+            lines.append("/".join([*parts[:-1], f".new-{hidden['name']}"]))
+        elif isinstance(entry, File):
+            lines.append(f"{path} {entry.mode:o} {_told(parts[-1], entry, contents)}")
+        else:
+            lines.append(f"{path} {entry}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _told(name: str, file: File, contents: Contents) -> str:
+    data = contents.of(file)
+    whole = len(data) == len(contents.of(File(file.content, file.mode))) if file.content else True
+    if name in ("lock", "install.lock"):
+        return ""
+    if name == "resume":
+        return "a number" if data.strip().isdigit() else "none"
+    if name in SECRETS and whole:
+        return "a key"
+    if name in ("update.json", "reported.json") and whole:
+        return json.dumps(_without_times(json.loads(data)), sort_keys=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _without_times(plain: Any) -> Any:
+    if isinstance(plain, Mapping):
+        if "payload" in plain and "signature" in plain:
+            return _without_times(json.loads(plain["payload"]))
+        return {key: 0 if key in TIMES else _without_times(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_without_times(item) for item in plain]
+    return plain
+
+
+def _is_written_in_place(name: str) -> bool:
+    return name.startswith("board/run/") or name.endswith("/lock") or name.endswith("/install.lock")
