@@ -20,9 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-DAY_S = 86_400
-LAST_SECOND = 253_402_300_799
-"""Of the year 9999: no calendar goes further."""
+from agent.contract.wording import DAY_S, LAST_SECOND, shown
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Clock:
 
     def now(self) -> int:
         """The time by which expiry is judged."""
-        return min(max(int(self.system()), self.floor, 0), LAST_SECOND)
+        return min(max(int(self.system()), self.floor, 0), LAST_SECOND - 1)
 
     def as_datetime(self) -> datetime:
         """The same as python-tuf wants it."""
@@ -67,11 +65,3 @@ class Clock:
         if self.seen - self.now() >= DAY_S:
             return f"the clock stood at {shown(self.seen)} before; expiry is judged by {shown(self.now())}"
         return None
-
-
-def shown(seconds: int) -> str:
-    """`2026-11-23 22:12 UTC`, or the number itself where no calendar reaches."""
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, OSError, ValueError):
-        return f"{seconds} s"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 from pathlib import Path
 
 from agent.config import read_config
@@ -24,7 +25,7 @@ from agent.contract.errors import (
 from agent.contract.messages import Reported
 from agent.contract.names import check_digest
 from agent.contract.runtime import RuntimeManifest
-from agent.update.clock import shown
+from agent.contract.said import rows
 from agent.update.files import DISK, Files
 from agent.update.folder import UpdateFolder
 from agent.update.hardware import disk_free_bytes
@@ -51,10 +52,11 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
     Raises:
         UpdateRunning, AgentConfigInvalid, BoardCloned, BoardDiskFull: nothing was looked at, or could be saved.
     """
+    from agent.update.deadline import deadlines
     from agent.update.running import UpdateRun, update_lock
 
     folder = UpdateFolder(root)
-    with update_lock(folder, files):
+    with deadlines() as within, update_lock(folder, files):
         try:
             config = read_config(folder)
             _check_hardware(folder, config, files)
@@ -62,7 +64,7 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
             _drop_request(folder, files)
             raise
         try:
-            return int(UpdateRun(folder, config, files=files, service=service).apply())
+            return int(UpdateRun(folder, config, within=within, files=files, service=service).apply())
         except OSError as error:
             _leave_trial(folder, config, files=files, service=service)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -82,14 +84,15 @@ def recover(root: Path, *, files: Files = DISK, service: Service | None = None) 
     Raises:
         AgentConfigInvalid, BoardCloned: nothing was settled.
     """
+    from agent.update.deadline import SETTLE_S, deadlines
     from agent.update.running import UpdateRun, update_lock
 
     folder = UpdateFolder(root)
     config = read_config(folder)
     try:
-        with update_lock(folder, files):
+        with deadlines() as within, within(SETTLE_S), update_lock(folder, files):
             _check_hardware(folder, config, files)
-            UpdateRun(folder, config, waits=False, files=files, service=service).recover()
+            UpdateRun(folder, config, waits=False, within=within, files=files, service=service).recover()
     except UpdateRunning as error:
         sys.stderr.write(f"{error}; it settles by itself\n")
     return ExitCode.DONE
@@ -109,17 +112,10 @@ def status(root: Path, as_json: bool) -> int:
         sys.stdout.write(signed.payload + "\n")
         return ExitCode.DONE
     reported = decode(Reported, signed.payload.encode())
-    lines = [f"{reported.device}: {reported.state.value}, desired state {reported.counter}"]
-    if reported.current:
-        since = f" since {shown(reported.since)}" if reported.since else ""
-        lines.append(f"runs {reported.current.title} (generation {reported.current.number}){since}")
-    if reported.verified:
-        lines.append(f"verified: {reported.verified}")
-    if reported.trial:
-        lines.append(f"tries {reported.trial.title}, attempt {reported.attempts} of {reported.max_attempts}")
-    if reported.message:
-        lines.append(f"{reported.code}: {reported.message}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(f"{reported.device}\n")
+    for row in (row for part in rows(reported, int(time.time())).values() for row in part):
+        mark = "! " if row.sign in ("doubt", "bad") else "  "
+        sys.stdout.write(f"{mark}{row.name:9} {row.text}\n")
     return ExitCode.DONE
 
 

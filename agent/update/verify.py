@@ -44,7 +44,8 @@ from agent.contract.targets import (
     release_target,
     runtime_target,
 )
-from agent.update.clock import Clock, shown
+from agent.contract.wording import shown
+from agent.update.clock import Clock
 from agent.update.files import Files, chunks_of
 from agent.update.inbox import METADATA, TARGETS, Inbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.fleet.address import Address
     from edge.fleet.host_keys import HostKey
     from edge.inventory import Device, Inventory
+    from edge.rollouts.boards import BoardState
 
 
 @click.group()
@@ -165,20 +166,55 @@ def probe(name: str, chosen: str | None, as_json: bool) -> None:
 @device.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def show(name: str, as_json: bool) -> None:
-    """Show what runs on a board, since when, verified how, and what was refused and why."""
+def show(name: str, as_json: bool) -> int:
+    """Show what runs on a board, since when, verified how; what was before; what was refused and why.
+
+    A board that can't be reached is shown as it was heard of last; the exit code is 4 then.
+    """
     from edge.cli.report import show_report
-    from edge.rollouts.boards import board_state
+    from edge.rollouts.boards import state_or_last_known
+    from edge.rollouts.trusted import standing, versions
     from edge.rollouts.workspace import Workspace
 
     workspace = Workspace.find(asker())
-    state = board_state(workspace, name)
+    state = state_or_last_known(workspace, name)
+    found = workspace.inventory.get(name)
+    trust = state.reported.trust if state.reported else ()
+    beside = standing(trust, versions(workspace, found.device_id))
     if as_json:
         output.data(
-            {"device": workspace.inventory.get(name), "reported": state.reported, "agent": state.agent}
+            {
+                "device": found,
+                "reported": state.reported,
+                "agent": state.agent,
+                "stale": state.reported.stale(int(time.time())) if state.reported else None,
+                "folder": beside,
+                "last_known": _last_known(state),
+            }
         )
-        return
-    show_report(workspace.inventory.get(name), state)
+    else:
+        show_report(found, state, beside)
+    return ExitCode.INCOMPLETE if state.unreached else ExitCode.DONE
+
+
+@device.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def history(name: str, as_json: bool) -> int:
+    """Show how each update that a board remembers ended: from what to what, why, and the numbers of its trial."""
+    from edge.cli.report import show_history
+    from edge.rollouts.boards import state_or_last_known
+    from edge.rollouts.workspace import Workspace
+
+    state = state_or_last_known(Workspace.find(asker()), name)
+    if as_json:
+        ends = state.reported.history if state.reported else ()
+        output.data({"device": name, "history": ends, "last_known": _last_known(state)})
+    else:
+        show_history(state)
+    if state.unreached:
+        output.line("doubt", f"the last known: {state.unreached}")
+    return ExitCode.INCOMPLETE if state.unreached else ExitCode.DONE
 
 
 @device.command()
@@ -214,6 +250,12 @@ def remove(name: str, wipe: bool, yes: bool, as_json: bool, sudo_password: bool)
         "good", f"`{name}` is forgotten" + ("; nothing of edge is left on the board" if wipe else left)
     )
     return ExitCode.DONE
+
+
+def _last_known(state: BoardState) -> dict[str, Any] | None:
+    if state.unreached is None:
+        return None
+    return {"heard_at": state.heard_at, "error": state.unreached.to_plain()}
 
 
 def _where(address: str, known: Device | None) -> Address:

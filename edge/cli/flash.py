@@ -144,7 +144,7 @@ def flash(
 
 
 def _show(outcome: FlashOutcome, notes: tuple[str, ...], steps: output.Steps) -> None:
-    from edge.cli.report import check_line
+    from agent.contract.said import measured
 
     for note in notes:
         output.line("note", note)
@@ -152,7 +152,7 @@ def _show(outcome: FlashOutcome, notes: tuple[str, ...], steps: output.Steps) ->
     if not outcome.changed:
         return
     for check in reported.checks if outcome.taken else ():
-        output.line("good" if check.passed else "bad", check_line(check))
+        output.line("good" if check.passed else "bad", measured(check))
     if outcome.succeeded:
         by_step = ", ".join(f"{step} {seconds:.1f}" for step, seconds in outcome.passed_s.items())
         output.line(

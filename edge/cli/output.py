@@ -13,13 +13,16 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from agent.contract import wording
 from agent.contract.codec import to_plain
 from agent.contract.errors import EdgeError
+
+if TYPE_CHECKING:
+    from agent.contract.said import Row
 
 SIGNS = {"good": ("✓", "green"), "bad": ("✗", "red"), "doubt": ("?", "yellow"), "note": ("·", None)}
 USUAL_COLUMNS = 80
@@ -77,6 +80,18 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
         if is_terminal(sys.stdout):
             text = f"\n{' ' * len(head)}".join(_wrapped(text, columns(sys.stdout) - len(head)))
         click.echo(f"{head}{text}".rstrip())
+
+
+def rows(title: str | None, found: Sequence[Row]) -> None:
+    """A part of a report on stdout: its title, and its rows with their signs; long text goes on below itself."""
+    if title:
+        click.echo(f"\n{_styled(title, 'bold', sys.stdout)}")
+    for row in found:
+        mark, colour = SIGNS.get(row.sign, (" ", None))
+        text = visible(row.text)
+        if is_terminal(sys.stdout):
+            text = f"\n{' ' * 14}".join(_wrapped(text, columns(sys.stdout) - 14))
+        click.echo(f"{_styled(mark, colour, sys.stdout)} {row.name:10}  {text}".rstrip())
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -224,9 +239,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _styled(text: str, style: str | None) -> str:
+def _styled(text: str, style: str | None, stream: TextIO | None = None) -> str:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if style is None or plain or not is_terminal(sys.stderr):
+    if style is None or plain or not is_terminal(stream or sys.stderr):
         return text
     if style in ("bold", "dim"):
         return click.style(text, bold=style == "bold", dim=style == "dim")

@@ -1,110 +1,92 @@
-"""A board's signed report, for a person: what runs, since when, verified how; what was refused, and why."""
+"""A board's signed report, for a person: what runs, since when, verified how; what was refused, and why.
+
+The rule: the rows are the board's own (`agent.contract.said`); added is only what the laptop knows: where the board
+is, whether its agent answers, and how its keys stand beside this folder's repository.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.states import UpdateState
+from agent.contract.said import Row, ended, rows
 from edge.cli import output
 
 if TYPE_CHECKING:
-    from agent.contract.messages import CheckResult, Reported
     from edge.inventory import Device
     from edge.rollouts.boards import BoardState
+    from edge.rollouts.trusted import Standing
 
-BAD = {UpdateState.REFUSED, UpdateState.ROLLED_BACK, UpdateState.INCONSISTENT}
+SHOWN = 5
+"""So many ends, without their numbers."""
+WORDS = {
+    "same": ("the board knows this folder's newest metadata", ""),
+    "ahead": ("this folder has newer metadata than the board was shown; the next push brings it", ""),
+    "behind": (
+        "this folder is older than what the board knows: an old copy, or another one at work. Take the newest one, or "
+        "`edge key restore`",
+        "bad",
+    ),
+}
 
 
-def show_report(device: Device, state: BoardState) -> None:
-    """Print the report as a list of facts on stdout."""
+def show_report(device: Device, state: BoardState, standing: Standing | None = None) -> None:
+    """Print the report in parts, on stdout; a board that was not reached is said to be so first."""
+    now = int(time.time())
+    output.rows(None, _head(device, state))
     reported = state.reported
-    rows = [
-        ("device", f"{device.name}, {device.address}, profile {device.profile or 'not probed'}"),
-        (
-            "identity",
-            f"{device.device_id}, serial {device.serial or 'unknown'}"
-            + ("; its report is signed by its own key" if reported else ""),
-        ),
-    ]
     if reported is None:
-        rows.append(
-            ("runs", f"nothing that this fleet knows of: flash it with `edge flash {device.name} RELEASE`")
-        )
-    else:
-        rows += _running(reported)
-        rows += _last(reported)
-    if state.agent is not None:
-        ready = "ready" if state.agent.ready else "not ready"
-        rows.append(
-            (
-                "agent",
-                f"{ready}, port {state.agent.port}, generation {state.agent.generation}, "
-                f"started {output.ago(int(state.agent.started))}",
-            )
-        )
-    output.facts(rows)
-    if reported is not None and reported.history:
-        click.echo()
-        output.table(
-            ("#", "asked for", "ended", "when", "why"),
-            [
-                (str(h.counter), h.title, h.state.value, output.ago(h.at), h.message or "")
-                for h in reported.history
-            ],
-            right=(0,),
-        )
+        bare = f"nothing that this fleet knows of: flash it with `edge flash {device.name} RELEASE`"
+        output.rows("what runs", [Row("runs", bare, "doubt")])
+        return
+    parts = rows(reported, now)
+    parts["what runs"] += _agent(state)
+    if standing is not None:
+        text, sign = WORDS[standing.word]
+        parts["the board"] += (Row("folder", f"{text}{standing.differences}", sign),)
+    for title, part in parts.items():
+        output.rows(title, part)
+    if reported.history:
+        newest = [row for entry in reported.history[:SHOWN] for row in ended(entry, now)]
+        output.rows("history", [row for row in newest if row.name not in ("attempts", "do", "measured")])
+        click.echo(f"  {'all':10}  {len(reported.history)}, with their numbers: `edge device history {device.name}`")
 
 
-def _running(reported: Reported) -> list[tuple[str, str]]:
-    rows = []
-    if reported.current is None:
-        rows.append(("runs", "nothing yet"))
-    else:
-        rows.append(
-            (
-                "runs",
-                f"{reported.current.title} (generation {reported.current.number}) since {output.ago(reported.since)}",
-            )
-        )
-        rows.append(("verified", reported.verified or "–"))
-    if reported.previous is not None:
-        rows.append(
-            (
-                "before",
-                f"{reported.previous.title} (generation {reported.previous.number}), kept for `edge flash --previous`",
-            )
-        )
-    if reported.trial is not None:
-        rows.append(
-            ("trial", f"{reported.trial.title}, attempt {reported.attempts} of {reported.max_attempts}")
-        )
-    rows.append(("disk", f"{output.size(reported.disk_free_bytes)} free"))
-    return rows
+def show_history(state: BoardState) -> None:
+    """Print how each desired state that the board remembers ended, the newest first."""
+    now = int(time.time())
+    entries = state.reported.history if state.reported is not None else ()
+    if not entries:
+        click.echo("nothing has ended on this board yet")
+    for entry in entries:
+        output.rows(None, ended(entry, now))
 
 
-def _last(reported: Reported) -> list[tuple[str, str]]:
-    rows = [("update", f"{reported.state.value}, desired state {reported.counter}")]
-    if reported.code:
-        rows.append(("why", f"{reported.message} [{reported.code}]"))
-        if reported.hint:
-            rows.append(("hint", reported.hint))
-    rows += [("measured", check_line(check)) for check in reported.checks]
-    return rows
+def _head(device: Device, state: BoardState) -> list[Row]:
+    found = [
+        Row("device", f"{device.name}, {device.address}, profile {device.profile or 'not probed'}"),
+        Row("identity", f"{device.device_id}, serial {device.serial or 'unknown'}"),
+    ]
+    if state.reported is not None and state.unreached is not None:
+        heard = f", heard {output.ago(state.heard_at)}" if state.heard_at else ""
+        found.append(Row("report", f"the last known{heard}, signed by its own key", "doubt"))
+        found.append(Row("now", f"{state.unreached} [{state.unreached.code}]", "doubt"))
+    elif state.reported is not None:
+        found.append(Row("report", "of now, signed by its own key", "good"))
+    return found
 
 
-def check_line(check: CheckResult) -> str:
-    """One trial's numbers in a line."""
-    parts = [f"{check.release}:"]
-    if check.agreement is not None and check.floor is not None:
-        parts.append(f"agrees {check.agreement:.1%} (at least {check.floor:.1%}),")
-    if check.proof_within is not None:
-        parts.append(f"like its proof run {check.proof_within:.1%},")
-    if check.p95_ms is not None:
-        budget = f" of {check.budget_p95_ms:.2f}" if check.budget_p95_ms is not None else ""
-        parts.append(f"p95 {check.p95_ms:.2f}{budget} ms CPU,")
-    if check.memory_mb is not None:
-        budget = f" of {check.budget_memory_mb:.0f}" if check.budget_memory_mb is not None else ""
-        parts.append(f"{check.memory_mb:.1f}{budget} MB")
-    return " ".join(parts).rstrip(",")
+def _agent(state: BoardState) -> tuple[Row, ...]:
+    agent = state.agent
+    if state.unreached is not None:
+        return ()
+    if agent is None or not state.alive:
+        return (Row("agent", "does not run", "bad"),)
+    text = f"port {agent.port}, generation {agent.generation}, started {output.ago(int(agent.started))}"
+    return (
+        Row(
+            "agent", f"{'ready' if agent.ready else 'not ready'}, {text}", "good" if agent.ready else "doubt"
+        ),
+    )

@@ -304,6 +304,11 @@ class Repository:
                 blobs=self._blobs_of(documents, state),
             )
 
+    def versions(self, device: str) -> dict[str, int]:
+        """The versions of the roles that the board with this id would be shown now, its own bin among them."""
+        roles = self._load()
+        return roles.versions(["targets", DESIRED_ROLE, roles.bin_of(desired_target(device))])
+
     # --- time ------------------------------------------------------------------------------------------------
 
     def refresh(self, *, with_targets: bool = False, force: bool = False) -> tuple[str, ...]:

@@ -166,6 +166,12 @@ class Roles:
         names += [f"{self.snapshot.signed.meta[f'{role}.json'].version}.{role}.json" for role in roles]
         return {name: self._folder / name for name in names}
 
+    def versions(self, roles: Iterable[str]) -> dict[str, int]:
+        """Root, timestamp, snapshot, and `roles` as snapshot names them, to their versions."""
+        top = (self.root.signed, self.timestamp.signed, self.snapshot.signed)
+        named = {role: self.snapshot.signed.meta[f"{role}.json"].version for role in roles}
+        return {signed.type: signed.version for signed in top} | named
+
     def expiry(self) -> dict[str, datetime]:
         """When each role's signature ends, bins included, in UTC."""
         loaded: dict[str, Metadata[Any]] = {

@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agent.contract.board import RunningAgent
-from agent.contract.errors import AgentSilent, BoardForeign, BoardNotFlashed
+from agent.contract.errors import (
+    AgentSilent,
+    BoardForeign,
+    BoardNotFlashed,
+    ConnectionLost,
+    DeadlinePassed,
+    EdgeError,
+    HostUnknown,
+    HostUnreachable,
+    StoreMissing,
+)
 from agent.contract.messages import Reported
 from agent.contract.profile import BoardFacts, DeviceProfile
 from edge.fleet import services
@@ -21,6 +31,8 @@ from edge.inventory import Device
 from edge.rollouts.choice import check_board
 from edge.rollouts.enrolment import locate, placement_of, settle_profile
 from edge.rollouts.workspace import Workspace
+from edge.telemetry import query
+from edge.telemetry.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +51,15 @@ class BoardState:
     Attributes:
         reported: signed by the board.
         agent: of its folder. alive: the agent's process runs.
+        unreached: why the board could not be asked; then the report is the last that the store has. heard_at: when
+            anything was heard of the board last, seconds since 1970; None where nothing was, or it was asked now.
     """
 
     reported: Reported | None
     agent: RunningAgent | None
     alive: bool
+    unreached: EdgeError | None = None
+    heard_at: int | None = None
 
 
 def probe_device(workspace: Workspace, name: str, *, profile: str | None = None) -> Probed:
@@ -101,6 +117,28 @@ def board_state(workspace: Workspace, name: str) -> BoardState:
 
     workspace.inventory.update(name, change)
     return BoardState(reported=reported, agent=status.agent, alive=status.agent_alive)
+
+
+def state_or_last_known(workspace: Workspace, name: str) -> BoardState:
+    """A board's own word of now, or where it can't be reached, the last that the telemetry store has.
+
+    Raises:
+        HostUnreachable, ConnectionLost, DeadlinePassed, HostUnknown: and nothing of it was ever heard.
+        ReportForged, ReportReplayed, TransferError: as `board_state`.
+    """
+    try:
+        return board_state(workspace, name)
+    except (HostUnknown, HostUnreachable, ConnectionLost, DeadlinePassed) as error:
+        device_id = workspace.inventory.get(name).device_id
+        try:
+            with Store.open(workspace.folder.store) as store:
+                (known,) = query.fleet_now(store, devices=[device_id])
+        except StoreMissing:
+            raise error from None
+        if known.reported is None:
+            raise
+        heard = int(known.last_seen) if known.last_seen is not None else None
+        return BoardState(reported=known.reported, agent=None, alive=False, unreached=error, heard_at=heard)
 
 
 @contextmanager
