@@ -1,13 +1,15 @@
 """The inbox: files that an untrusted user may change at any moment, even while they are read.
 
-The rule: each part of a path is opened below the one before it and never through a link; only plain files are read,
-at most as long as was promised; what was read is verified on our own copy, never on the inbox.
+The rule: each part of a path is opened below the one before it and never through a link; only plain files are read
+that belong to whom the inbox belongs (a hard link may be to a key of ours), at most as long as was promised; what was
+read is verified on our own copy, never on the inbox.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ TARGETS = "targets"
 BLOBS = "blobs"
 REQUEST = "request"
 TAKEN = "request.taken"
+ASIDE = ".aside-"
 REQUEST_BYTES = 256
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -39,13 +42,16 @@ class Inbox:
 
         Raises:
             FileNotFoundError: there is none.
-            InboxUnsafe: it or a folder above it is a link, or it is no plain file.
+            InboxUnsafe: it or a folder above it is a link, or it is no plain file, or somebody else's.
         """
         with self._folder(parts[:-1]) as folder:
             descriptor = _open(parts, parts[-1], _FILE, folder)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise InboxUnsafe(file="/".join(parts), reason="it is no plain file")
+            if found.st_uid != self.path.lstat().st_uid:
+                raise InboxUnsafe(file="/".join(parts), reason="it belongs to another user than the inbox")
             os.set_blocking(descriptor, True)
             yield descriptor
         finally:
@@ -74,19 +80,22 @@ class Inbox:
         return data
 
     def discard(self, *parts: str) -> None:
-        """Remove a file or a link of the inbox, where there is one."""
+        """Remove a file or a link of the inbox, where there is one. A folder in its place, which may hold anything,
+        is put aside."""
         with contextlib.suppress(FileNotFoundError), self._folder(parts[:-1]) as folder:
-            self.files.unlink_in(folder, parts[-1])
+            try:
+                self.files.unlink_in(folder, parts[-1])
+            except IsADirectoryError:
+                self.files.rename_in(folder, parts[-1], f"{ASIDE}{secrets.token_hex(4)}")
 
     def take_request(self) -> str | None:
         """Take the request, if there is one, by renaming it. Its text, or None when there was none."""
+        if self.has_request() and self.size_of_any(TAKEN) is not None:
+            self.discard(TAKEN)  # it may be what a file can't be renamed over
         try:
-            with self._folder(()) as folder:
-                self.files.rename_in(folder, REQUEST, TAKEN)
+            self._rename(REQUEST, TAKEN)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise InboxUnsafe(file=REQUEST, reason=error.strerror or str(error)) from error
         return self._request_text()
 
     def give_request_back(self) -> bool:
@@ -94,8 +103,8 @@ class Inbox:
         if self.size_of_any(TAKEN) is None:
             return False
         if self.size_of_any(REQUEST) is None:
-            with self._folder(()) as folder:
-                self.files.rename_in(folder, TAKEN, REQUEST)
+            with contextlib.suppress(FileNotFoundError):
+                self._rename(TAKEN, REQUEST)
         return True
 
     def end_request(self) -> None:
@@ -112,6 +121,15 @@ class Inbox:
             return os.lstat(self.path / name).st_size
         except OSError:
             return None
+
+    def _rename(self, source: str, destination: str) -> None:
+        try:
+            with self._folder(()) as folder:
+                self.files.rename_in(folder, source, destination)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InboxUnsafe(file=source, reason=error.strerror or str(error)) from error
 
     def _request_text(self) -> str:
         try:

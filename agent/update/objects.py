@@ -20,6 +20,7 @@ from agent.contract.errors import (
     DocumentTooLarge,
     FileMissing,
     InboxIncomplete,
+    InboxUnsafe,
     SizeMismatch,
 )
 from agent.contract.manifest import BundleManifest
@@ -82,8 +83,18 @@ class ObjectStore:
 
         Raises:
             InboxIncomplete: something is missing or is too short.
+            InboxUnsafe: something is no file of a push. All such is taken out, so that the next push sends it again.
         """
-        missing = [blob for blob in needed if self._inbox_bytes(blob.sha256) < blob.size_bytes]
+        missing, unsafe = [], []
+        for blob in needed:
+            try:
+                if self._inbox_bytes(blob.sha256) < blob.size_bytes:
+                    missing.append(blob)
+            except InboxUnsafe as error:
+                self.inbox.discard(BLOBS, blob.sha256)
+                unsafe.append(error)
+        if unsafe:
+            raise unsafe[0]
         if missing:
             raise InboxIncomplete(count=len(missing), what=what, first=missing[0].what)
 
@@ -228,7 +239,7 @@ class ObjectStore:
                 raise DigestMismatch(file=name, expected=sha256, found=hasher.hexdigest())
         except FileNotFoundError as error:
             raise InboxIncomplete(count=1, what=name, first=sha256) from error
-        except (DigestMismatch, SizeMismatch):
+        except (DigestMismatch, SizeMismatch, InboxUnsafe):
             self.inbox.discard(BLOBS, sha256)
             raise
 

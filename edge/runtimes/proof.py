@@ -137,11 +137,14 @@ def _place(composed: Composed, root: Path, progress: Progress) -> None:
 
 
 def _fill(blobs: Path, composed: Composed) -> None:
-    """Lay a runtime's blobs where `place` looks for them, without copying where that can be."""
+    """Lay a runtime's blobs where `place` looks for them, without copying where that can be: `place` takes nothing
+    that belongs to somebody else."""
     blobs.mkdir()
     (blobs / composed.digest).write_bytes(composed.manifest_bytes)
     for sha256, path in composed.blobs.items():
         try:
+            if path.stat().st_uid != os.geteuid():
+                raise PermissionError
             os.link(path, blobs / sha256)
         except OSError:
             shutil.copyfile(path, blobs / sha256)
