@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent.contract.errors import DocumentInvalid
 from agent.contract.names import check_name
 
 LINK_SCHEMA = "edge.link/1"
 OUTBOX_BYTES = 64 * 1024 * 1024
+MQTTS_PORT = 8883
 BROKER_NAME = "edge-broker"
 """The name in the certificate of a broker that is reached through a tunnel."""
 
@@ -58,3 +60,15 @@ class LinkConfig:
             raise DocumentInvalid(document="LinkConfig", reason="`interval_s` must be 0.001 to 86400")
         if self.outbox_bytes < 64 * 1024:
             raise DocumentInvalid(document="LinkConfig", reason="`outbox_bytes` must be 65536 or more")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the broker.
+
+        Raises:
+            ValueError: the URL names none.
+        """
+        url = urlsplit(self.url)
+        if not url.hostname:
+            raise ValueError("`url` names no host")
+        return url.hostname, url.port or MQTTS_PORT

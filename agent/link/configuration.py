@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, LinkConfigInvalid
@@ -15,7 +14,6 @@ from agent.contract.link import LinkConfig
 from agent.link.watched import WatchedFile
 
 LIMIT_BYTES = 256 * 1024
-MQTTS_PORT = 8883
 LOG = logging.getLogger("agent.link")
 
 
@@ -45,19 +43,7 @@ class Configuration:
         return changed
 
 
-def address(config: LinkConfig) -> tuple[str, int]:
-    """Host and port of the broker.
-
-    Raises:
-        ValueError: the URL names none.
-    """
-    url = urlsplit(config.url)
-    if not url.hostname:
-        raise ValueError("`url` names no host")
-    return url.hostname, url.port or MQTTS_PORT
-
-
 def _decoded(data: bytes) -> LinkConfig:
     config = decode(LinkConfig, data, limit_bytes=LIMIT_BYTES)
-    address(config)
+    _ = config.address  # where it names none, it is not valid
     return config

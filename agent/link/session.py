@@ -18,7 +18,6 @@ from agent.contract.link import LinkConfig
 from agent.contract.messages import Ack, Presence, PresenceMessage
 from agent.contract.topics import TopicKind, topic
 from agent.link.birth import birth
-from agent.link.configuration import address
 from agent.link.connection import MQTT_3, MQTT_5, Connection, Way, Will
 from agent.link.outbox import Outbox
 from agent.link.sampler import message
@@ -233,7 +232,7 @@ class Session:
         return encode(PresenceMessage(self._device, self._outbox.boot, self._number, presence))
 
     def _way(self, config: LinkConfig) -> Way:
-        host, port = address(config)
+        host, port = config.address
         key = self._subject.folder.mqtt_key
         return Way(host, port, config.server_name or host, config.ca, config.certificate, key)
 
@@ -243,4 +242,4 @@ class Session:
 
 def _broker(config: LinkConfig) -> tuple[str, str]:
     """Who speaks there, whatever the port of a tunnel is."""
-    return config.server_name or address(config)[0], config.collector
+    return config.server_name or config.address[0], config.collector

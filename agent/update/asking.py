@@ -1,6 +1,7 @@
 """One request to the board's own agent, which may be anything by now.
 
-The rule: it ends in its time as a whole, however slowly the answer trickles in, and only the answer's head is read.
+The rule: it ends in its time as a whole, however slowly the answer trickles in, and no more of it is read than was
+said.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ HEAD_BYTES = 2000
 
 
 def ask(
-    host: str, port: int, method: str, path: str, *, timeout_s: float, body: bytes | None = None
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    *,
+    timeout_s: float,
+    body: bytes | None = None,
+    limit_bytes: int = HEAD_BYTES,
 ) -> tuple[int, bytes]:
     """Status and first bytes of the answer.
 
@@ -33,7 +41,7 @@ def ask(
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            head = answer.read(HEAD_BYTES)
+            head = answer.read(limit_bytes)
         finally:
             hang_up.cancel()
         if time.monotonic() >= end:

@@ -1,7 +1,7 @@
 """The check: a generation is measured on its golden sets beside the one that serves, and judged.
 
 The rule: it runs in its own runtime, as the user whom the agent runs as, until a deadline; every model of the
-generation must be measured and pass. A new runtime must also be able to carry out the next update.
+generation must be measured and pass. A new runtime must also be able to carry out the next update: see `rehearsal`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from agent.update.child import Outcome, run_child
 from agent.update.folder import UpdateFolder
 from agent.update.objects import MANIFEST
 from agent.update.record import Reason
-
-_IMPORTS = "import sys; sys.path[:] = sys.argv[1:] + sys.path; import agent.update.commands, agent.update.verify, agent.update.identity"  # noqa: E501
+from agent.update.rehearsal import rehearsals
 
 
 def agents_user(config: BoardConfig) -> str | None:
@@ -62,14 +61,13 @@ def check(
     end = time.monotonic() + desired.terms.check_timeout_s
     user = agents_user(config)
     if new_runtime:
-        outcome = run_child(
-            [sys.executable, "-I", "-S", "-c", _IMPORTS, *_layer_folders(folder, desired.generation.runtime)],
-            deadline_s=end - time.monotonic(),
-            interrupted=interrupted,
-            user=user,
-        )
-        if outcome.status != 0:
-            return (), _ended_badly(outcome, desired, doing="importing the update process of the new runtime")
+        with rehearsals(desired.generation.runtime, folder=folder, config=config, user=user) as commands:
+            for doing, command in commands:
+                outcome = run_child(
+                    command, deadline_s=end - time.monotonic(), interrupted=interrupted, user=user
+                )
+                if outcome.status != 0:
+                    return (), _ended_badly(outcome, desired, doing=doing)
     command = [
         sys.executable, "-I", str(folder.launcher), "--root", str(folder.root), "--generation", str(number),
         "selftest", "--json", "--generation-folder", str(folder.generation(number)),
@@ -138,8 +136,3 @@ def _own_error(output: bytes) -> tuple[str, str] | None:
         return str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _layer_folders(folder: UpdateFolder, runtime: str) -> list[str]:
-    manifest = json.loads((folder.object(runtime) / MANIFEST).read_bytes())
-    return [str(folder.object(layer["sha256"])) for layer in manifest["layers"]]

@@ -19,16 +19,18 @@ from agent.contract.errors import (
     StateDamaged,
     Superseded,
 )
-from agent.contract.release import DesiredState
+from agent.contract.release import DesiredState, TrialTerms
 from agent.contract.states import UpdateEvent, UpdateState
 from agent.update.checking import check
 from agent.update.child import Interrupted
+from agent.update.deadline import RECLAIM_S, SETTLE_S, SPARE_S, Within, unbounded
 from agent.update.files import DISK, Files
 from agent.update.folder import UpdateFolder
 from agent.update.golden_traffic import GoldenTraffic, traffic_of
 from agent.update.objects import ObjectStore
 from agent.update.pinning import pinned_objects
-from agent.update.probation import probation, serve, served_generation
+from agent.update.probation import LONGEST_WAIT_S, host_of, probation, serve, served_generation
+from agent.update.reaching import serving_connected
 from agent.update.record import CLEAR, Reason
 from agent.update.report import Journal
 from agent.update.service import Service
@@ -36,13 +38,16 @@ from agent.update.stage import collect_garbage
 from agent.update.verify import Verified
 
 _S, _E = UpdateState, UpdateEvent
+RETURN_S = 120.0
+"""From a trial that is taken back to the first healthy answer of `current`, or longer where the terms of the trial give
+its start longer: then it is called inconsistent. An agent that hangs is ended first, which takes some of it."""
 
 
 class Machine:
     """One board's update.
 
     `newer` is asked while a trial waits: whether a newer desired state has arrived. Without `waits` (before the agent
-    starts) an end is saved and the agent is told, and nobody waits for it.
+    starts) an end is saved and the agent is told, and nobody waits for it. `within` bounds a step by its seconds.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Machine:
         service: Service,
         newer: Callable[[], bool],
         waits: bool = True,
+        within: Within = unbounded,
         files: Files = DISK,
     ) -> None:
         self.journal = journal
@@ -62,6 +68,7 @@ class Machine:
         self._service = service
         self._newer = newer
         self._waits = waits
+        self._within = within
         self._last_trouble = ""
         self._files = files
 
@@ -77,6 +84,17 @@ class Machine:
     def settle_at_start(self) -> None:
         """Settle what a power cut or a kill left, before the agent starts: it serves `current` then, and an update
         that is in progress waits for the update process. An attempt was counted when it began."""
+        with self._within(SETTLE_S):
+            self._settle_at_start()
+
+    def settle_agent(self) -> None:
+        """Bring the agent back to `current` where an earlier run took a trial back and ended before that was seen."""
+        record = self.journal.record
+        ended = record.state in (_S.ROLLED_BACK, _S.INCONSISTENT)
+        if ended and served_generation(self._folder) not in (None, record.current):
+            self._return_to_current()
+
+    def _settle_at_start(self) -> None:
         record = self.journal.record
         if record.in_progress:
             exhausted = record.attempts >= self._desired.terms.max_attempts
@@ -101,6 +119,7 @@ class Machine:
                 verified=verified.versions,
                 trial=verified.desired.generation.number,
                 attempts=0,
+                linked=False,
                 checks=(),
                 request=request,
                 **CLEAR,
@@ -141,18 +160,26 @@ class Machine:
         self._end_badly(_E.SUPERSEDED, reason, bad=False)
 
     def finalise(self, up_to: int) -> None:
-        """Let go of the generation before `current`, when the host says that it may be."""
+        """Let go of the generation before `current`, when the host says that it may be; no trial is in progress."""
         record = self.journal.record
-        if record.state is not _S.CONFIRMED or record.current is None or record.current > up_to:
+        if record.in_progress or record.current is None or record.current > up_to:
             return
-        self.journal.commit(record.after(_E.FINALISE, previous=None))
+        if record.state is _S.CONFIRMED:
+            record = record.after(_E.FINALISE)
+        elif record.previous is None:
+            return
+        self.journal.commit(replace(record, previous=None))
         generation = self.journal.generation(record.current)
         if generation is not None:
             self._files.replace(self._folder.bootstrap, f"{generation.runtime}\n".encode())
         self.reclaim()
 
     def reclaim(self, *, keep: frozenset[str] = frozenset()) -> None:
-        """Take away what nothing refers to; only while no update is in progress."""
+        """Take away what nothing refers to; only while no update is in progress.
+
+        Args:
+            keep: objects that are to be used next.
+        """
         record = self.journal.record
         if record.in_progress:
             return
@@ -162,7 +189,8 @@ class Machine:
         except StateDamaged as error:
             sys.stderr.write(f"nothing is reclaimed: {error}\n")
             return
-        collect_garbage(self._folder, store=self._store, generations=numbers, pinned=pinned | keep)
+        with self._within(RECLAIM_S):
+            collect_garbage(self._folder, store=self._store, generations=numbers, pinned=pinned | keep)
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -184,7 +212,8 @@ class Machine:
         if record.attempts >= self._desired.terms.max_attempts:
             self.give_up()
         elif record.state is _S.STAGED:
-            self.journal.commit(record.after(_E.BEGIN_CHECK, attempts=record.attempts + 1))
+            linked = record.linked or serving_connected(self._folder, host_of(self._config))
+            self.journal.commit(record.after(_E.BEGIN_CHECK, attempts=record.attempts + 1, linked=linked))
             self._check()
         elif record.state is _S.PROBATION:
             self.journal.commit(replace(record, attempts=record.attempts + 1))
@@ -192,15 +221,15 @@ class Machine:
 
     def _check(self) -> None:
         desired = self._desired
-        current = self.journal.generation(self.journal.record.current)
-        results, reason = check(
-            desired,
-            folder=self._folder,
-            config=self._config,
-            replaced={result.model: result for result in self.journal.record.current_checks},
-            new_runtime=current is None or current.runtime != desired.generation.runtime,
-            interrupted=self._newer,
-        )
+        with self._within(desired.terms.check_timeout_s + SPARE_S):
+            results, reason = check(
+                desired,
+                folder=self._folder,
+                config=self._config,
+                replaced={result.model: result for result in self.journal.record.current_checks},
+                new_runtime=self._new_runtime,
+                interrupted=self._newer,
+            )
         record = replace(self.journal.record, checks=results)
         if reason is not None:
             self.journal.record = record
@@ -212,15 +241,18 @@ class Machine:
     def _probation(self) -> None:
         desired = self._desired
         self._files.replace_link(self._folder.trial, f"generations/{desired.generation.number}")
+        terms = desired.terms
         try:
-            reason = probation(
-                desired,
-                folder=self._folder,
-                config=self._config,
-                service=self._service,
-                traffic=self._traffic(desired),
-                interrupted=self._newer,
-            )
+            with self._within(terms.start_timeout_s + terms.probation_s + LONGEST_WAIT_S + SPARE_S):
+                reason = probation(
+                    desired,
+                    folder=self._folder,
+                    config=self._config,
+                    service=self._service,
+                    traffic=self._traffic(desired),
+                    linked=self.journal.record.linked and self._new_runtime,
+                    interrupted=self._newer,
+                )
         except InstallFailed as error:
             reason = Reason.of(error)
         if reason is not None:
@@ -245,6 +277,7 @@ class Machine:
         self.journal.save(confirmed.ended(at=at, replaced=self._title(record.current)))
         self.settle_links()
         self.journal.publish()
+        self.reclaim()
 
     def give_up(self) -> None:
         """End an update that was begun too often; nothing where none is in progress."""
@@ -278,25 +311,28 @@ class Machine:
             if served_generation(self._folder) not in (None, record.current):
                 self._service.reload()
             return
+        terms = record.desired.terms if record.desired else TrialTerms()
+        timeout_s = max(terms.start_timeout_s, RETURN_S)
         try:
-            if record.current is None:
-                self._service.stop()
-                return
-            seen = serve(
-                record.current,
-                folder=self._folder,
-                config=self._config,
-                service=self._service,
-                timeout_s=max(self._desired.terms.start_timeout_s, 30.0),
-            )
-            failure = seen.reason
+            with self._within(timeout_s + LONGEST_WAIT_S + SPARE_S):
+                failure = self._serve_current(record.current, timeout_s=timeout_s)
         except InstallFailed as error:
             failure = str(error)
-        if failure:
+        if failure and record.state is not _S.INCONSISTENT:
             lost = Inconsistent(generation=record.counter, reason=failure)
             at = self.journal.clock.now()
             ended = self.journal.record.after(_E.ROLLBACK_FAILED, **Reason.of(lost).changes(at=at))
             self.journal.save(ended.ended(at=at, replaced=self._title(record.current)))
+
+    def _serve_current(self, number: int | None, *, timeout_s: float) -> str:
+        """Why `current` does not serve, or an empty text; where there is none, nothing is to serve."""
+        if number is None:
+            self._service.stop()
+            return ""
+        seen = serve(
+            number, folder=self._folder, config=self._config, service=self._service, timeout_s=timeout_s
+        )
+        return seen.reason
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -306,6 +342,11 @@ class Machine:
         if desired is None:
             raise StateDamaged(path=self._folder.record, reason="an update is in progress, of nothing")
         return desired
+
+    @property
+    def _new_runtime(self) -> bool:
+        current = self.journal.generation(self.journal.record.current)
+        return current is None or current.runtime != self._desired.generation.runtime
 
     def _title(self, number: int | None) -> str | None:
         generation = self.journal.generation(number)

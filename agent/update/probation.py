@@ -1,7 +1,8 @@
 """Probation: a generation serves while `current` still names the one before it.
 
 The rule: healthy is what answers: the agent says that it serves this generation and is ready, its port answers
-`/v2/health/ready`, and golden inputs that are sent to it are answered; all the time, in one start of the agent.
+`/v2/health/ready`, and golden inputs that are sent to it are answered; all the time, in one start of the agent. One
+that is to be connected to the collector is seen to be it once.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, ProbationFailed, TrialTimedOut
 from agent.contract.release import DesiredState
-from agent.plain_file import read_plain
+from agent.plain_file import process_told, read_plain
 from agent.update.asking import ask
 from agent.update.child import Interrupted
 from agent.update.folder import UpdateFolder
 from agent.update.golden_traffic import GoldenTraffic
+from agent.update.reaching import LINK_S, Reach
 from agent.update.record import Reason
 from agent.update.service import Service
 
 POLL_S = 0.1
 TRAFFIC_EVERY_S = 1.0
+READY = "/v2/health/ready"
 ANSWER_TIMEOUT_S = 5.0
 ASK_AGAIN_S = 15.0
 """How long the agent may take to follow a `reload` before it is restarted, at most half of the deadline."""
+LONGEST_WAIT_S = 3 * LINK_S
+"""Beyond the probation, for an agent that is to be seen connected, or whose last looks were not all good."""
 MISSES = 3
 """Looks in a row that must fail before a healthy agent is called unhealthy."""
 
@@ -62,6 +67,8 @@ def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
         return Look(reason=f"the agent serves generation {running.generation}")
     if (told := _error(running)) is not None:
         return Look(reason=told.message, fatal=told)
+    if config.port not in (0, running.port):
+        return Look(reason=f"the agent listens on port {running.port}, not on {config.port}")
     if not running.ready:
         return Look(reason="the agent is not ready")
     return _ask(host_of(config), running)
@@ -105,7 +112,10 @@ def serve(
     begun = time.monotonic()
     asked_again = False
     before = seen.boot
-    service.reload()
+    if _deaf(folder, config):
+        service.restart()
+    else:
+        service.reload()
     while True:
         seen = look(folder, config, number)
         if seen.last_words and seen.boot != before:
@@ -128,9 +138,19 @@ def probation(
     config: BoardConfig,
     service: Service,
     traffic: Sequence[GoldenTraffic],
+    linked: bool,
     interrupted: Callable[[], bool],
 ) -> Reason | None:
     """Let a generation serve for its probation. Why it failed, or None.
+
+    Args:
+        desired: what is tried.
+        folder: the board's.
+        config: the board's.
+        service: who runs the agent.
+        traffic: to each of its models.
+        linked: it is to be seen connected to the collector.
+        interrupted: asked again and again; True ends the probation.
 
     Raises:
         Interrupted: `interrupted` said so.
@@ -150,11 +170,10 @@ def probation(
         doing = f"starting ({first.reason})"
         timed_out = TrialTimedOut(generation=number, doing=doing, timeout_s=f"{terms.start_timeout_s:g}")
         return Reason.of(timed_out)
-    reason = _watch(first, desired, folder=folder, config=config, traffic=traffic, interrupted=interrupted)
-    if reason is None:
-        return None
-    failed = ProbationFailed(generation=number, probation_s=f"{terms.probation_s:g}", reason=reason)
-    return Reason.of(failed)
+    reach = Reach(folder, expected=linked)
+    return _watch(
+        first, desired, folder=folder, config=config, traffic=traffic, reach=reach, interrupted=interrupted
+    )
 
 
 def _watch(
@@ -164,30 +183,54 @@ def _watch(
     folder: UpdateFolder,
     config: BoardConfig,
     traffic: Sequence[GoldenTraffic],
+    reach: Reach,
     interrupted: Callable[[], bool],
-) -> str | None:
+) -> Reason | None:
     """Why the generation did not stay healthy, or None."""
+    number, host = desired.generation.number, host_of(config)
     end = time.monotonic() + desired.terms.probation_s
     next_traffic, answered = 0.0, False
     unhealthy, unanswered = 0, 0
-    while time.monotonic() < end or not answered or unhealthy or unanswered:
+
+    def failed(reason: str) -> Reason:
+        probation_s = f"{desired.terms.probation_s:g}"
+        return Reason.of(ProbationFailed(generation=number, probation_s=probation_s, reason=reason))
+
+    while (now := time.monotonic()) < end or not answered or unhealthy or unanswered or not reach.settled:
         if interrupted():
             raise Interrupted
-        seen = look(folder, config, desired.generation.number)
+        seen = look(folder, config, number)
         if not seen.reason and seen.boot != first.boot:
-            return "the agent went down and was started again"
+            return failed("the agent went down and was started again")
         unhealthy = unhealthy + 1 if seen.reason else 0
         if seen.fatal or unhealthy >= MISSES:
-            return seen.reason
-        if not unhealthy and time.monotonic() >= next_traffic:
-            host = host_of(config)
+            return failed(seen.reason)
+        if not unhealthy and now >= next_traffic:
             reason = next((why for why in (one.send(host, seen.port) for one in traffic) if why), None)
             unanswered, answered = (unanswered + 1, answered) if reason else (0, True)
             if reason and unanswered >= MISSES:
-                return reason
-            next_traffic = time.monotonic() + (POLL_S if reason else TRAFFIC_EVERY_S)
+                return failed(reason)
+            lost = reach.look(host, seen.port, generation=number)
+            if lost is not None:
+                return Reason.of(lost)
+            next_traffic = now + (POLL_S if reason else TRAFFIC_EVERY_S)
+        reach.settled = reach.settled or (now >= end and reach.nobody_there) or now >= end + 2 * LINK_S
+        if now >= end + LONGEST_WAIT_S:
+            return failed(seen.reason or "it was not seen to answer well at the end")
         time.sleep(POLL_S)
     return None
+
+
+def _deaf(folder: UpdateFolder, config: BoardConfig) -> bool:
+    """Whether an agent runs that does not answer on its port: it would not follow a request either."""
+    port = process_told(folder.running).get("port")
+    if not isinstance(port, int):
+        return False
+    try:
+        ask(host_of(config), port, "GET", READY, timeout_s=ANSWER_TIMEOUT_S)
+    except (OSError, http.client.HTTPException):
+        return True
+    return False
 
 
 def _error(running: RunningAgent) -> Reason | None:
@@ -199,7 +242,7 @@ def _error(running: RunningAgent) -> Reason | None:
 
 def _ask(host: str, running: RunningAgent) -> Look:
     try:
-        status, _ = ask(host, running.port, "GET", "/v2/health/ready", timeout_s=ANSWER_TIMEOUT_S)
+        status, _ = ask(host, running.port, "GET", READY, timeout_s=ANSWER_TIMEOUT_S)
     except (OSError, http.client.HTTPException) as error:
         return Look(reason=f"port {running.port} does not answer: {type(error).__name__} {error}")
     if status != 200:

@@ -69,6 +69,7 @@ class UpdateRecord:
         digest: SHA-256 of that desired state's bytes. desired: the document itself.
         verified: how it was verified, in words.
         attempts: begun so far, saved before each one begins.
+        linked: what served when the first of them began was connected to the collector.
         checks: what the trial measured.
         code, message, hint, code_at: why it ended badly, or why a push was refused, and since when that is so.
         current, previous: generation numbers that `current` is to lead to, and that is pinned; None for none.
@@ -89,6 +90,7 @@ class UpdateRecord:
     desired: DesiredState | None = None
     verified: str | None = None
     attempts: int = 0
+    linked: bool = False
     checks: tuple[CheckResult, ...] = ()
     code: str | None = None
     message: str | None = None

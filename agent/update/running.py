@@ -23,8 +23,10 @@ from agent.contract.errors import (
     ReplayRefused,
     StateDamaged,
     UpdateRunning,
+    UpdateStuck,
 )
 from agent.contract.states import UpdateState
+from agent.update.deadline import LOOK_S, STAGE_BYTES_A_S, STAGE_S, Within, unbounded
 from agent.update.files import DISK, Files
 from agent.update.folder import UpdateFolder
 from agent.update.identity import ensure_key
@@ -36,10 +38,10 @@ from agent.update.pinning import pinned_objects
 from agent.update.record import CLEAR, Reason, load, rebuilt, set_aside
 from agent.update.report import Journal, last_signed_counter
 from agent.update.service import Service, service_of
-from agent.update.stage import plan, stage
+from agent.update.stage import Plan, plan, stage
 from agent.update.verify import Verified, Verifier
 
-MAX_STARTS = 20
+MAX_STARTS = 10
 """How often a run that never ends by itself is begun again."""
 _GOOD = (UpdateState.CONFIRMED, UpdateState.FINALISED, UpdateState.NONE)
 SIGNED_GAP = 1000
@@ -74,12 +76,14 @@ class UpdateRun:
         config: BoardConfig,
         *,
         waits: bool = True,
+        within: Within = unbounded,
         files: Files = DISK,
         service: Service | None = None,
     ) -> None:
         self._folder = folder
         self._config = config
         self._files = files
+        self._within = within
         self._inbox = Inbox(folder.inbox, files)
         self._request: str | None = None
         self._found: tuple[Verified, Verifier] | None = None
@@ -94,6 +98,7 @@ class UpdateRun:
             service=service or service_of(config, folder),
             newer=self._newer,
             waits=waits,
+            within=within,
             files=files,
         )
 
@@ -121,9 +126,8 @@ class UpdateRun:
         folder = self._folder
         self._tidy(folder.root, folder.state, folder.generations, folder.tuf_metadata)
         if starts > MAX_STARTS:
-            sys.stderr.write(f"the update process was begun {starts} times without an end\n")
-            self.machine.give_up()
-            self._inbox.end_request()
+            return self._give_up(starts)
+        self.machine.settle_agent()
         exit_code: int = ExitCode.DONE
         first = True
         while True:
@@ -140,6 +144,20 @@ class UpdateRun:
             self.journal.publish()
         self._files.remove(self._folder.resume)
         return exit_code
+
+    def _give_up(self, starts: int) -> int:
+        """Let go of what no run comes to an end of: whatever it hangs in, or dies of, would be met again."""
+        self._request = self._inbox.take_request()
+        stuck = UpdateStuck(starts=starts - 1)
+        if self.journal.record.in_progress:
+            sys.stderr.write(f"error: {stuck}\n")
+            self.machine.give_up()
+            self.journal.commit(replace(self.journal.record, request=self._request))
+        else:
+            self._refuse(stuck)
+        self._inbox.end_request()
+        self._files.remove(self._folder.resume)
+        return stuck.exit_code
 
     # --- one request -----------------------------------------------------------------------------------------------
 
@@ -160,6 +178,10 @@ class UpdateRun:
 
     def _look(self) -> tuple[Verified, Verifier]:
         """Verify what is in the inbox; what a signed document says of time and keys is kept at once."""
+        with self._within(LOOK_S):
+            return self._verify()
+
+    def _verify(self) -> tuple[Verified, Verifier]:
         verifier = Verifier(
             folder=self._folder.tuf_metadata,
             inbox=self._inbox,
@@ -170,9 +192,9 @@ class UpdateRun:
         verified = verifier.desired(fleet=self._config.fleet, device=self._config.device)
         record = self.journal.record
         clock = verified.clock
-        if record.trust and record.trust != verified.trust and not record.in_progress:
-            record = replace(record, counter=0)
-        record = replace(record, trust=verified.trust, clock_floor=clock.floor, clock_root=clock.root)
+        if record.trust != verified.trust and not record.in_progress:
+            record = replace(record, trust=verified.trust, counter=0 if record.trust else record.counter)
+        record = replace(record, clock_floor=clock.floor, clock_root=clock.root)
         if verified.timestamp != record.contact_version:
             record = replace(record, contact=clock.now(), contact_version=verified.timestamp)
         if record != self.journal.record:
@@ -187,10 +209,11 @@ class UpdateRun:
             KnownBad: it was refused before.
         """
         record, desired = self.journal.record, verified.desired
-        if desired.counter == record.counter and verified.digest == record.digest:
+        seen = record.counter if record.trust == verified.trust else 0  # an update of other keys is in progress
+        if desired.counter == seen and verified.digest == record.digest:
             return False
-        if desired.counter <= record.counter:
-            raise ReplayRefused(document="the desired state", found=desired.counter, seen=record.counter)
+        if desired.counter <= seen:
+            raise ReplayRefused(document="the desired state", found=desired.counter, seen=seen)
         bad = record.known_bad(desired)
         if bad is not None:
             raise KnownBad(bundle=desired.generation.title, counter=bad.counter, reason=bad.message)
@@ -201,23 +224,29 @@ class UpdateRun:
         machine, desired = self.machine, verified.desired
         if self.journal.record.in_progress:
             machine.supersede(desired.counter)
-        machine.finalise(desired.finalise)
+            self.journal.save(replace(self.journal.record, trust=verified.trust))
         record = self.journal.record
         current = self.journal.generation(record.current)
         same = current is not None and current.same_content(desired.generation)
         if same and record.state is not UpdateState.INCONSISTENT:
+            machine.finalise(desired.finalise)
             machine.adopt(verified, request=self._request)
             machine.finalise(desired.finalise)
             return ExitCode.DONE
-        planned = plan(desired, verifier=verifier, folder=self._folder, config=self._config)
-        pinned = self._pinned()
+        with self._within(LOOK_S):
+            planned = plan(desired, verifier=verifier, folder=self._folder, config=self._config)
         try:
-            stage(planned, store=self.store, pinned=pinned, files=self._files)
+            self._stage(planned)
         except BoardDiskFull:
+            machine.finalise(desired.finalise)
             machine.reclaim(keep=planned.digests)
-            stage(planned, store=self.store, pinned=pinned, files=self._files)
+            self._stage(planned)
         machine.accept(verified, request=self._request)
         return self._carry_out()
+
+    def _stage(self, planned: Plan) -> None:
+        with self._within(STAGE_S + planned.size_bytes / STAGE_BYTES_A_S):
+            stage(planned, store=self.store, pinned=self._pinned(), files=self._files)
 
     def _carry_out(self) -> int:
         """Carry the update that is in progress to its end, or the one that takes its place."""

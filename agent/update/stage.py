@@ -43,6 +43,12 @@ class Plan:
         )
 
     @property
+    def size_bytes(self) -> int:
+        """What all of it takes, unpacked."""
+        layers = sum(layer.unpacked_bytes for layer in self.runtime.layers)
+        return layers + sum(manifest.size_bytes for _, _, manifest in self.bundles)
+
+    @property
     def blobs(self) -> frozenset[str]:
         """Every blob that the objects are made from."""
         files = {entry.sha256 for _, _, manifest in self.bundles for entry in manifest.files}

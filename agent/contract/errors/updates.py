@@ -50,6 +50,14 @@ class ProbationFailed(UpdateError):
     template = "generation {generation} did not stay healthy for its probation of {probation_s} s: {reason}"
 
 
+class LinkLost(UpdateError):
+    code = "trial.link-lost"
+    template = "generation {generation} was not connected to the collector for {waited_s:.0f} s while {broker} answered; the generation before was connected"
+    hint_template = (
+        "`edge logs TARGET` shows what its agent says of the link; publish a runtime that can connect"
+    )
+
+
 class AttemptsExhausted(UpdateError):
     code = "trial.attempts-exhausted"
     template = "generation {generation} was tried {attempts} times without an end"
@@ -74,6 +82,14 @@ class UpdateRunning(UpdateError):
     exit_code = ExitCode.INCOMPLETE
 
 
+class UpdateStuck(UpdateError):
+    code = "update.stuck"
+    template = "the update process was begun {starts} times and came to no end of what was asked for"
+    hint_template = (
+        "`edge logs TARGET` shows where it ended; look after the board's storage and power, then flash again"
+    )
+
+
 class StateDamaged(UpdateError):
     code = "update.state-damaged"
     template = "`{path}` can't be read: {reason}"
@@ -83,7 +99,7 @@ class StateDamaged(UpdateError):
 class Inconsistent(UpdateError):
     code = "update.inconsistent"
     template = "generation {generation} could neither be finished nor taken back: {reason}"
-    hint_template = "flash again; if that does not help, `edge device remove --wipe` and flash anew"
+    hint_template = "flash it with `edge flash TARGET RELEASE`, and with another release where that does not help; the last way out is `edge device remove TARGET --wipe`, `edge device add` and a flash"
 
 
 class InboxIncomplete(UpdateError):
