@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -28,12 +29,12 @@ from agent.contract.errors import (
 )
 from agent.contract.manifest import BundleManifest
 from agent.contract.names import check_name, parse_release
-from agent.contract.release import Budgets, DesiredState, Release
+from agent.contract.release import MAX_COUNTER, Budgets, DesiredState, Release
 from agent.contract.runtime import RuntimeManifest
 from agent.contract.targets import DESIRED_ROLE, bundle_target, desired_target, release_target, runtime_target
 from edge import durable
 from edge.config import lock
-from edge.identity import KeyRing, Passphrase
+from edge.identity import ROLES, KeyRing, Passphrase, RoleKeys
 from edge.repository import assignment
 from edge.repository.admission import Publishable, admit
 from edge.repository.pushset import PushSet, link_set
@@ -87,7 +88,8 @@ class Repository:
         with lock(folder):
             if (repository._metadata / "timestamp.json").exists():
                 raise RepositoryExists(path=folder)
-            Roles.create(repository._metadata, repository._sign, repository._now())
+            first = {role: RoleKeys(role, (keys.public_key(role),)) for role in ROLES}
+            Roles.create(repository._metadata, first, repository._sign, repository._now())
         return repository
 
     @classmethod
@@ -129,14 +131,13 @@ class Repository:
             FleetFolderBusy: someone else is writing.
         """
         admitted = admit(name, bundles, force=force)
-        self._sign("targets")
+        self._sign(self._load().keys_of("targets"))
         documents: dict[str, bytes] = {}
         for bundle in admitted:
             for entry in bundle.manifest.files:
                 self._store.take_blob(bundle.folder / entry.path, entry.sha256, entry.size_bytes, entry.path)
             documents[bundle_target(bundle.digest)] = bundle.manifest_bytes
-        with lock(self._folder):
-            roles = self._load()
+        with self._alone() as roles:
             version = 1 + max((known[1] for known in _releases(roles) if known[0] == name), default=0)
             release = Release(
                 name=name,
@@ -169,15 +170,15 @@ class Repository:
         found = digest(manifest_bytes)
         if self.has_runtime(found):
             return found
-        self._sign("targets")
+        self._sign(self._load().keys_of("targets"))
         for layer in manifest.layers:
             file = f"{layer.name}-{layer.version}"
             if layer.sha256 not in blobs and not self._store.has_blob(layer.sha256, layer.size_bytes):
                 raise FileMissing(file=file, what=f"runtime {found[:12]}")
             if layer.sha256 in blobs:
                 self._store.take_blob(blobs[layer.sha256], layer.sha256, layer.size_bytes, file)
-        with lock(self._folder):
-            self._add_targets(self._load(), {runtime_target(found): manifest_bytes})
+        with self._alone() as roles:
+            self._add_targets(roles, {runtime_target(found): manifest_bytes})
         return found
 
     def has_runtime(self, runtime: str) -> bool:
@@ -239,8 +240,7 @@ class Repository:
             FleetFolderBusy: someone else is writing.
         """
         assignment.check_devices(wanted)
-        with lock(self._folder):
-            roles = self._load()
+        with self._alone() as roles:
             changed: set[str] = set()
             targets: list[TargetFile] = []
             for state in wanted:
@@ -271,10 +271,11 @@ class Repository:
 
         Args:
             device: its id.
-            seen: the highest that the board itself reports; it knows better after an old backup was restored.
+            seen: the highest that the board itself reports; it knows better after an old backup was restored. The
+                highest that there can be was signed with a stolen key: rotating that is the way past it, not counting.
         """
         last = self.desired(device)
-        return 1 + max(seen, last.counter if last else 0)
+        return 1 + max(seen if seen < MAX_COUNTER else 0, last.counter if last else 0)
 
     def push_set(self, device: str) -> PushSet:
         """What the board with this id is to be sent so that it can verify and run its desired state.
@@ -285,8 +286,7 @@ class Repository:
             FleetFolderBusy: someone else is writing.
         """
         check_name(device, what="device id")
-        with lock(self._folder):
-            roles = self._load()
+        with self._alone() as roles:
             state = self._desired(roles, device)
             if state is None:
                 raise NothingAssigned(device=device)
@@ -326,8 +326,7 @@ class Repository:
             FleetFolderBusy: someone else is writing.
         """
         kept = {"root"} if with_targets else {"root", "targets"}
-        with lock(self._folder):
-            roles = self._load()
+        with self._alone() as roles:
             due = set(roles.due(self._now())) - kept
             if not due and not force:
                 return ()
@@ -341,7 +340,7 @@ class Repository:
 
     def root_metadata(self) -> bytes:
         """The newest root metadata: what a board is given at enrolment to verify everything else by."""
-        return (self._metadata / f"{self._load().root.signed.version}.root.json").read_bytes()
+        return self._load().root.to_bytes()
 
     @property
     def _metadata(self) -> Path:
@@ -353,8 +352,16 @@ class Repository:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
-    def _sign(self, role: str) -> Signer:
-        return self._keys.signer(role, self._passphrase)
+    @contextmanager
+    def _alone(self) -> Iterator[Roles]:
+        """The roles, while nobody else may write; a change of keys that was cut short is settled first."""
+        with lock(self._folder):
+            roles = self._load()
+            roles.settle()
+            yield roles
+
+    def _sign(self, keys: RoleKeys) -> Sequence[Signer]:
+        return self._keys.signers(keys, self._passphrase)
 
     def _add_targets(self, roles: Roles, documents: Mapping[str, bytes]) -> None:
         for path, data in documents.items():

@@ -1,8 +1,9 @@
 """The signed roles of the repository: read with suspicion, written leaf first.
 
-The rule: what is read is verified from the fleet's root key down, so that nothing that someone else put into the
-folder is ever signed anew; what is written begins with the role that changed and ends with `timestamp.json`, whose
-rename is the moment of change. Files of a version that no snapshot names mean nothing and are written over.
+The rule: what is read is verified from the fleet's root key down (`edge/repository/reading.py`); what is written begins
+with the role that changed and ends with `timestamp.json`, whose rename is the moment of change, or with the next root,
+where that changes too (`edge/repository/rekeying.py`). Files of a version that no snapshot names mean nothing and are
+written over.
 
     root ── targets (bundles/, runtimes/, releases/) ── desired (desired/* only, terminating) ── 32 hash bins
          ── snapshot, timestamp
@@ -12,14 +13,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from securesystemslib.signer import Signer
-from tuf.api.exceptions import RepositoryError as TufRepositoryError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -32,17 +31,18 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
 
-from agent.contract.errors import RepositoryDamaged, RepositoryMissing
+from agent.contract.errors import KeyMissing, RepositoryDamaged, RepositoryMissing
 from agent.contract.targets import DESIRED_BIN_PREFIX, DESIRED_BITS, DESIRED_PATHS, DESIRED_ROLE
 from edge import durable
-from edge.identity import KeyRing
+from edge.identity import KeyRing, RoleKeys
+from edge.repository.reading import NEXT_ROOT, announced_root, check_anchor, read, root_chain
 
-S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
-Sign = Callable[[str], Signer]
-"""From a role's name to its signer."""
+Sign = Callable[[RoleKeys], Sequence[Signer]]
+"""From whose signatures count for a role to those who sign."""
 
+TOP_LEVEL = ("root", "targets", "snapshot", "timestamp")
+"""Roles whose keys root names; `targets` names those of desired states."""
 YEAR = timedelta(days=365)
 LIFETIME = {"root": 10 * YEAR, "targets": 5 * YEAR}
 ONLINE_LIFETIME = YEAR
@@ -82,31 +82,20 @@ class Roles:
         self._targets: dict[str, Metadata[Targets]] = {"targets": targets, DESIRED_ROLE: desired}
 
     @classmethod
-    def create(cls, folder: Path, sign: Sign, now: datetime) -> None:
-        """Sign the first version of every role and write them to the empty `folder`."""
-        keys = {
-            role: sign(role).public_key for role in ("root", "targets", "desired", "snapshot", "timestamp")
-        }
+    def create(cls, folder: Path, keys: Mapping[str, RoleKeys], sign: Sign, now: datetime) -> None:
+        """Sign the first version of every role and write them to the empty `folder`. `keys`: by role."""
         root = Root(consistent_snapshot=True)
-        for role in ("root", "targets", "snapshot", "timestamp"):
-            root.add_key(keys[role], role)
-        desired_key = keys[DESIRED_ROLE]
-        delegated = DelegatedRole(
-            DESIRED_ROLE, [desired_key.keyid], 1, terminating=True, paths=[DESIRED_PATHS]
-        )
-        targets = Targets(
-            delegations=Delegations({desired_key.keyid: desired_key}, roles={DESIRED_ROLE: delegated})
-        )
-        bins = SuccinctRoles([desired_key.keyid], 1, DESIRED_BITS, DESIRED_BIN_PREFIX)
-        desired = Targets(delegations=Delegations({desired_key.keyid: desired_key}, succinct_roles=bins))
+        for role in TOP_LEVEL:
+            name_keys(root, keys[role])
+        targets, desired = Targets(), Targets()
+        delegate(targets, desired, keys[DESIRED_ROLE])
         roles = cls(
             folder, Metadata(root), Metadata(Timestamp()), Metadata(Snapshot()),
             Metadata(targets), Metadata(desired),
         )  # fmt: skip
-        roles.root.signed.expires = now + lifetime("root")
-        roles.root.sign(sign("root"))
-        durable.write(folder / "1.root.json", roles.root.to_bytes())
-        for name in bins.get_roles():
+        roles.root.signed.version = 0
+        durable.write(folder / "1.root.json", sign_anew(roles.root, "root", sign(keys["root"]), now))
+        for name in roles._succinct().get_roles():
             roles._targets[name] = Metadata(Targets())
         for signed in (
             roles.timestamp.signed,
@@ -129,10 +118,24 @@ class Roles:
         """
         if not (folder / "timestamp.json").exists():
             raise RepositoryMissing(path=folder.parent)
-        root = _load_root_chain(folder, keys.public_key("root").keyid)
-        timestamp = _read(Timestamp, folder / "timestamp.json", root.signed, "timestamp")
+        anchors = [held.key.keyid for held in keys.held("root")]
+        if not anchors:
+            raise KeyMissing(role="root")
+        newest = root_chain(folder)
+        if (following := announced_root(folder, newest)) is not None:
+            try:
+                check_anchor(folder, following, anchors)
+                return cls._under(folder, following)
+            except RepositoryDamaged:  # it never came into force
+                pass
+        check_anchor(folder, newest, anchors)
+        return cls._under(folder, newest)
+
+    @classmethod
+    def _under(cls, folder: Path, root: Metadata[Root]) -> Roles:
+        timestamp = read(Timestamp, folder / "timestamp.json", root.signed, "timestamp")
         version = timestamp.signed.snapshot_meta.version
-        snapshot = _read(
+        snapshot = read(
             Snapshot,
             folder / f"{version}.snapshot.json",
             root.signed,
@@ -149,6 +152,11 @@ class Roles:
         """The role `targets`: everything but desired states."""
         return self._targets["targets"].signed
 
+    @property
+    def desired(self) -> Targets:
+        """The role `desired`: it names the bins."""
+        return self._targets[DESIRED_ROLE].signed
+
     def bin_of(self, path: str) -> str:
         """Name of the hash bin that the target `path` belongs to."""
         return self._succinct().get_role_for_target(path)
@@ -158,6 +166,40 @@ class Roles:
         if name not in self._targets:
             self._targets[name] = self._read_targets(name, self._targets[DESIRED_ROLE].signed)
         return self._targets[name].signed
+
+    def keys_of(self, role: str) -> RoleKeys:
+        """Whose signatures count for a role; for a bin, those of `desired`."""
+        name = key_role(role)
+        delegator = self.root.signed if name in TOP_LEVEL else self.targets
+        found = delegator.get_delegated_role(name)
+        return RoleKeys(name, tuple(delegator.get_key(keyid) for keyid in found.keyids), found.threshold)
+
+    def load_bins(self) -> tuple[str, ...]:
+        """Read all bins, and say their names."""
+        return tuple(role for role in self._all_targets() if role not in ("targets", DESIRED_ROLE))
+
+    def announce(self, root: Metadata[Root]) -> None:
+        """Make `root` the next one, all but in force: what is committed from now on is signed for it."""
+        durable.write(self._folder / NEXT_ROOT, root.to_bytes())
+        self.root = root
+
+    def settle(self) -> None:
+        """End a change of root: it is in force now, or was never. Only the one who holds the folder may.
+
+        A crash may have left it announced; what was loaded decides whether it came into force.
+        """
+        announced = self._folder / NEXT_ROOT
+        if not announced.exists():
+            return
+        path = self._folder / f"{self.root.signed.version}.root.json"
+        if not path.exists():
+            durable.write(path, announced.read_bytes())
+        announced.unlink()
+        durable.flush_folder(self._folder)
+
+    def delegate(self, keys: RoleKeys) -> None:
+        """Let other keys sign desired states: `targets`, `desired` and all bins must be committed then."""
+        delegate(self.targets, self._targets[DESIRED_ROLE].signed, keys)
 
     def files(self, roles: Iterable[str]) -> dict[str, Path]:
         """File names to files: every root, timestamp, snapshot, and of `roles` the versions that snapshot names."""
@@ -199,15 +241,19 @@ class Roles:
             names.update(role for role in self.due(now) if key_role(role) == DESIRED_ROLE)
         ordered = sorted(names, key=lambda role: (role == "targets", role == DESIRED_ROLE, role))
         for role in ordered:
-            data = _sign(self._targets[role], role, sign, now)
+            data = self._signed(self._targets[role], role, sign, now)
             durable.write(self._folder / f"{self._targets[role].signed.version}.{role}.json", data)
             self.snapshot.signed.meta[f"{role}.json"] = _meta(self._targets[role].signed.version, data)
-        data = _sign(self.snapshot, "snapshot", sign, now)
+        data = self._signed(self.snapshot, "snapshot", sign, now)
         durable.write(self._folder / f"{self.snapshot.signed.version}.snapshot.json", data)
         self.timestamp.signed.snapshot_meta = _meta(self.snapshot.signed.version, data)
-        durable.write(self._folder / "timestamp.json", _sign(self.timestamp, "timestamp", sign, now))
+        data = self._signed(self.timestamp, "timestamp", sign, now)
+        durable.write(self._folder / "timestamp.json", data)
         self._sweep()
         return (*ordered, "snapshot", "timestamp")
+
+    def _signed(self, metadata: Metadata[Any], role: str, sign: Sign, now: datetime) -> bytes:
+        return sign_anew(metadata, role, sign(self.keys_of(role)), now)
 
     def _succinct(self) -> SuccinctRoles:
         delegations = self._targets[DESIRED_ROLE].signed.delegations
@@ -224,7 +270,7 @@ class Roles:
         meta = self.snapshot.signed.meta.get(f"{role}.json")
         if meta is None:
             raise RepositoryDamaged(path=self._folder, reason=f"its snapshot does not name `{role}`")
-        return _read(Targets, self._folder / f"{meta.version}.{role}.json", delegator, role, meta)
+        return read(Targets, self._folder / f"{meta.version}.{role}.json", delegator, role, meta)
 
     def _sweep(self) -> None:
         """Remove versions that were replaced long enough ago. The chain of roots stays whole."""
@@ -251,57 +297,31 @@ def target_file(path: str, data: bytes) -> TargetFile:
     return TargetFile.from_data(path, data, ["sha256"])
 
 
-def _load_root_chain(folder: Path, keyid: str) -> Metadata[Root]:
-    """The newest root, each verified by the one before it; the newest must be signed by the fleet's root key."""
-    root: Metadata[Root] | None = None
-    version = 1
-    while (path := folder / f"{version}.root.json").exists():
-        with _suspicion(path):
-            found = Metadata[Root].from_bytes(path.read_bytes())
-            if found.signed.version != version:
-                raise RepositoryDamaged(path=path, reason=f"it calls itself version {found.signed.version}")
-            for delegator in [root, found]:
-                if delegator:
-                    delegator.signed.verify_delegate("root", found.signed_bytes, found.signatures)
-        root = found
-        version += 1
-    if root is None:
-        raise RepositoryDamaged(path=folder / "1.root.json", reason="it is not there")
-    if keyid not in root.signed.roles["root"].keyids:
-        raise RepositoryDamaged(path=folder, reason="its root is not signed by this fleet's root key")
-    return root
+def name_keys(root: Root, keys: RoleKeys) -> None:
+    """Let `keys`, and no others, sign for their role."""
+    for keyid in list(root.roles[keys.role].keyids):
+        root.revoke_key(keyid, keys.role)
+    for key in keys.keys:
+        root.add_key(key, keys.role)
+    root.roles[keys.role].threshold = keys.threshold
 
 
-def _read(
-    kind: type[S], path: Path, delegator: Root | Targets, role: str, meta: MetaFile | None = None
-) -> Metadata[S]:
-    with _suspicion(path):
-        data = path.read_bytes()
-        if meta is not None:
-            meta.verify_length_and_hashes(data)
-        metadata = Metadata[S].from_bytes(data)
-        if not isinstance(metadata.signed, kind):
-            raise RepositoryDamaged(path=path, reason=f"it is no `{kind.type}`")
-        delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-        if meta is not None and metadata.signed.version != meta.version:
-            raise RepositoryDamaged(path=path, reason=f"it calls itself version {metadata.signed.version}")
-        return metadata
+def delegate(targets: Targets, desired: Targets, keys: RoleKeys) -> None:
+    """Let `keys`, and no others, sign desired states."""
+    known = {key.keyid: key for key in keys.keys}
+    role = DelegatedRole(DESIRED_ROLE, list(known), keys.threshold, terminating=True, paths=[DESIRED_PATHS])
+    targets.delegations = Delegations(dict(known), roles={DESIRED_ROLE: role})
+    bins = SuccinctRoles(list(known), keys.threshold, DESIRED_BITS, DESIRED_BIN_PREFIX)
+    desired.delegations = Delegations(dict(known), succinct_roles=bins)
 
 
-@contextmanager
-def _suspicion(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise RepositoryDamaged(path=path, reason="it is not there") from error
-    except (TufRepositoryError, DeserializationError, ValueError, OSError) as error:
-        raise RepositoryDamaged(path=path, reason=str(error) or type(error).__name__) from error
-
-
-def _sign(metadata: Metadata[Any], role: str, sign: Sign, now: datetime) -> bytes:
+def sign_anew(metadata: Metadata[Any], role: str, signers: Iterable[Signer], now: datetime) -> bytes:
+    """The next version of a role's metadata, with a new expiry, signed by all of `signers`."""
     metadata.signed.version += 1
     metadata.signed.expires = now.astimezone(UTC).replace(microsecond=0) + lifetime(role)
-    metadata.sign(sign(key_role(role)))
+    metadata.signatures.clear()
+    for signer in signers:
+        metadata.sign(signer, append=True)
     return metadata.to_bytes()
 
 

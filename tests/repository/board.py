@@ -76,3 +76,27 @@ class Board:
 
     def check_blob(self, sha256: str) -> None:
         assert digest((self.folder / "inbox/blobs" / sha256).read_bytes()) == sha256
+
+
+class Follower:
+    """Stock python-tuf that reads the repository's folder itself, from the root that it was first given on."""
+
+    def __init__(self, folder: Path, repository: Path, version: int = 1) -> None:
+        self._folder = folder
+        self._repository = repository
+        self._root = (repository / f"metadata/{version}.root.json").read_bytes()
+        (folder / "targets").mkdir(parents=True)
+
+    def desired(self, device: str) -> DesiredState:
+        """The verified desired state. Raises what python-tuf raises."""
+        updater = Updater(
+            str(self._folder), f"file://{self._repository}/metadata/", str(self._folder / "targets"),
+            f"file://{self._repository}/targets/", fetcher=FolderFetcher(), bootstrap=self._root,
+        )  # fmt: skip
+        updater.refresh()
+        info = updater.get_targetinfo(desired_target(device))
+        assert info is not None
+        state = decode(DesiredState, Path(updater.download_target(info)).read_bytes())
+        for model in state.generation.models:
+            assert updater.get_targetinfo(bundle_target(model.bundle)) is not None
+        return state

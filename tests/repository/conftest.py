@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from edge.config import FleetFolder
+from edge.identity import keyfile
 from tests.repository.fleet import Fleet, make_fleet
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """Making keys takes a second, on purpose."""
-    return make_fleet(tmp_path_factory.mktemp("fleet"))
+    """Keys whose passphrase is guessed quickly: tests open them often, and none here is about that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keyfile, "KDF_ROUNDS", 1)
+        return make_fleet(tmp_path_factory.mktemp("fleet"))
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.config import FleetFolder
-from edge.identity import KeyRing
-from edge.repository import Repository
+from edge.identity import KeyRing, keyfile
+from edge.repository import Repository, Trust
 from tests.repository.fleet import desired, make_bundle, make_runtime, passphrase
 
 CHANGES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.chmod"}
@@ -32,7 +32,26 @@ def operations(folder: FleetFolder, keys: KeyRing, work: Path) -> dict[str, Call
         state = desired(folder.config.fleet, "b-1", 2, last.generation.runtime, list(repository().releases()))
         repository().assign(state)
 
+    def own_keys() -> KeyRing:
+        own = KeyRing(folder.keys)
+        own._open.update(keys._open)
+        return own
+
+    def rotate(*roles: str) -> None:
+        Trust(folder.repository, own_keys(), passphrase).rotate(*roles)
+
+    def rotate_what_is_lost(*roles: str) -> None:
+        for role in roles:
+            (folder.keys / f"{role}.key").unlink(missing_ok=True)
+        own = KeyRing(folder.keys)
+        own._open.update({own.public_key("root").keyid: keys._open[own.public_key("root").keyid]})
+        Trust(folder.repository, own, passphrase).rotate(*roles)
+
     return {
+        "rotate-root": lambda: rotate("root"),
+        "rotate-timestamp": lambda: rotate("timestamp"),
+        "rotate-all": lambda: rotate("root", "targets", "desired", "snapshot", "timestamp"),
+        "rotate-lost": lambda: rotate_what_is_lost("targets", "timestamp"),
         "create": lambda: Repository.create(folder.path / "second", keys, passphrase),
         "publish": lambda: repository().publish("digits", [make_bundle(work / "bundle", weights=b"new")]),
         "add-runtime": lambda: repository().add_runtime(*make_runtime(work / "runtime", b"new")),
@@ -64,6 +83,7 @@ def main(fleet: Path, work: Path, operation: str, stride: int) -> int:
     keys = KeyRing(fleet / "keys")
     keys.signer("root", passphrase)
     keys.signer("targets", passphrase)
+    keyfile.KDF_ROUNDS = 1
     for point in range(1, 1000, stride):
         folder = work / str(point)
         shutil.copytree(fleet, folder)

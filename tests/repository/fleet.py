@@ -22,13 +22,13 @@ from agent.contract.release import DesiredState, Generation, GenerationModel, Re
 from agent.contract.runtime import Layer, Platform, RuntimeManifest
 from edge.config import FleetFolder
 from edge.identity import KeyRing
-from edge.repository import Repository, new_nonce
+from edge.repository import Repository, Trust, new_nonce
 
 PASSPHRASE = "correct horse"
 
 
-def passphrase(role: str) -> str:
-    assert role in ("root", "targets")
+def passphrase(name: str) -> str:
+    assert name.partition("-")[0] in ("root", "targets")
     return PASSPHRASE
 
 
@@ -116,6 +116,16 @@ class Fleet:
         return desired(
             self.folder.config.fleet, device, counter, self.runtime, list(releases) or [self.release]
         )
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(self.folder.repository, self.keys, passphrase)
+
+    def with_own_keys(self) -> Fleet:
+        """The same fleet with the keys of its own folder, open already (that takes 0.3 s a key)."""
+        keys = KeyRing(self.folder.keys)
+        keys._open.update(self.keys._open)
+        return replace(self, keys=keys, repository=Repository(self.folder.repository, keys, passphrase))
 
     def moved(self, folder: FleetFolder, work: Path) -> Fleet:
         """The same fleet in a copy of its folder."""

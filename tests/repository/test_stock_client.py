@@ -165,7 +165,7 @@ def forge(fleet: Fleet, change: str, path: str) -> None:
     sha256 = target_file(path, data).hashes["sha256"]
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.with_name(f"{sha256}.{stored.name}").write_bytes(data)
-    roles.commit([role], fleet.keys.signer, datetime.now(UTC))
+    roles.commit([role], fleet.keys.signers, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("role", ["bin", "desired"])

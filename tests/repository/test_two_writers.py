@@ -22,8 +22,9 @@ from edge.identity import KeyRing
 from edge.repository import Repository
 from tests.repository.fleet import make_bundle, passphrase
 fleet, work, number = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-repository = Repository.open(fleet / "repository", KeyRing(fleet / "keys"), passphrase)
-repository._sign("targets")
+keys = KeyRing(fleet / "keys")
+repository = Repository.open(fleet / "repository", keys, passphrase)
+keys.signer("targets", passphrase)
 print("ready", flush=True)
 sys.stdin.readline()
 for turn in range(4):

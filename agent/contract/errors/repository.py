@@ -37,7 +37,9 @@ class ConfigInvalid(RepositoryError):
 class KeyMissing(RepositoryError):
     code = "key.missing"
     template = "the fleet folder holds no key for `{role}`"
-    hint_template = "restore it from your backup of the keys folder"
+    hint_template = (
+        "restore it from your backup, or name the folder where it lies in edge.toml: [keys] folders = [...]"
+    )
 
 
 class KeyUnreadable(RepositoryError):
@@ -62,6 +64,28 @@ class PassphraseMissing(RepositoryError):
     code = "key.passphrase-missing"
     template = "the key for `{role}` is encrypted and no passphrase was given"
     hint_template = "set EDGE_KEY_PASSPHRASE, or run this in a terminal"
+
+
+class SignaturesMissing(RepositoryError):
+    code = "key.threshold-not-met"
+    template = "`{role}` needs {need} signatures, and {have} of its keys could be opened: {missing}"
+    hint_template = (
+        "bring the folders of its other keys ([keys] folders in edge.toml), and give each passphrase"
+    )
+
+
+class ThresholdUnreachable(RepositoryError):
+    code = "key.threshold-unreachable"
+    template = "`{role}` would have {have} keys where {need} must sign"
+    hint_template = "add a key with `edge key add {role}`, or choose with `edge key threshold {role} N`"
+    exit_code = ExitCode.USAGE
+
+
+class KeyUnknown(RepositoryError):
+    code = "key.unknown"
+    template = "`{role}` has no key `{keyid}`; it has: {known}"
+    hint_template = "`edge key list` shows the keys of every role"
+    exit_code = ExitCode.USAGE
 
 
 class ReleaseUnknown(RepositoryError):
