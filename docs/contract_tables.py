@@ -7,7 +7,7 @@ import inspect
 import typing
 from typing import Any
 
-from agent.contract import commands, messages
+from agent.contract import commands, messages, samples
 from agent.contract.link import LinkConfig
 from agent.contract.topics import FROM_DEVICE, RETAINED, WITH_ID, TopicKind
 
@@ -37,10 +37,10 @@ CARRIES: dict[TopicKind, type] = {
 }
 SHOWN = (
     messages.Telemetry,
-    messages.Sample,
-    messages.BoardCounters,
-    messages.ModelCounters,
-    messages.Gap,
+    samples.Sample,
+    samples.BoardCounters,
+    samples.ModelCounters,
+    samples.Gap,
     messages.EventMessage,
     messages.Ack,
     messages.Birth,

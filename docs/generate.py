@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from contract_tables import message_tables, topics_table  # noqa: E402 - beside this file
-from rollout_tables import member_states_table, rollout_states_table  # noqa: E402
+from rollout_tables import deadlines_table, member_states_table, rollout_states_table  # noqa: E402
 
 STATE_WORDS = {
     UpdateState.NONE: "nothing was ever asked of this board",
@@ -119,7 +119,11 @@ def rollouts_page() -> str:
     """`rollouts.md`: states of a rollout and of its boards."""
     return filled(
         "rollouts.md",
-        {"rollout-states": rollout_states_table, "board-states": member_states_table},
+        {
+            "rollout-states": rollout_states_table,
+            "board-states": member_states_table,
+            "deadlines": deadlines_table,
+        },
     )
 
 

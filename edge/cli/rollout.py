@@ -176,15 +176,23 @@ def rollback(rollout: str | None, as_json: bool) -> int:
 
 
 @rollout.command()
+@rollout_argument
 @json_option
-def history(as_json: bool) -> None:
-    """List the rollouts of this fleet, the oldest first."""
+def history(rollout: str | None, as_json: bool) -> None:
+    """List the rollouts of this fleet, the oldest first; or tell of ROLLOUT all that happened, board by board.
+
+    For each board: from what to what, its state and since when, why (code, sentence), the attempts that it took, the
+    numbers of its trial; and the numbers by which the gate decided.
+    """
     from edge.cli.rollout_lines import status_document
     from edge.rollouts.folders import RolloutFolders
     from edge.rollouts.journal import is_held
 
     workspace = _workspace()
     folders = RolloutFolders(workspace.folder)
+    if rollout is not None:
+        _tell(workspace, folders.chosen(rollout), as_json)
+        return
     found = folders.all()
     if as_json:
         output.data(
@@ -227,6 +235,27 @@ def _listener(as_json: bool) -> Listener:
                 show_entry(entry, state)
 
     return tell
+
+
+def _tell(workspace: Workspace, folder: Path, as_json: bool) -> None:
+    """All of one rollout."""
+    from edge.cli.rollout_history import history_document, show_history
+    from edge.cli.rollout_lines import show_numbers, status_document
+    from edge.rollouts import history as past
+    from edge.rollouts.journal import is_held, read
+    from edge.rollouts.standing import newest_report
+
+    entries, state = read(folder)
+    turns = past.turns(entries)
+    boards = past.boards(entries, state, lambda device_id: newest_report(workspace, device_id))
+    if as_json:
+        output.data(history_document(status_document(state, at_work=is_held(folder)), turns, boards))
+        return
+    show_history(state, turns, boards)
+    decided = next((turn.reason for turn in reversed(turns) if turn.reason and turn.reason.numbers), None)
+    if decided is not None:
+        output.rows("the gate's last numbers", [])
+        show_numbers(decided)
 
 
 def _show(folder: Path, as_json: bool) -> None:

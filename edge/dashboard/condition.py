@@ -21,7 +21,6 @@ HOT_C = 80.0
 """Where a Raspberry Pi begins to slow down."""
 FAILING_PART = 0.05
 """Of the requests; a smaller part that fails is in doubt."""
-OPEN_WAYS = ("up", "broker")
 
 
 class Level(enum.IntEnum):
@@ -67,7 +66,7 @@ def conditions(
         if not flashed:
             return (Condition("not flashed", Level.NOTE, "flash it with `edge flash`"),)
         return (Condition("waiting", Level.NOTE, "nothing was heard of it yet"),)
-    found = (*_presence(board, interval_s, now), *_serving(board), *_update(board), *_hardware(board))
+    found = (*_presence(board, interval_s, now), *_serving(board), *_update(board, now), *_hardware(board))
     return tuple(sorted(found, key=lambda it: it.level)) or (Condition("ok", Level.GOOD),)
 
 
@@ -76,7 +75,7 @@ def _presence(board: BoardNow, interval_s: float, now: float) -> Iterator[Condit
     link = board.link
     passed_s = now - board.last_seen if board.last_seen is not None else None
     allowed_s = max(SILENT_INTERVALS * interval_s, LEAST_SILENT_S)
-    if link is not None and link.tunnel not in OPEN_WAYS:
+    if link is not None and not link.is_open:
         yield Condition("unreachable", Level.DOUBT, link.reason or f"the way to it is {link.tunnel}")
     elif board.presence is Presence.OFFLINE:
         yield Condition("offline", Level.NOTE, "it said goodbye")
@@ -107,10 +106,12 @@ def _serving(board: BoardNow) -> Iterator[Condition]:
         yield Condition("failing" if bad else "errors", Level.BAD if bad else Level.DOUBT, reason)
 
 
-def _update(board: BoardNow) -> Iterator[Condition]:
+def _update(board: BoardNow, now: float) -> Iterator[Condition]:
     reported = board.reported
     if reported is None:
         return
+    if reported.stale(int(now)):
+        yield Condition("stale", Level.DOUBT, "shown nothing newly signed for long: `edge device refresh`")
     why = reported.message or ""
     if reported.state is UpdateState.INCONSISTENT:
         yield Condition("inconsistent", Level.BAD, why)

@@ -34,11 +34,11 @@ def silent(evidence: Evidence, conditions: Conditions) -> Check:
 
 
 def unreachable(evidence: Evidence, conditions: Conditions) -> Check:
-    """Whether more boards than allowed could not be given the release, or asked how it ended."""
+    """Whether more boards than allowed could not be given the release, asked how it ended, or heard since it did."""
     return _budget(
         "unreachable",
         CheckVerdict.OPEN,
-        _ended(evidence.wave, *OUT_OF_REACH),
+        _out_of_reach(evidence.wave, conditions),
         evidence.wave,
         conditions.max_unreachable,
         "could not be reached",
@@ -83,7 +83,7 @@ def dwell(evidence: Evidence, conditions: Conditions) -> Check:
     boards = _running(evidence.wave, conditions)
     watched = sorted(_watched_s(board, evidence.release) for board in boards)
     spare = conditions.max_unreachable.at_most(len(evidence.wave))
-    spare -= len(_ended(evidence.wave, *OUT_OF_REACH))
+    spare -= len(_out_of_reach(evidence.wave, conditions))
     spare = min(spare, len(watched) - conditions.min_boards.at_least(len(evidence.wave)))
     counted = watched[max(0, spare) :]
     least = counted[0] if counted else 0.0
@@ -136,8 +136,21 @@ def _silent(board: BoardEvidence, conditions: Conditions) -> bool:
     return board.silent_s is not None and board.silent_s >= conditions.silence_s
 
 
+def _cut_off(board: BoardEvidence, conditions: Conditions) -> bool:
+    """It confirmed the release, and nobody can hear it since: dead, or behind a network that is."""
+    return board.end is UpdateEnd.CONFIRMED and board.cut_off_s >= conditions.silence_s
+
+
+def _out_of_reach(wave: Wave, conditions: Conditions) -> list[BoardEvidence]:
+    return [board for board in wave if board.end in OUT_OF_REACH or _cut_off(board, conditions)]
+
+
 def _running(wave: Wave, conditions: Conditions) -> list[BoardEvidence]:
-    return [board for board in _ended(wave, UpdateEnd.CONFIRMED) if not _silent(board, conditions)]
+    return [
+        board
+        for board in _ended(wave, UpdateEnd.CONFIRMED)
+        if not _silent(board, conditions) and not _cut_off(board, conditions)
+    ]
 
 
 def _watched_s(board: BoardEvidence, release: str) -> float:

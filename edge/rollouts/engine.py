@@ -172,10 +172,9 @@ class Engine:
         if rollout.outstanding or not self._forth.idle or rollout is not self._journal.rollout:
             return
         mark = self._witness.mark()
-        if rollout.mark is None or (mark is not None and mark < rollout.mark):  # a new store counts from 1
-            if mark is not None:
-                self._journal.append(RolloutEvent.SETTLE, mark=mark)
-        elif decision.verdict is Verdict.ADVANCE or self._promoted:
+        if mark is not None and (rollout.mark is None or mark < rollout.mark):  # a new store counts from 1
+            self._journal.append(RolloutEvent.SETTLE, mark=mark)
+        elif rollout.mark is not None and (decision.verdict is Verdict.ADVANCE or self._promoted):
             self._advance(rollout, decision)
         else:
             self._hold(rollout, decision)

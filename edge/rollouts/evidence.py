@@ -39,6 +39,7 @@ class BoardEvidence:
         profile: what kind of board; boards of one kind are compared with each other.
         end: of this rollout's update; peers have not begun one.
         silent_s: `LinkState.silent_s` since it was asked; None where no collector knows.
+        cut_off_s: seconds of this machine being awake in which the collector had no way to it, without a break.
         now: windows of the span since the wave settled (its last board ended), the same span for every board.
         before: windows of a span that ended before the wave began, the same span for every board; empty where there
             was nothing.
@@ -49,6 +50,7 @@ class BoardEvidence:
     profile: str
     end: UpdateEnd = UpdateEnd.WAITING
     silent_s: float | None = None
+    cut_off_s: float = 0.0
     now: tuple[ModelWindow, ...] = ()
     before: tuple[ModelWindow, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.contract.errors import StoreMissing
+from agent.contract.messages import Reported
 from edge.rollouts.plan import Member
 from edge.rollouts.workspace import Workspace
 from edge.telemetry import query
@@ -11,12 +12,17 @@ from edge.telemetry.store import Store
 
 def running_now(workspace: Workspace, member: Member) -> str:
     """By its newest signed report; else by what it was asked for last, with a question mark."""
-    try:
-        with Store.open(workspace.folder.store) as store:
-            reported = query.report(store, member.device_id)
-    except StoreMissing:
-        reported = None
+    reported = newest_report(workspace, member.device_id)
     if reported is not None and reported.current is not None:
         return reported.current.title
     last = workspace.repository.desired(member.device_id)
     return f"{last.generation.title}?" if last is not None else "nothing?"
+
+
+def newest_report(workspace: Workspace, device_id: str) -> Reported | None:
+    """A board's newest verified report that the store has, or None."""
+    try:
+        with Store.open(workspace.folder.store) as store:
+            return query.report(store, device_id)
+    except StoreMissing:
+        return None

@@ -16,12 +16,13 @@ from agent.contract.messages import Reported
 from edge.collector import client
 from edge.config import FleetFolder
 from edge.inventory import Inventory
+from edge.rollouts.awake import AwakeClock
 from edge.rollouts.evidence import BoardEvidence, Evidence, UpdateEnd
 from edge.rollouts.fold import MemberNow, Rollout
 from edge.rollouts.plan import Member
 from edge.rollouts.state import MemberState
 from edge.telemetry import query
-from edge.telemetry.records import ModelWindow
+from edge.telemetry.records import LinkState, ModelWindow
 from edge.telemetry.store import Store
 
 MOST_PEERS = 50
@@ -46,6 +47,8 @@ class Watch:
         self._looked = -LOOK_AFTER_S
         self._before: dict[tuple[str, tuple[int, ...]], tuple[ModelWindow, ...]] = {}
         self._silent_before: dict[str, float] = {}
+        self._clock = AwakeClock()
+        self._cut_off_since: dict[str, float] = {}
 
     def keep_collecting(self) -> None:
         """Have a collector there; where it does not start nothing new is known, and the gate holds."""
@@ -94,7 +97,8 @@ class Watch:
 
     def _evidence(self, rollout: Rollout) -> Evidence:
         wave = rollout.current_wave.members
-        silent = self._silent([member.device_id for member in wave])
+        links = self._links([member.device_id for member in wave])
+        silent = {device_id: link.silent_s for device_id, link in links.items()}
         for member in wave:
             if rollout.members[member.device].state is MemberState.WAITING:
                 self._silent_before[member.device_id] = silent.get(member.device_id, 0.0)
@@ -108,6 +112,7 @@ class Watch:
                     name=member.device,
                     end=_end(rollout.members[member.device]),
                     silent_s=self._silent_since(member.device_id, silent.get(member.device_id)),
+                    cut_off_s=self._cut_off_s(member.device_id, links.get(member.device_id)),
                 )
                 for member in wave
             ),
@@ -140,6 +145,7 @@ class Watch:
         name: str = "",
         end: UpdateEnd = UpdateEnd.PENDING,
         silent_s: float | None = None,
+        cut_off_s: float = 0.0,
     ) -> BoardEvidence:
         return BoardEvidence(
             device=device_id,
@@ -147,6 +153,7 @@ class Watch:
             profile=profile,
             end=end,
             silent_s=silent_s,
+            cut_off_s=cut_off_s,
             now=self._windows(device_id, rollout.mark, None) if rollout.mark is not None else (),
             before=self._windows_before(device_id, rollout.before),
         )
@@ -163,12 +170,20 @@ class Watch:
             self._before[device_id, span] = self._windows(device_id, span[0], span[1])
         return self._before[device_id, span]
 
-    def _silent(self, devices: Sequence[str]) -> dict[str, float]:
+    def _links(self, devices: Sequence[str]) -> dict[str, LinkState]:
         store = self._opened()
         if store is None:
             return {}
         found = query.fleet_now(store, devices=devices)
-        return {board.device: board.link.silent_s for board in found if board.link is not None}
+        return {board.device: board.link for board in found if board.link is not None}
+
+    def _cut_off_s(self, device_id: str, link: LinkState | None) -> float:
+        """For how long the collector had no way to a board, in this machine's own seconds of being awake."""
+        now_s = self._clock.now_s()
+        if link is None or link.is_open:
+            self._cut_off_since.pop(device_id, None)
+            return 0.0
+        return now_s - self._cut_off_since.setdefault(device_id, now_s)
 
     def _silent_since(self, device_id: str, silent_s: float | None) -> float | None:
         """What of a board's silence came after it was asked: one that was silent before blames no release."""

@@ -62,6 +62,9 @@ class BoardWindow:
     now: BoardCounters
 
 
+OPEN_WAYS = ("up", "broker")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinkState:
     """How the collector reaches a board, as it wrote it last.
@@ -77,6 +80,11 @@ class LinkState:
     reason: str | None
     silent_s: float
     backlog: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the board could be heard."""
+        return self.tunnel in OPEN_WAYS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,13 @@ def said(**changes: Any) -> tuple[Condition, ...]:
         (report(UpdateState.INCONSISTENT), "inconsistent", Level.BAD, ""),
         (report(UpdateState.PROBATION, in_progress=True), "updating", Level.NOTE, "probation"),
         (report(UpdateState.CONFIRMED), "ok", Level.GOOD, ""),
+        (
+            report(UpdateState.CONFIRMED, contact=int(NOW) - 31 * 86_400),
+            "stale",
+            Level.DOUBT,
+            "edge device refresh",
+        ),
+        (report(UpdateState.CONFIRMED, contact=int(NOW) - 29 * 86_400), "ok", Level.GOOD, ""),
         (hardware(throttled="under-voltage"), "throttled", Level.DOUBT, "under-voltage"),
         (hardware(temperature_c=80.0), "hot", Level.DOUBT, "80 °C"),
         (hardware(temperature_c=None), "ok", Level.GOOD, ""),

@@ -223,13 +223,14 @@ class PaperWitness:
 
     reports: dict[str, Reported] = field(default_factory=dict)
     marks: int = 0
+    readable: bool = True
 
     def keep_collecting(self) -> None:
         """Nobody collects on paper."""
 
-    def mark(self) -> int:
+    def mark(self) -> int | None:
         self.marks += 1
-        return self.marks
+        return self.marks if self.readable else None
 
     def span_before(self, seconds: float) -> tuple[int, ...]:
         return ()

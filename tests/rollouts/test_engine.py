@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.contract.errors import ExitCode, RolloutBusy, RolloutEnded
+from agent.contract.states import UpdateState
+from edge.rollouts import history, operations
 from edge.rollouts import journal as journals
-from edge.rollouts import operations
 from edge.rollouts.engine import Engine, Pace
 from edge.rollouts.fold import Rollout
 from edge.rollouts.journal import Journal
@@ -287,6 +288,40 @@ def test_a_wave_is_watched_anew_where_the_store_is_another_one(fleet: Fleet) -> 
         time.sleep(0.01)
     operations.ask(fleet.folder, Wish.ABORT)
     thread.join(10)
+
+
+def test_a_store_that_can_never_be_read_ends_in_a_pause_too(fleet: Fleet) -> None:
+    fleet.witness.readable = False
+    plan = plan_of(("a",), ("b",), dwell_s="0", patience=Patience(reach_s=0.3, hold_s=0.2))
+    assert fleet.start(plan) == ExitCode.INCOMPLETE
+    rollout = fleet.rollout
+    assert (rollout.state, rollout.reason and rollout.reason.code) == (RolloutState.PAUSED, "rollout.held")
+    assert fleet.runs["b"] == OLD
+    fleet.witness.readable = True
+    assert fleet.resume() == ExitCode.DONE
+
+
+def test_the_history_of_a_rollout_tells_of_each_board_from_what_to_what_and_why(fleet: Fleet) -> None:
+    fleet.boards["b"].behave(new="refused")
+    fleet.start(plan_of(("a",), ("b",), ("c",)))
+    entries, rollout = journals.read(fleet.folder)
+    told = {
+        one.device: one
+        for one in history.boards(entries, rollout, lambda device_id: fleet.boards[device_id[3:]].report)
+    }
+    good, bad, untouched = told["a"], told["b"], told["c"]
+    assert (good.before, good.wanted, good.state, good.wave) == (OLD, NEW, MemberState.UPDATED, 1)
+    assert good.ended is not None
+    assert good.ended.counter == good.counter == 2
+    assert bad.reason is not None
+    assert (bad.reason.code, bad.reason.message) == ("trial.too-slow", "too slow")
+    assert bad.ended is not None
+    assert bad.ended.state is UpdateState.REFUSED
+    assert (untouched.wanted, untouched.at, untouched.ended) == (None, None, None)
+    halt = next(turn for turn in history.turns(entries) if turn.event is RolloutEvent.HALT)
+    assert halt.reason is not None
+    assert {check["name"] for check in halt.reason.numbers} >= {"failed", "dwell"}
+    assert history.turns(entries)[0].event is RolloutEvent.PLAN
 
 
 def test_a_second_engine_is_refused(fleet: Fleet) -> None:

@@ -202,6 +202,20 @@ def test_unreachable_boards_beyond_their_budget_hold(end: UpdateEnd) -> None:
     assert decide(found, replace(CONDITIONS, max_unreachable=Amount(1))).verdict is Verdict.ADVANCE
 
 
+def test_a_board_that_died_after_it_confirmed_counts_as_unreachable_from_its_deadline_on() -> None:
+    dead = replace(canary(), name="pi-2", cut_off_s=120.0, now=())
+    found = evidence(canary(), dead)
+    decision = decide(found, CONDITIONS)
+    assert decision.verdict is Verdict.HOLD, "it says nothing against the release"
+    assert "1 of 2 boards could not be reached (allowed 0): pi-2" in [
+        one.sentence for one in decision.reasons
+    ]
+    assert check_of(found, "boards", min_boards=Amount(2)).verdict is CheckVerdict.OPEN
+    assert decide(found, replace(CONDITIONS, max_unreachable=Amount(1))).verdict is Verdict.ADVANCE
+    early = replace(dead, cut_off_s=119.0)
+    assert check_of(evidence(canary(), early), "unreachable").verdict is CheckVerdict.PASSED
+
+
 @pytest.mark.parametrize(
     "end", [UpdateEnd.PENDING, UpdateEnd.CONFIRMED, UpdateEnd.FAILED, UpdateEnd.VANISHED]
 )

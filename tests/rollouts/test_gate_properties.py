@@ -55,6 +55,7 @@ boards = st.builds(
     profile=st.sampled_from(["rpi", "jetson"]),
     end=st.sampled_from(UpdateEnd),
     silent_s=st.one_of(st.none(), seconds, st.just(1000.0)),
+    cut_off_s=st.one_of(seconds, st.just(1000.0)),
     now=windows("digits@3", "digits@4"),
     before=windows("digits@2", "digits@3"),
 )

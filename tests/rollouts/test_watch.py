@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from edge.config import FleetFolder
+from edge.rollouts.awake import LONGEST_S
 from edge.rollouts.conditions import read_conditions
 from edge.rollouts.entries import Asked, Entry
 from edge.rollouts.evidence import BoardEvidence, UpdateEnd
@@ -78,8 +80,8 @@ class Known:
         fleet.store.parent.mkdir()
         self._store = Store.open(fleet.store, writer=True)
 
-    def silent_s(self, rollout: Rollout, silent_s: float) -> BoardEvidence:
-        link = LinkState(tunnel="up", reason=None, silent_s=silent_s, backlog=False)
+    def silent_s(self, rollout: Rollout, silent_s: float, *, tunnel: str = "up") -> BoardEvidence:
+        link = LinkState(tunnel=tunnel, reason=None, silent_s=silent_s, backlog=False)
         self._store.write_links({"id-a": link})
         return self.watch.evidence(rollout).wave[0]
 
@@ -100,6 +102,17 @@ def test_silence_from_before_a_board_was_asked_blames_no_release(fleet: FleetFol
     assert known.silent_s(asked, 530.0).silent_s == 30.0
     assert known.silent_s(asked, 2.0).silent_s == 2.0, "it spoke"
     assert known.silent_s(asked, 130.0).silent_s == 130.0
+
+
+def test_time_without_a_way_to_a_board_counts_while_this_machine_is_awake(fleet: FleetFolder) -> None:
+    known = Known(fleet)
+    confirmed = rollout(RolloutEvent.ASKED, RolloutEvent.UPDATED)
+    assert known.silent_s(confirmed, 0.0, tunnel="down").cut_off_s == 0.0
+    time.sleep(0.05)
+    first = known.silent_s(confirmed, 0.0, tunnel="refused").cut_off_s
+    assert 0.05 <= first <= LONGEST_S
+    assert known.silent_s(confirmed, 0.0).cut_off_s == 0.0, "the tunnel is up again"
+    assert known.silent_s(confirmed, 0.0, tunnel="down").cut_off_s == 0.0, "it counts anew"
 
 
 def test_a_store_that_was_replaced_is_the_one_that_is_read(fleet: FleetFolder) -> None:
