@@ -13,6 +13,8 @@ from agent.contract.names import check_digest, check_name, parse_release
 RELEASE_SCHEMA = "edge.release/1"
 GENERATION_SCHEMA = "edge.generation/1"
 DESIRED_SCHEMA = "edge.desired/1"
+MAX_COUNTER = 2**53 - 1
+"""Of desired states: every reader of JSON and every store keeps it exactly."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,9 @@ class Generation:
     def __post_init__(self) -> None:
         _known_schema("Generation", self.schema, GENERATION_SCHEMA)
         check_digest(self.runtime, what="runtime digest")
-        if self.number < 1:
-            raise DocumentInvalid(
-                document="Generation", reason=f"`number` must be 1 or more, found {self.number}"
-            )
+        if not 1 <= self.number <= MAX_COUNTER:
+            reason = f"`number` must be 1 to {MAX_COUNTER}, found {str(self.number)[:20]}"
+            raise DocumentInvalid(document="Generation", reason=reason)
 
     @property
     def title(self) -> str:

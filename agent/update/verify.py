@@ -65,18 +65,19 @@ class InboxFetcher(FetcherInterface):
     """python-tuf's network: the inbox. A file that is not there is its 404.
 
     Attributes:
-        last: what was asked for last: where something is wrong, it is wrong there.
+        last: what was asked for last: where something is wrong, it is wrong there. data: what it held.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self.last = ""
+        self.data = b""
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
         """A whole file. No honest one is longer than `MAX_METADATA_BYTES`, whatever length was signed for: the keys
         that sign lengths may be stolen. It is kept in memory; python-tuf's own way fills a temporary file."""
         limit = min(max_length, MAX_METADATA_BYTES)
-        self.last = url
+        self.last, self.data = url, b""
         data = bytearray()
         for chunk in self.fetch(url):
             data += chunk
@@ -84,7 +85,8 @@ class InboxFetcher(FetcherInterface):
                 raise exceptions.DownloadLengthMismatchError(
                     f"`{url}` is longer than the {limit} bytes that it may have"
                 )
-        return bytes(data)
+        self.data = bytes(data)
+        return self.data
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         try:
@@ -141,6 +143,18 @@ class BoardUpdater(Updater):
         """The board's clock under the root that is verified."""
         root = self._trusted_set.root
         return self._clock.under(f"{root.version} {' '.join(sorted(root.roles[Root.type].keyids))}")
+
+    def _load_timestamp(self) -> None:
+        """As python-tuf does it; but it keeps the one that it knows where both have the same version, without a word,
+        and nothing newer would be seen. Two that differ were signed by two who have the key.
+
+        Raises:
+            ReplayRefused: the one in the inbox is another one of the same version.
+        """
+        super()._load_timestamp()
+        if self.fetcher.data != self._load_local_metadata(Timestamp.type):
+            version = self._trusted_set.timestamp.version
+            raise ReplayRefused(document="the signed metadata `timestamp`", found=version, seen=version)
 
     @property
     def top_level(self) -> Targets:

@@ -13,8 +13,12 @@ from securesystemslib.signer import CryptoSigner
 from agent.contract.messages import Reported
 from agent.contract.release import DesiredState, Release
 from agent.update import commands
-from tests.attacks.stolen import Books
+from tests.attacks.stolen import BIN, Books
 from tests.update.world import Board, Fleet, copied_fleet
+
+
+EXIT_CODES = {"update.inbox-incomplete": 4, "document.invalid": 1}
+"""Of refusals; 3 for all others."""
 
 
 class Nobody:
@@ -72,6 +76,12 @@ class Victim:
         self.board.push()
         return Books.of_fleet(self.fleet, self.keys)
 
+    def ask(self, books: Books, counter: int, *changed: str) -> Books:
+        """Assign `same(counter)` in books that may have left the repository's way, sign, and put them there."""
+        books.assign(self.same(counter))
+        books.sign(BIN, *changed).put(self.board, request=f"counter {counter}")
+        return books
+
     # --- what the update process makes of it -----------------------------------------------------------------
 
     def apply(self, *, really: bool = False) -> tuple[int, Reported]:
@@ -82,10 +92,10 @@ class Victim:
 
     def refused(self, code: str | tuple[str, ...], *, really: bool = False) -> Reported:
         """That what the inbox asks for is refused, changes nothing, and is said with a fact and a way out."""
-        before, running = self.state(), self.board.report
+        before, running, request = self.state(), self.board.report, (self.inbox / "request").read_text()
         exit_code, report = self.apply(really=really)
         assert report.code in ((code,) if isinstance(code, str) else code), (report.code, report.message)
-        assert exit_code == (4 if report.code == "update.inbox-incomplete" else 3)
+        assert exit_code == EXIT_CODES.get(str(report.code), 3)
         assert report.message
         assert report.hint
         assert (report.counter, report.state, report.current) == (
@@ -93,7 +103,7 @@ class Victim:
             running.state,
             running.current,
         )
-        assert report.request != running.request or not running.request
+        assert report.request == request
         assert self.state() == before
         return report
 

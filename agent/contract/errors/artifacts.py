@@ -32,6 +32,7 @@ class FileMissing(ArtifactError):
 class ArchiveUnsafe(ArtifactError):
     code = "artifact.archive-unsafe"
     template = "`{file}` holds the entry `{entry}`, which is {reason}"
+    hint_template = "do not use it; build the package again from a source that you trust"
 
 
 class WrongBoard(ArtifactError):
@@ -55,7 +56,7 @@ class ReplayRefused(ArtifactError):
 class MetadataExpired(ArtifactError):
     code = "artifact.metadata-expired"
     template = "the signed metadata `{role}` expired at {expired_at}; this board's clock says {now}"
-    hint_template = "run `edge repo refresh` on the laptop that holds the fleet's keys"
+    hint_template = "run `edge repo refresh` on the laptop that holds the fleet's keys; if the board's clock is wrong, set it"
 
 
 class ReportForged(ArtifactError):

@@ -12,11 +12,13 @@ class ContractError(EdgeError):
 class DocumentInvalid(ContractError):
     code = "document.invalid"
     template = "{document} is not valid: {reason}"
+    hint_template = "it is damaged, or another version of edge wrote it"
 
 
 class DocumentTooLarge(ContractError):
     code = "document.too-large"
     template = "{document} is {size_bytes} bytes long, at most {limit_bytes} are read"
+    hint_template = "it is damaged, or no document of edge"
 
 
 class NameInvalid(ContractError):
