@@ -8,6 +8,7 @@ to it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -37,10 +38,21 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         FileExistsError: something is there already.
     """
-    with _beside(path, mode) as (temporary, file):
+    with new_file(path, mode=mode) as file:
         file.write(data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to write, which is at `path` once the context ended well; nothing may be there.
+
+    Raises:
+        FileExistsError: something is there already.
+    """
+    with _beside(path, mode) as (temporary, file):
+        yield file
         _flush(file)
-        os.link(temporary, path)
+        _name(temporary, path)
     flush_folder(path.parent)
 
 
@@ -95,6 +107,20 @@ def flush_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless that is taken. A file system without links (a stick's) can't do both at once."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        temporary.rename(path)
 
 
 def _flush(file: BinaryIO) -> None:

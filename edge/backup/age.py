@@ -183,4 +183,7 @@ def _base64(data: bytes) -> bytes:
 
 
 def _plain(text: bytes) -> bytes:
-    return base64.b64decode(text + b"=" * (-len(text) % 4))
+    data = base64.b64decode(text + b"=" * (-len(text) % 4))
+    if _base64(data) != text:
+        raise Damaged("its header was changed")
+    return data

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     help="Where the agent listens on the board; 0 takes any free one.",
 )
 @click.option("--adopt", is_flag=True, help="Take the board from another fleet.")
+@click.option(
+    "--reset-trust",
+    is_flag=True,
+    help="Have the board trust this folder's keys, where those it trusts are lost. What it runs goes on meanwhile.",
+)
 @click.option("--re-enrol", is_flag=True, help="Give a board with a copied identity a new one.")
 @click.option("--calibration", type=FILE, help="With a model's file: see `edge convert`.")
 @click.option("--eval", "evaluation", type=FILE, help="With a model's file: see `edge convert`.")
@@ -63,6 +68,7 @@ def flash(
     user_install: bool,
     port: int | None,
     adopt: bool,
+    reset_trust: bool,
     re_enrol: bool,
     calibration: Path | None,
     evaluation: Path | None,
@@ -82,6 +88,9 @@ def flash(
 
     if (release is None) == (not previous):
         raise OptionInvalid(option="RELEASE", reason="name a release, or say --previous")
+    if reset_trust and (adopt or re_enrol or previous):
+        reason = "it keeps what the board runs; it goes with neither --adopt, --re-enrol nor --previous"
+        raise OptionInvalid(option="--reset-trust", reason=reason)
     wheel = _wheel(engine_wheel, engine_wheel_sha256)
     workspace = Workspace.find(asker())
     workspace.inventory.get(target)
@@ -111,6 +120,7 @@ def flash(
         port=port,
         adopt=adopt,
         re_enrol=re_enrol,
+        reset_trust=reset_trust,
         sudo_password=ask_sudo_password(target) if sudo_password else None,
     )
     try:

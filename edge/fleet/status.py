@@ -30,6 +30,7 @@ class BoardStatus:
     Attributes:
         installed: the launcher is there.
         config: what enrolment wrote, or None.
+        root: SHA-256 of the root metadata that it was enrolled with, or None.
         signed: the board's report in its envelope, or None. Nothing in it is verified yet.
         agent: what the serving agent says of itself, or None where that can't be read. agent_alive: its process runs.
         supervised: edge's own supervisor runs, on a board that is kept running by it.
@@ -39,6 +40,7 @@ class BoardStatus:
 
     installed: bool
     config: BoardConfig | None
+    root: str | None
     signed: Signed | None
     agent: RunningAgent | None
     agent_alive: bool
@@ -136,6 +138,7 @@ def _status(record: Any) -> BoardStatus:
     return BoardStatus(
         installed=bool(record["there"]),
         config=_document(BoardConfig, record["config"]),
+        root=record["root"],
         signed=_document(Signed, record["reported"]),
         agent=_agent(record["agent"]),
         agent_alive=bool(record["alive"]),

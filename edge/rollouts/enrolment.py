@@ -28,6 +28,7 @@ class InstallTerms:
     port: int | None = None
     adopt: bool = False
     re_enrol: bool = False
+    reset_trust: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,7 @@ def enrol(
         user=board.user,
         adopt=terms.adopt,
         re_enrol=terms.re_enrol,
+        reset_trust=terms.reset_trust,
     )
     stage(board, placement)
     manifest = workspace.folder.cache / "runtimes" / f"{composed.digest}.json"

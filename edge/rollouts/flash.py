@@ -25,11 +25,12 @@ from edge.inventory import Device
 from edge.progress import Progress
 from edge.rollouts.assignment import runs_already
 from edge.rollouts.belonging import is_ours, wake
+from edge.rollouts.catching_up import check_root
 from edge.rollouts.choice import check_beside, next_generation
 from edge.rollouts.enrolment import InstallTerms, enrol, locate, settle_profile
 from edge.rollouts.memory import Memory
 from edge.rollouts.outcome import FlashOutcome
-from edge.rollouts.preparation import Prepared, models_beside, prepare
+from edge.rollouts.preparation import Prepared, held_part, models_beside, prepare
 from edge.rollouts.update import carry_out, size
 from edge.rollouts.workspace import Workspace
 from edge.runtimes.compose import Composed
@@ -49,6 +50,7 @@ class FlashRequest:
         port: where the agent is to listen, set at the first flash; None takes the fleet's setting.
         adopt: take the board from another fleet.
         re_enrol: give a board with a copied identity a new one.
+        reset_trust: have the board trust this folder's keys, whatever it trusted; what it runs goes on meanwhile.
         password, sudo_password: for this command only; never stored.
     """
 
@@ -60,6 +62,7 @@ class FlashRequest:
     port: int | None = None
     adopt: bool = False
     re_enrol: bool = False
+    reset_trust: bool = False
     password: str | None = None
     sudo_password: str | None = None
 
@@ -121,11 +124,12 @@ class _Flash:
                 beside = self._beside(release, reported)
                 check_beside(release.title, beside, composed.manifest, profile, device=self._name)
             current = reported.current if reported else None
-            others = None if self._request.only else current
+            others = self._staying(current)
             generation = next_generation(1, runtime=composed.digest, model=model, current=others)
             if (
                 reported is not None
                 and current is not None
+                and not self._request.reset_trust
                 and runs_already(self._workspace, self._device.device_id, reported, generation)
             ):
                 if not (woken or status.agent_alive):
@@ -165,10 +169,14 @@ class _Flash:
 
     def _beside(self, release: Release, reported: Reported | None) -> dict[str, BundleManifest]:
         """Release to bundle of the models that stay on the board."""
-        if self._request.only:
-            return {}
-        current = reported.current if reported else None
-        return models_beside(self._workspace, release, current, device=self._name)
+        staying = self._staying(reported.current if reported else None)
+        return models_beside(self._workspace, release, staying, device=self._name)
+
+    def _staying(self, current: Generation | None) -> Generation | None:
+        """What of `current` stays; what another folder published goes when the board's trust is reset."""
+        if self._request.only or current is None:
+            return None
+        return held_part(self._workspace, current) if self._request.reset_trust else current
 
     def _prepare(
         self, release: Release, profile: DeviceProfile, beside: dict[str, BundleManifest]
@@ -195,15 +203,21 @@ class _Flash:
         return prepared
 
     def _refuse_foreign(self, status: BoardStatus) -> None:
-        """Another fleet's board is left alone before anything is sent; the board itself refuses too."""
+        """A board of another fleet, or with another root of trust, is left alone before anything is sent; the board
+        itself refuses too."""
+        if self._request.adopt or self._request.reset_trust:
+            return
         fleet = status.config.fleet if status.config else None
-        if fleet not in (None, self._workspace.folder.config.fleet) and not self._request.adopt:
+        if fleet not in (None, self._workspace.folder.config.fleet):
             raise BoardForeign(host=self._name, fleet=fleet)
+        if fleet is not None:
+            check_root(self._workspace, self._name, status)
 
     def _is_ours(self, status: BoardStatus) -> bool:
         """Whether this board is the device of the inventory, and is to stay it."""
         fleet = self._workspace.folder.config.fleet
-        return not self._request.re_enrol and is_ours(status, self._device, fleet=fleet)
+        anew = self._request.re_enrol or self._request.reset_trust
+        return not anew and is_ours(status, self._device, fleet=fleet)
 
     def _is_enrolled(self, status: BoardStatus, profile: DeviceProfile) -> bool:
         """Whether the board is ours already, and installed as it is asked for."""
@@ -238,6 +252,7 @@ class _Flash:
                     port=self._request.port,
                     adopt=self._request.adopt,
                     re_enrol=self._request.re_enrol,
+                    reset_trust=self._request.reset_trust,
                 ),
                 progress=self._progress,
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.contract.errors import FileMissing, ModelsApart, PlatformUnsupported, WrongBoard
 from agent.contract.manifest import BundleManifest
@@ -54,6 +54,12 @@ def models_beside(
             device=device,
             reason="this fleet folder's repository does not hold it",
         ) from error
+
+
+def held_part(workspace: Workspace, current: Generation) -> Generation:
+    """`current` without the models that this folder's repository does not hold."""
+    held = {bundle for release in workspace.repository.releases() for bundle in release.bundles.values()}
+    return replace(current, models=tuple(model for model in current.models if model.bundle in held))
 
 
 def prepare(

@@ -19,6 +19,7 @@ from edge.fleet.push import push
 from edge.fleet.status import BoardStatus, wait_for_end
 from edge.progress import Progress
 from edge.rollouts.assignment import assign, patience_s
+from edge.rollouts.catching_up import go_past
 from edge.rollouts.memory import Memory
 from edge.rollouts.workspace import Workspace
 
@@ -106,10 +107,12 @@ def carry_out(
         hooks: of who else must know.
 
     Raises:
+        RootOther, VersionsAbsurd, RepositoryBehind: it has seen what this folder can't go past by itself.
         Superseded: another command asked the board for something else meanwhile.
         TransferError: the connection; the board ends alone what was sent whole.
     """
     hooks.go_on()
+    go_past(workspace, memory.device.name, reported, progress)
     desired = assign(workspace, memory.device.device_id, content, reported)
     hooks.on_assigned(Assigned(desired=desired, before=reported.current if reported else None))
     root = memory.device.root

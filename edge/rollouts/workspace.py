@@ -13,6 +13,7 @@ from edge.identity import KeyRing
 from edge.inventory import Inventory
 from edge.profiles import load_profiles, profile_named
 from edge.repository import Repository
+from edge.repository.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ class Workspace:
     @cached_property
     def keys(self) -> KeyRing:
         """The fleet's keys."""
-        return KeyRing(self.folder.keys)
+        return KeyRing(self.folder.keys, self.folder.key_folders)
 
     @cached_property
     def repository(self) -> Repository:
         """The signed repository."""
         return Repository.open(self.folder.repository, self.keys, self.passphrase)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Of the signed repository, against what boards have seen."""
+        return Versions(self.folder.repository, self.keys, self.passphrase)
 
     @cached_property
     def profiles(self) -> Mapping[str, DeviceProfile]:

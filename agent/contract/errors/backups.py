@@ -40,7 +40,9 @@ class BackupPassphraseMissing(RepositoryError):
 class RepositoryBehind(RepositoryError):
     code = "repository.behind"
     template = "`{device}` has seen newer versions than this fleet folder has: {roles}"
-    hint_template = "this is an old copy of the folder: `edge key restore` goes past what the boards have seen"
+    hint_template = (
+        "this is an old copy of the folder: `edge key restore` goes past what the boards have seen"
+    )
 
 
 class VersionsAbsurd(RepositoryError):

@@ -39,6 +39,13 @@ class HostKeyChanged(TransferError):
     exit_code = ExitCode.NEGATIVE_VERDICT
 
 
+class HostKeyDiffers(TransferError):
+    code = "ssh.host-key-differs"
+    template = "`{host}` shows the host key {shown}, and the user's own known_hosts knows it by {known}"
+    hint_template = "a new image, or someone in between; if you know why: ssh-keygen -R '{entry}'"
+    exit_code = ExitCode.NEGATIVE_VERDICT
+
+
 class AuthenticationFailed(TransferError):
     code = "ssh.authentication-failed"
     template = "`{host}` refused the user `{user}` with {tried}"
@@ -81,7 +88,7 @@ class SudoRefused(TransferError):
 class BoardForeign(TransferError):
     code = "board.foreign"
     template = "`{host}` belongs to the fleet `{fleet}`"
-    hint_template = "take it into this fleet with `edge flash --adopt`"
+    hint_template = "take it into this fleet with `edge flash --adopt`, or with `--reset-trust` where it is yours and its own fleet folder is lost: then it serves on meanwhile"
     exit_code = ExitCode.FAILED
 
 

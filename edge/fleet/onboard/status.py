@@ -6,6 +6,7 @@ for, no number taken for a process before it was looked at.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -27,6 +28,15 @@ def read(path: str, limit: int = 8 << 20) -> str | None:
     with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
         text = file.read(limit + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
     return text if text is not None and len(text) <= limit else None
+
+
+def digest(path: str) -> str | None:
+    """SHA-256 of a small file, or None."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read(8 << 20)).hexdigest()
+    except OSError:
+        return None
 
 
 def parsed(text: str | None) -> dict[str, Any]:
@@ -65,6 +75,7 @@ def status(root: str) -> dict[str, Any]:
     return {
         "there": os.path.exists(os.path.join(root, "bin", "launch.py")),
         "config": read(os.path.join(root, "board.json")),
+        "root": digest(os.path.join(root, "root.json")),
         "reported": read(os.path.join(root, "state", "reported.json")),
         "agent": agent,
         "alive": alive(parsed(agent).get("pid")),
