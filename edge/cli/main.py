@@ -51,6 +51,7 @@ COMMANDS = {
     "profile": ("edge.cli.profile:profile", "List and show device profiles."),
     "broker": ("edge.cli.broker:broker", "Use a broker of your own."),
     "repo": ("edge.cli.repo:repo", "Look after the signed repository."),
+    "key": ("edge.cli.key:key", "The fleet's keys: change, back up, restore."),
     "completion": ("edge.cli.completion:completion", "Print the shell's completion script."),
 }
 
