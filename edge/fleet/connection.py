@@ -21,7 +21,7 @@ from edge.fleet import sudo as root
 from edge.fleet.address import Address
 from edge.fleet.forward import Forward
 from edge.fleet.host_keys import HostKey
-from edge.fleet.opening import open_connection, scan
+from edge.fleet.opening import Shown, open_connection, scan
 from edge.fleet.session import CommandResult, Limits, converse
 from edge.fleet.timeouts import Timeouts
 from edge.fleet.watchdog import Watchdog
@@ -64,7 +64,16 @@ def connect(
 
 
 def scan_host_key(address: Address, *, timeouts: Timeouts | None = None) -> HostKey:
-    """The key that a board shows, for a person to compare. Nothing is authenticated.
+    """The key that a board shows. Nothing is authenticated.
+
+    Raises:
+        HostUnknown, HostUnreachable, DeadlinePassed: the way there.
+    """
+    return first_contact(address, timeouts=timeouts).key
+
+
+def first_contact(address: Address, *, timeouts: Timeouts | None = None) -> Shown:
+    """The key that a board shows, for a person to compare, and what the user's own known_hosts says of it.
 
     Raises:
         HostUnknown, HostUnreachable, DeadlinePassed: the way there.

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import paramiko
@@ -28,6 +31,11 @@ class HostKey:
 
     text: str
     fingerprint: str
+
+    @property
+    def kind(self) -> str:
+        """Like `ssh-ed25519`."""
+        return self.text.split()[0]
 
     @classmethod
     def of(cls, key: paramiko.PKey) -> HostKey:
@@ -52,6 +60,21 @@ def parse_host_key(text: str) -> paramiko.PKey:
     except (ValueError, binascii.Error, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
         raise DocumentInvalid(document="host key", reason=str(error) or "no known kind of key") from error
     return key
+
+
+def entry_of(host: str, port: int) -> str:
+    """How known_hosts calls a host."""
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def keys_in(files: Iterable[Path], entry: str) -> tuple[HostKey, ...]:
+    """The keys by which known_hosts files know a host; what can't be read is passed over, as ssh does."""
+    known = paramiko.HostKeys()
+    for path in files:
+        with contextlib.suppress(OSError, paramiko.SSHException, UnicodeDecodeError):
+            known.load(str(path))
+    found = known.lookup(entry)
+    return tuple(HostKey.of(key) for key in found.values()) if found else ()
 
 
 class OnlyPinned(paramiko.MissingHostKeyPolicy):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from agent.contract.errors import (
     HostUnreachable,
 )
 from edge.fleet.address import Address
-from edge.fleet.host_keys import HostKey, OnlyPinned, fingerprint, parse_host_key
+from edge.fleet.host_keys import HostKey, OnlyPinned, entry_of, fingerprint, keys_in, parse_host_key
 from edge.fleet.ssh_config import read_ssh_config
 from edge.fleet.timeouts import Timeouts
 from edge.fleet.watchdog import Watchdog
@@ -44,6 +45,20 @@ ATTEMPTS = 4
 """Connections tried when sshd closes before its greeting, as it does above `MaxStartups`."""
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it writes to stderr by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a board shows.
+
+    Attributes:
+        key: its host key. known: keys by which the user's own known_hosts knows it, none where it does not.
+        entry: how known_hosts calls it.
+    """
+
+    key: HostKey
+    known: tuple[HostKey, ...]
+    entry: str
 
 
 def fabric_connection(address: Address, timeouts: Timeouts) -> Any:
@@ -98,9 +113,9 @@ def open_connection(
         "transport_factory": _transport_factory(timeouts),
     }
     if address.host_key is not None:
-        name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
         pinned = parse_host_key(address.host_key)
-        connection.client.get_host_keys().add(name, pinned.get_name(), pinned)
+        entry = entry_of(connection.host, connection.port)
+        connection.client.get_host_keys().add(entry, pinned.get_name(), pinned)
     tried = _tried(key_file, password)
     with _as_errors(address, connection, tried, timeouts):
         _open_patiently(connection, timeouts)
@@ -108,23 +123,43 @@ def open_connection(
     return connection
 
 
-def scan(address: Address, timeouts: Timeouts) -> HostKey:
+def scan(address: Address, timeouts: Timeouts) -> Shown:
     """The host key that a board shows, without authenticating. Seen, not trusted.
 
     Raises:
         HostUnknown, HostUnreachable, DeadlinePassed: the way there.
     """
     connection = fabric_connection(address, timeouts)
+    entry = entry_of(connection.host, connection.port)
+    known = keys_in(_known_hosts_of(connection), entry)
     with _as_errors(address, connection, "nothing", timeouts):
         transport = _transport_factory(timeouts)(_way_to(connection, timeouts))
+        _ask_first_for(transport, [key.kind for key in known])
         try:
             with Watchdog(timeouts.handshake_s + 2 * LATER_S, transport.close):
                 transport.start_client(timeout=timeouts.handshake_s + LATER_S)
-                return HostKey.of(transport.get_remote_server_key())
+                shown = HostKey.of(transport.get_remote_server_key())
+                return Shown(key=shown, known=known, entry=entry)
         finally:
             transport.close()
             if isinstance(connection.gateway, fabric.Connection):
                 connection.gateway.close()
+
+
+def _known_hosts_of(connection: Any) -> list[Path]:
+    """The user's known_hosts files, as `~/.ssh/config` names them."""
+    named = str(connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"))
+    return [Path(name).expanduser() for name in named.split()]
+
+
+def _ask_first_for(transport: paramiko.Transport, kinds: list[str]) -> None:
+    """Ask for host keys of these kinds first: who is known by one kind can't hide behind another."""
+    offered = transport.get_security_options()
+    wanted = [
+        name for kind in kinds for name in ({"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}.get(kind, (kind,)))
+    ]
+    first = tuple(name for name in wanted if name in offered.key_types)
+    offered.key_types = first + tuple(name for name in offered.key_types if name not in first)
 
 
 def _known_to_the_user(gateway: Any, timeouts: Timeouts) -> None:
