@@ -135,6 +135,11 @@ class FleetFolder:
         return self.path / "keys"
 
     @property
+    def key_folders(self) -> tuple[Path, ...]:
+        """Further folders that may hold private keys."""
+        return tuple(self.path / Path(folder).expanduser() for folder in self.config.key_folders)
+
+    @property
     def devices(self) -> Path:
         """The inventory: one JSON file a device."""
         return self.path / "devices"

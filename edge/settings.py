@@ -42,6 +42,7 @@ class FleetConfig:
         home_assistant: boards are shown to a Home Assistant at that broker.
         idle_stop_s: the collector ends after so long without a board or a command; 0 never.
         metrics_port: where the collector shows the fleet to Prometheus, on loopback; 0 takes any free port.
+        key_folders: further folders that hold private keys: a stick, or another person's; from the fleet folder.
     """
 
     fleet: str
@@ -60,6 +61,7 @@ class FleetConfig:
     home_assistant: bool = False
     idle_stop_s: float = 0.0
     metrics_port: int = 0
+    key_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Setting:
 
     Attributes:
         section, key: where it stands. field: its name in `FleetConfig`.
-        kind: `str`, `bool`, `int` or `float`.
+        kind: `str`, `bool`, `int`, `float`, or `tuple` for a list of texts.
         least, most: bounds of a number, both allowed.
         check: of a text; raises an EdgeError when it can't be.
         comment: for people, written above it.
@@ -175,6 +177,10 @@ SETTINGS = (
         section="collector", key="metrics_port", field="metrics_port", kind=int, least=0, most=65535,
         comment="Where it shows the fleet to Prometheus, on loopback; 0: any free port.",
     ),
+    Setting(
+        section="keys", key="folders", field="key_folders", kind=tuple,
+        comment="Further folders that hold private keys: a stick, another person's. What is not there is passed over.",
+    ),
 )  # fmt: skip
 """Every setting there is: `edge.toml` is written and read by this list alone."""
 
@@ -194,7 +200,7 @@ def render(config: FleetConfig) -> str:
         lines.append(f"# {setting.comment}")
         lines.append(
             f"{setting.key} = {json.dumps(value, ensure_ascii=False)}"
-            if setting.kind in (str, bool)
+            if setting.kind in (str, bool, tuple)
             else f"{setting.key} = {value!r}"
         )
     return "\n".join(lines) + "\n"
@@ -245,6 +251,10 @@ def _checked(setting: Setting, value: Any, path: Path) -> Any:
         if not isinstance(value, bool):
             raise ConfigInvalid(path=path, reason=f"{where} must be true or false, found {value!r}")
         return value
+    if setting.kind is tuple:
+        if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+            raise ConfigInvalid(path=path, reason=f"{where} must be a list of texts, found {value!r}")
+        return tuple(value)
     wanted = (int, float) if setting.kind is float else int
     if isinstance(value, bool) or not isinstance(value, wanted):
         word = "a number" if setting.kind is float else "a whole number"

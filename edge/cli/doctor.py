@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import click
 
 from agent.contract.errors import EdgeError, ExitCode, FleetFolderMissing
 from edge.cli import output
+from edge.cli.expiry import WARN_DAYS, days_left, renewed_by
 from edge.cli.passphrase import asker
 
 if TYPE_CHECKING:
@@ -126,14 +126,14 @@ def _folder(workspace: Workspace) -> Iterator[Finding]:
         yield where, "repository", "bad", str(error), error.hint or ""
         return
     role, first = min(expiry.items(), key=lambda item: item[1])
-    days = int((first.timestamp() - time.time()) / 86400)
-    verdict = "bad" if days < 0 else "doubt" if days < 30 else "good"
+    days = days_left(first)
+    verdict = "bad" if days < 0 else "doubt" if days < WARN_DAYS else "good"
     yield (
         where,
         "repository",
         verdict,
         f"verified; {role} is the first to expire, in {days} days",
-        "run `edge repo refresh --with-targets`" if role == "targets" else "run `edge repo refresh`",
+        f"run `{renewed_by(role)}`",
     )
 
 

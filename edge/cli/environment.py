@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import os
 
-SECRETS = ("EDGE_KEY_PASSPHRASE", "EDGE_BACKUP_PASSPHRASE", "EDGE_SUDO_PASSWORD", "EDGE_LOGIN_PASSWORD")
+SECRETS = (
+    "EDGE_KEY_PASSPHRASE",
+    "EDGE_KEY_NEW_PASSPHRASE",
+    "EDGE_BACKUP_PASSPHRASE",
+    "EDGE_SUDO_PASSWORD",
+    "EDGE_LOGIN_PASSWORD",
+)
 _taken: dict[str, str] = {}
 
 

@@ -1,4 +1,4 @@
-"""Where the passphrase of the root and targets keys comes from: the environment, or a prompt on a terminal.
+"""Where the passphrases of encrypted keys come from: the environment, or a prompt on a terminal.
 
 The rule: never from the command line, never stored, and never asked for where nobody can answer.
 """
@@ -9,35 +9,55 @@ from collections.abc import Callable
 
 import click
 
-from agent.contract.errors import PassphraseMissing
+from agent.contract.errors import OptionInvalid, PassphraseMissing
 from edge.cli import output
 from edge.cli.environment import secret
 
 VARIABLE = "EDGE_KEY_PASSPHRASE"
+NEW_VARIABLE = "EDGE_KEY_NEW_PASSPHRASE"
 
 
 def asker(*, new: bool = False) -> Callable[[str], str]:
-    """A function from role to passphrase, asking at most once.
+    """A function from a key's name to its passphrase, asking at most once for each; for new keys once for all.
+
+    At a prompt, nothing is an answer too: that this key is to be left out.
 
     Args:
-        new: it is being chosen, so it is asked for twice.
+        new: it is being chosen, so it is asked for twice, and EDGE_KEY_NEW_PASSPHRASE comes first.
     """
-    known: list[str] = []
+    given: list[str] = []
+    answers: dict[str, str] = {}
 
-    def ask(role: str) -> str:
-        if not known:
-            known.append(_read(role, new=new))
-        return known[0]
+    def ask(name: str) -> str:
+        if not given and (text := _from_environment(new=new)):
+            given.append(text)
+        if given:
+            return given[0]
+        key = "" if new else name
+        if key not in answers:
+            answers[key] = _asked(name, new=new)
+        return answers[key]
 
     return ask
 
 
-def _read(role: str, *, new: bool) -> str:
-    given = secret(VARIABLE)
-    if given:
-        return given
+def _from_environment(*, new: bool) -> str | None:
+    text = (secret(NEW_VARIABLE) if new else None) or secret(VARIABLE)
+    if new and text and "\n" in text:
+        raise OptionInvalid(option=NEW_VARIABLE, reason="a new key has one passphrase, of one line")
+    return text
+
+
+def _asked(name: str, *, new: bool) -> str:
     if not output.can_ask():
-        raise PassphraseMissing(role=role)
-    text = f"Passphrase for the fleet's {'new keys' if new else f'`{role}` key'}"
-    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=new, err=True)
+        raise PassphraseMissing(role=name)
+    text = f"Passphrase for the fleet's {'new keys' if new else f'`{name}` key'}"
+    answer: str = click.prompt(
+        text,
+        default=None if new else "",
+        show_default=False,
+        hide_input=True,
+        confirmation_prompt=new,
+        err=True,
+    )
     return answer

@@ -9,6 +9,7 @@ import click
 
 from agent.contract.errors import OptionInvalid
 from edge.cli import output
+from edge.cli.expiry import expiring
 from edge.cli.passphrase import asker
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def publish(
     workspace = Workspace.find(asker())
     opened = [open_bundle(folder) for path in bundles for folder in find_bundles(path)]
     release = workspace.repository.publish(name, opened, budgets=_parse(budgets), force=force)
+    for warning in expiring(workspace.repository.expiry()):
+        output.line("doubt", warning)
     if as_json:
         output.data(release)
         return
