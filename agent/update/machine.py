@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import (
     AttemptsExhausted,
@@ -35,7 +35,9 @@ from agent.update.record import CLEAR, Reason
 from agent.update.report import Journal
 from agent.update.service import Service
 from agent.update.stage import collect_garbage
-from agent.update.verify import Verified
+
+if TYPE_CHECKING:  # `recover` verifies nothing, and is not to wait for what verifying imports
+    from agent.update.verify import Verified
 
 _S, _E = UpdateState, UpdateEvent
 RETURN_S = 120.0

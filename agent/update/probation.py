@@ -30,8 +30,9 @@ POLL_S = 0.1
 TRAFFIC_EVERY_S = 1.0
 READY = "/v2/health/ready"
 ANSWER_TIMEOUT_S = 5.0
-ASK_AGAIN_S = 15.0
-"""How long the agent may take to follow a `reload` before it is restarted, at most half of the deadline."""
+INSIST_AFTER = 0.5
+"""Share of the deadline after which an agent that did not follow a `reload` is restarted. Not sooner: one that is
+starting, on a slow board for half a minute, would be ended in the middle of it."""
 LONGEST_WAIT_S = 3 * LINK_S
 """Beyond the probation, for an agent that is to be seen connected, or whose last looks were not all good."""
 MISSES = 3
@@ -125,7 +126,7 @@ def serve(
             return seen
         if interrupted():
             raise Interrupted
-        if not asked_again and waited > min(ASK_AGAIN_S, timeout_s / 2):
+        if not asked_again and waited > timeout_s * INSIST_AFTER:
             service.restart()
             asked_again = True
         time.sleep(POLL_S)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.contract.board import BoardConfig
 from agent.contract.errors import (
@@ -39,7 +40,9 @@ from agent.update.record import CLEAR, Reason, load, rebuilt, set_aside
 from agent.update.report import Journal, last_signed_counter
 from agent.update.service import Service, service_of
 from agent.update.stage import Plan, plan, stage
-from agent.update.verify import Verified, Verifier
+
+if TYPE_CHECKING:
+    from agent.update.verify import Verified, Verifier
 
 MAX_STARTS = 10
 """How often a run that never ends by itself is begun again."""
@@ -182,6 +185,8 @@ class UpdateRun:
             return self._verify()
 
     def _verify(self) -> tuple[Verified, Verifier]:
+        from agent.update.verify import Verifier  # not above: `recover` is not to wait for TUF's import
+
         verifier = Verifier(
             folder=self._folder.tuf_metadata,
             inbox=self._inbox,
@@ -209,7 +214,9 @@ class UpdateRun:
             KnownBad: it was refused before.
         """
         record, desired = self.journal.record, verified.desired
-        seen = record.counter if record.trust == verified.trust else 0  # an update of other keys is in progress
+        seen = (
+            record.counter if record.trust == verified.trust else 0
+        )  # an update of other keys is in progress
         if desired.counter == seen and verified.digest == record.digest:
             return False
         if desired.counter <= seen:

@@ -7,6 +7,7 @@ before anything is copied; a generation's folder appears last, when everything t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent.contract.board import BoardConfig
 from agent.contract.codec import encode
@@ -20,7 +21,9 @@ from agent.update.folder import UpdateFolder
 from agent.update.hardware import facts
 from agent.update.inbox import BLOBS
 from agent.update.objects import Needed, ObjectStore
-from agent.update.verify import Verifier
+
+if TYPE_CHECKING:
+    from agent.update.verify import Verifier
 
 GENERATION = "generation.json"
 
