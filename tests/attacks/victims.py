@@ -16,7 +16,6 @@ from agent.update import commands
 from tests.attacks.stolen import BIN, Books
 from tests.update.world import Board, Fleet, copied_fleet
 
-
 EXIT_CODES = {"update.inbox-incomplete": 4, "document.invalid": 1}
 """Of refusals; 3 for all others."""
 
@@ -81,6 +80,13 @@ class Victim:
         books.assign(self.same(counter))
         books.sign(BIN, *changed).put(self.board, request=f"counter {counter}")
         return books
+
+    def set_clock(self, seconds: float) -> None:
+        """Let the board's clock show so many seconds more than this machine's, from now on, in its processes too."""
+        file = self.board.root / "clock"
+        file.with_suffix(".new").write_text(str(seconds))
+        file.with_suffix(".new").rename(file)
+        self.board.more_environment["EDGE_CLOCK_FILE"] = str(file)
 
     # --- what the update process makes of it -----------------------------------------------------------------
 

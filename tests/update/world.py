@@ -97,7 +97,15 @@ def agent_files() -> dict[str, bytes]:
     files["agent/update/files.py"] += (
         b"\n\nfrom agent import falling  # noqa: E402\n\nDISK = falling.disk(Files)\n"
     )
-    files["agent/falling.py"] = (FIXTURE_AGENT / "falling.py").read_bytes()
+    # Its clock, by which expiry and staleness are judged, can be put off
+    for name in ("clock", "commands"):
+        code = files[f"agent/update/{name}.py"]
+        assert b"\nimport time\n" in code
+        files[f"agent/update/{name}.py"] = code.replace(
+            b"\nimport time\n", b"\nfrom agent import shifted as time\n"
+        )
+    for name in ("falling", "shifted"):
+        files[f"agent/{name}.py"] = (FIXTURE_AGENT / f"{name}.py").read_bytes()
     return files | {"__main__.py": b"import sys\nfrom agent.__main__ import main\nsys.exit(main())\n"}
 
 
