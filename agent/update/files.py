@@ -9,6 +9,7 @@ returns: file and folder are synced before and after the rename.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import stat
@@ -194,6 +195,11 @@ def temporary_beside(path: Path) -> Path:
 def leftovers(folder: Path) -> list[Path]:
     """What an interrupted write or removal left in `folder`."""
     return sorted(folder.glob(f"{TEMPORARY}*")) if folder.is_dir() else []
+
+
+def leftovers_of(path: Path) -> list[Path]:
+    """What an interrupted write or removal of `path` itself left beside it."""
+    return sorted(path.parent.glob(f"{TEMPORARY}{glob.escape(path.name[:60])}-{'[0-9a-f]' * 8}"))
 
 
 def chunks_of(descriptor: int, *, size_bytes: int = 1 << 18) -> Iterator[bytes]:

@@ -1,6 +1,8 @@
 """Taking the agent off a board: services, units, user, folder. Nothing of ours is left.
 
-The rule: everything that this needs is imported before the folder goes, because the folder holds this code.
+The rule: everything that this needs is imported before the folder goes, because the folder holds this code; and the
+folder goes last, because it tells whoever wipes again after a cut what else there is. Where it has lost its name and
+is not gone, the host removes it (`edge/fleet/onboard/clear.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from agent.config import read_config
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER, SYSTEM_USER, BoardConfig
 from agent.contract.errors import AgentConfigInvalid, ExitCode
 from agent.plain_file import launched
-from agent.update.files import DISK
+from agent.update.files import DISK, leftovers_of
 from agent.update.folder import UpdateFolder
 from agent.update.service import UNITS, Systemd, run_command, start_ticks, stop_supervisor, units_folder
 
@@ -46,10 +48,12 @@ def remove(root: Path, wipe: bool) -> int:
     if config is not None and config.extra.get(LINGER_MARK):
         run_command(["loginctl", "disable-linger"], may_fail=True)
     made_user = config is not None and config.service not in (SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER)
-    if folder.root.is_dir():
-        DISK.remove_tree(folder.root)
     if made_user and os.geteuid() == 0 and shutil.which("userdel"):
         run_command(["userdel", SYSTEM_USER], may_fail=True)
+    if folder.root.is_dir():
+        DISK.remove_tree(folder.root)
+    for left in leftovers_of(folder.root):
+        DISK.remove_tree(left)
     return ExitCode.DONE
 
 

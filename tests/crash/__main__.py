@@ -13,19 +13,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.crash.explore import Explored, explore
+from tests.crash.full import NAME as FULL
+from tests.crash.full import explore_full
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.world import small_fleet
+
+NAMES = (*SCENARIOS, FULL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.crash", description="Crash points of the update process."
     )
-    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="which (default: all)")
-    parser.add_argument("--point", help="one point only, like 17:torn")
+    parser.add_argument("scenario", nargs="*", choices=[*NAMES, []], help="which (default: all)")
+    parser.add_argument("--point", help="one point only, like 17:torn, or 17:torn/5:clean for a second cut")
+    parser.add_argument("--once", action="store_true", help="no second cuts")
     parser.add_argument("--jobs", type=int, default=4, help="boards at once (default 4: they wait much)")
     options = parser.parse_args(arguments)
     begun = time.monotonic()
@@ -38,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         fleet = small_fleet(Path(work))
         explored = [
-            explore(SCENARIOS[name], fleet=fleet, work=Path(work) / name, pool=pool, only=options.point)
-            for name in options.scenario or SCENARIOS
+            (explore_full if name == FULL else partial(explore, SCENARIOS[name], twice=not options.once))(
+                fleet=fleet, work=Path(work) / name, pool=pool, only=options.point
+            )
+            for name in options.scenario or NAMES
         ]
     return _tell(explored, time.monotonic() - begun)
 
@@ -49,7 +57,7 @@ def _tell(explored: Sequence[Explored], seconds: float) -> int:
         print(one.line)
     violations = sum(len(one.violations) for one in explored)
     print(f"{seconds:.0f} s")
-    print(f"{sum(one.run for one in explored)} points, {violations} violations")
+    print(f"{sum(one.run + one.run_again for one in explored)} points, {violations} violations")
     return 1 if violations else 0
 
 

@@ -43,36 +43,52 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was broken, with all that repeats it."""
+    """A promise that was broken, with all that repeats it.
+
+    Attributes:
+        point: as the command line calls it. last: the operations before it. unsynced: what the medium did not hold.
+        broken: what was broken.
+    """
 
     scenario: str
-    point: Point
+    point: str
+    last: tuple[str, ...]
+    unsynced: tuple[str, ...]
     broken: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"VIOLATION {self.scenario} {self.point.name}"]
-        lines += [f"  after:     {line}" for line in self.point.last]
-        lines += [f"  un-synced: {line}" for line in self.point.unsynced[:12]]
+        lines = [f"VIOLATION {self.scenario} {self.point}"]
+        lines += [f"  after:     {line}" for line in self.last]
+        lines += [f"  un-synced: {line}" for line in self.unsynced[:12]]
         lines += [f"  broken:    {line}" for line in self.broken[:8]]
-        lines.append(f"  again:     python -m tests.crash {self.scenario} --point {self.point.name}")
+        lines.append(f"  again:     python -m tests.crash {self.scenario} --point {self.point}")
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Explored:
-    """A scenario's counts: operations, points (operations + 1, times variants), and distinct trees that were run."""
+    """A scenario's counts.
+
+    Attributes:
+        operations: of the recorded run. cuts: operations + 1, times variants.
+        run: distinct trees that these leave; each was run. again: cuts of those runs, and run_again: distinct trees
+            that these leave and that were not run before; each was run.
+    """
 
     scenario: str
     operations: int
-    points: int
+    cuts: int
     run: int
+    again: int
+    run_again: int
     violations: tuple[Violation, ...]
 
     @property
     def line(self) -> str:
         """All of it in one line."""
+        second = f"; {self.again} second cuts, {self.run_again} more trees run" if self.again else ""
         return (
-            f"{self.scenario}: {self.operations} operations, {self.points} cuts, {self.run} distinct trees run, "
+            f"{self.scenario}: {self.operations} operations, {self.cuts} cuts, {self.run} distinct trees run{second}; "
             f"{len(self.violations)} violations"
         )
 
@@ -89,31 +105,83 @@ def record(scenario: Scenario, *, fleet: Fleet, work: Path) -> Recorded:
     return Recorded(scenario, own, work, contents, start, whole, points)
 
 
-def cut(recorded: Recorded, point: Point) -> Violation | None:
-    """Let the board of a point come to its end. What that broke, or None."""
+def cut(recorded: Recorded, point: Point) -> tuple[Violation | None, Ran]:
+    """Let the board of a point come to its end. What that broke, or None; and what it did."""
     scenario, start, contents = recorded.scenario, recorded.start, recorded.contents
     broken = of_a_cut(point.tree, start, scenario.promise, fleet=recorded.fleet, contents=contents)
-    folder = recorded.work / f"point-{point.number}-{point.cut.value}"
+    folder = recorded.work / f"point-{point.name.replace(':', '-')}"
     ran = run(point.tree, start, scenario, fleet=recorded.fleet, contents=contents, work=folder)
     broken += ran.broken
-    return Violation(scenario.name, point, tuple(broken)) if broken else None
+    if not broken:
+        return None, ran
+    return Violation(scenario.name, point.name, point.last, point.unsynced, tuple(broken)), ran
 
 
 def explore(
-    scenario: Scenario, *, fleet: Fleet, work: Path, pool: Executor, only: str | None = None
+    scenario: Scenario,
+    *,
+    fleet: Fleet,
+    work: Path,
+    pool: Executor,
+    only: str | None = None,
+    twice: bool = True,
 ) -> Explored:
-    """Carry a scenario out once, and then let the board come to its end from every tree that a cut may leave of it."""
+    """Carry a scenario out once; let the board come to its end from every tree that a cut may leave of it, and from
+    every tree that a second cut may leave of each of those runs."""
     recorded = record(scenario, fleet=fleet, work=work)
-    chosen = [point for point in recorded.points if point.name == only] if only else recorded.distinct()
-    print(f"{scenario.name}: {scenario.sentence}: {len(chosen)} distinct trees", flush=True)
-    violations = []
-    for number, violation in enumerate(pool.map(lambda point: cut(recorded, point), chosen), 1):
+    if only is not None:
+        return _one(recorded, only)
+    print(f"{scenario.name}: {scenario.sentence}", flush=True)
+    seen: set[str] = set()
+    first = distinct(recorded.points, seen)
+    ran, violations = _run_all(recorded, first, pool, "once")
+    second: list[Point] = []
+    again = 0
+    for point, one in zip(first, ran, strict=True) if twice else ():
+        points = points_of(point.tree, one.log, recorded.contents, after=point.name)
+        again += len(points)
+        second += distinct(points, seen)
+    _, more = _run_all(recorded, second, pool, "twice")
+    return Explored(
+        scenario.name, len(recorded.log), len(recorded.points), len(first), again, len(second),
+        (*violations, *more),
+    )  # fmt: skip
+
+
+def _one(recorded: Recorded, only: str) -> Explored:
+    """One point: `17:torn`, or `17:torn/5:clean` where the run after the first cut was cut again."""
+    first, _, second = only.partition("/")
+    point = next(point for point in recorded.points if point.name == first)
+    violation, ran = cut(recorded, point)
+    if second and violation is None:
+        points = points_of(point.tree, ran.log, recorded.contents, after=first)
+        violation, _ = cut(recorded, next(point for point in points if point.name == only))
+    if violation is not None:
+        print(violation, flush=True)
+    return Explored(
+        recorded.scenario.name,
+        len(recorded.log),
+        len(recorded.points),
+        1,
+        0,
+        0,
+        tuple(filter(None, [violation])),
+    )
+
+
+def _run_all(
+    recorded: Recorded, points: Sequence[Point], pool: Executor, times: str
+) -> tuple[list[Ran], list[Violation]]:
+    found, violations = [], []
+    for number, (violation, ran) in enumerate(pool.map(lambda point: cut(recorded, point), points), 1):
+        found.append(ran)
         if violation is not None:
             violations.append(violation)
             print(violation, flush=True)
-        if number % 20 == 0:
-            print(f"{scenario.name}: {number} of {len(chosen)}, {len(violations)} violations", flush=True)
-    return Explored(scenario.name, len(recorded.log), len(recorded.points), len(chosen), tuple(violations))
+        if number % 20 == 0 or number == len(points):
+            name = recorded.scenario.name
+            print(f"{name}: cut {times}: {number} of {len(points)}, {len(violations)} violations", flush=True)
+    return found, violations
 
 
 def _check_recording(scenario: Scenario, whole: Ran, start: Tree, contents: Contents) -> None:

@@ -44,7 +44,9 @@ class Promise:
 
 def of_a_cut(tree: Tree, start: Tree, promise: Promise, *, fleet: Fleet, contents: Contents) -> list[str]:
     """What a tree that a cut left breaks."""
-    broken = []
+    broken: list[str] = []
+    if BOARD not in tree:
+        return broken  # wiped, and so promises nothing
     current = _linked(tree, "current")
     if current not in (_linked(start, "current"), *promise.serves):
         broken.append(f"`current` leads to generation {current}")
@@ -58,7 +60,7 @@ def of_a_cut(tree: Tree, start: Tree, promise: Promise, *, fleet: Fleet, content
     return broken
 
 
-def of_an_end(board: Board, tree: Tree, start: Tree, promise: Promise, *, contents: Contents) -> list[str]:
+def of_an_end(board: Board, tree: Tree, start: Tree, promise: Promise, contents: Contents) -> list[str]:
     """What a board that has come to an end breaks. `tree`: what lies there then."""
     report = board.report  # its signature is verified
     served, current = board.served(), board.link("current")
@@ -71,6 +73,13 @@ def of_an_end(board: Board, tree: Tree, start: Tree, promise: Promise, *, conten
     if report.attempts > promise.max_attempts:
         broken.append(f"{report.attempts} attempts, of at most {promise.max_attempts}")
     return broken + left_over(tree)
+
+
+def nothing_there(
+    _board: Board, tree: Tree, _start: Tree, _promise: Promise, _contents: Contents
+) -> list[str]:
+    """What a board that was wiped breaks."""
+    return [f"left over: {path}" for path in tree]
 
 
 def left_over(tree: Tree) -> list[str]:

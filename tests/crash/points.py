@@ -21,12 +21,14 @@ class Point:
     """A cut after the first `number` operations of a log.
 
     Attributes:
+        before: name of the point whose run this cuts, empty for the first.
         tree: what it leaves. same: a digest that equal trees share.
         last: the last operations before it, in words. unsynced: what the medium did not hold then.
     """
 
     number: int
     cut: Cut
+    before: str
     tree: Tree
     same: str
     last: tuple[str, ...]
@@ -34,12 +36,12 @@ class Point:
 
     @property
     def name(self) -> str:
-        """`17:torn`."""
-        return f"{self.number}:{self.cut.value}"
+        """`17:torn`, or `17:torn/5:clean` for a second cut."""
+        return f"{self.before}{'/' if self.before else ''}{self.number}:{self.cut.value}"
 
 
-def points_of(start: Tree, log: Sequence[Operation], contents: Contents) -> list[Point]:
-    """Every point of a log: (operations + 1) × variants."""
+def points_of(start: Tree, log: Sequence[Operation], contents: Contents, *, after: str = "") -> list[Point]:
+    """Every point of a log: (operations + 1) × variants. `after`: the point whose run wrote the log."""
     disk = Disk(start)
     found = []
     for number in range(len(log) + 1):
@@ -49,7 +51,7 @@ def points_of(start: Tree, log: Sequence[Operation], contents: Contents) -> list
         unsynced = tuple(disk.unsynced())
         for cut in Cut:
             tree = disk.after(cut)
-            found.append(Point(number, cut, tree, canonical(tree, contents), last, unsynced))
+            found.append(Point(number, cut, after, tree, canonical(tree, contents), last, unsynced))
     return found
 
 

@@ -5,7 +5,8 @@ sees every change of a file that does not go through the interface, and it stand
 
 This module is also a part of the fixture runtime (as `agent.recording`), so it is standard library only.
 `EDGE_RECORD` names the folder of the log; `EDGE_RECORD_BASE` the folder that paths are told from; `EDGE_RECORD_FULL`
-the number of the operation, over all processes of the log, from which on the disk is full (see `Recording`).
+the number of the operation, over all processes of the log, from which on the disk is full, and `EDGE_RECORD_ONCE`
+whether there is room again after that (see `Recording`).
 """
 # ruff: noqa: PTH109, PTH112, PTH115, PTH118 - an audit hook costs little, and its paths are text
 
@@ -29,10 +30,11 @@ VOLATILE = ("run",)
 """Folders of a board that tell of live processes only."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = {
-    "os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.symlink": 2, "os.link": 2, "os.chmod": 1,
-    "os.chown": 1, "os.truncate": 1, "os.utime": 1, "os.setxattr": 1, "os.removexattr": 1,
+    "os.rename": (0, 1), "os.remove": (0,), "os.mkdir": (0,), "os.rmdir": (0,), "os.symlink": (1,), "os.link": (1,),
+    "os.chmod": (0,), "os.chown": (0,), "os.truncate": (0,), "os.utime": (0,), "os.setxattr": (0,),
+    "os.removexattr": (0,),
 }  # fmt: skip
-"""Audit events that change files, and how many of their first arguments are paths."""
+"""Audit events that change files, and which of their arguments are paths of what is changed."""
 
 
 def disk(files: type[Any]) -> Any:
@@ -104,6 +106,12 @@ class Recording:
         log = self._folder / LOG
         return (log.read_bytes().count(b"\n") if log.exists() else 0) >= self._full_at
 
+    def refuse(self, name: str) -> None:
+        """Note that there was no room for an operation."""
+        self.note(op="full", path=name)
+        if os.environ.get("EDGE_RECORD_ONCE") == "1":
+            (self._folder / ROOM).touch()
+
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook: what happens to the board's folder while no primitive is at work."""
         if self._inside or not (event in _CHANGES or event == "open"):
@@ -112,7 +120,7 @@ class Recording:
             path, _, flags = arguments
             paths = [path] if isinstance(flags, int) and flags & _WRITES else []
         else:
-            paths = list(arguments[: _CHANGES[event]])
+            paths = [arguments[index] for index in _CHANGES[event]]
         if event == "os.mkdir" and os.path.isdir(arguments[0]):
             return  # `makedirs` tries, and fails
         for path in paths:
@@ -141,6 +149,7 @@ def _noting(files: type[Any], name: str) -> Any:
             if recording.is_full(name):
                 if name == "write":
                     _write_half(self, real, *arguments, **options)
+                recording.refuse(name)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
             if name == "write":
                 return _write(self, real, *arguments, **options)

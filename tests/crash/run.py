@@ -6,21 +6,22 @@ The rule: what runs here is what runs on a board. Each run is recorded, so that 
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import shutil
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.update.folder import UpdateFolder
-from agent.update.service import supervisor_pid
 from tests.crash import recording
+from tests.crash.ends import cut_off
 from tests.crash.model import Tree
 from tests.crash.scenarios import Scenario
-from tests.crash.trees import Contents, make, scan
+from tests.crash.trees import Contents, is_volatile, make, scan
 from tests.crash.world import found
 from tests.update.world import Board, Fleet
+
+NO_PROCESS = 1 << 30
+"""A process number that no system gives."""
 
 
 @dataclass(frozen=True)
@@ -48,34 +49,39 @@ def run(tree: Tree, start: Tree, scenario: Scenario, *, fleet: Fleet, contents: 
     board = found(fleet, base)
     board.more_environment = {"EDGE_RECORD": str(log), "EDGE_RECORD_BASE": str(base)}
     try:
-        with contextlib.suppress(FileNotFoundError):
-            (board.root / "run/supervisor.json").unlink()  # its number may be another process's by now
-        broken = scenario.carry_out(board)
+        _leave_stale(board)
+        broken = scenario.way(board, scenario.promise)
         if log.is_dir():
             contents.take_in(log)
         left = scan(base, contents)
         if not broken:
-            broken = scenario.ended(board, left, start, contents)
+            broken = scenario.judge(board, left, start, scenario.promise, contents)
         lines = recording.lines(log / recording.LOG)
         outside = tuple(line for line in lines if line["op"] == "outside")
+        done = tuple(
+            line for line in lines if line["op"] not in ("outside", "full") and not is_volatile(line["path"])
+        )
         broken += [f"changed past the interface: {line}" for line in outside]
         if broken:
             broken.append("it said: " + _last_words(board))
-        return Ran(tuple(line for line in lines if line["op"] != "outside"), outside, left, tuple(broken))
+        return Ran(done, outside, left, tuple(broken))
     finally:
-        _kill(board)
+        cut_off(board)
         shutil.rmtree(work)
 
 
-def _kill(board: Board) -> None:
-    """End everything of a board at once."""
-    pid = board.supervisor.pid if board.supervisor else supervisor_pid(UpdateFolder(board.root))
-    if pid is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    if board.supervisor:
-        board.supervisor.wait(20)
+def _leave_stale(board: Board) -> None:
+    """What the processes before the cut said of themselves is still there."""
+    if (board.root / "current").is_symlink():
+        stale = {
+            "pid": NO_PROCESS,
+            "boot": "before",
+            "generation": board.link("current"),
+            "port": 1,
+            "started": 1.0,
+        }
+        (board.root / "run/agent.json").write_text(json.dumps(stale | {"ready": True}))
+        (board.root / "run/supervisor.json").write_text(json.dumps({"pid": NO_PROCESS, "started": 1}))
 
 
 def _last_words(board: Board) -> str:

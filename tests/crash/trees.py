@@ -6,6 +6,7 @@ left out of the comparison is listed in `canonical`, and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,6 @@ from typing import Any
 from tests.crash.model import HALF, ZERO, Entry, File, Folder, Link, Tree
 
 TEMPORARY = re.compile(r"^\.new-(?P<name>.+)-[0-9a-f]{8}$")
-LIVE = ("board/run/supervisor.lock", "board/run/out.log", "board/run/agent.log", "board/run/update.log")
 SECRETS = ("device.key", "device.pub", "mqtt.key", "mqtt.pub")
 TIMES = (
     "signed",
@@ -40,6 +40,8 @@ class Contents:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._data: dict[str, bytes] = {}
+        self.told: dict[tuple[str, File], str] = {}
+        """What `canonical` said of a file of this name, since most files are in most trees."""
 
     def add(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -75,7 +77,7 @@ def scan(base: Path, contents: Contents) -> dict[str, Entry]:
     for path in sorted(base.rglob("*")):
         name, found = str(path.relative_to(base)), path.lstat()
         mode = stat.S_IMODE(found.st_mode)
-        if name in LIVE:
+        if is_volatile(name):
             continue
         if stat.S_ISLNK(found.st_mode):
             tree[name] = Link(str(path.readlink()))
@@ -109,14 +111,14 @@ def canonical(tree: Tree, contents: Contents) -> str:
     """A digest that equal trees share.
 
     Left out: what lies under a temporary name (`.new-…`), file or folder, since whoever comes next removes it whatever
-    it holds; the random part of such names; what locks hold, and everything in `run/`; times, free space and the
-    counter of signed reports; how often a run was begun (`state/resume`; its bound has a test of its own); and random
-    keys, which are only there or not, whole or not.
+    it holds; the random part of such names; what locks hold; times, free space and the counter of signed reports; how
+    often a run was begun (`state/resume`; its bound has a test of its own); and random keys, which are only there or
+    not, whole or not.
     """
     lines = []
     for path, entry in tree.items():
         parts = path.split("/")
-        if "run" in parts[1:2] or any(TEMPORARY.match(part) for part in parts[:-1]):
+        if any(TEMPORARY.match(part) for part in parts[:-1]):
             continue
         hidden = TEMPORARY.match(parts[-1])
         if hidden:
@@ -129,6 +131,13 @@ def canonical(tree: Tree, contents: Contents) -> str:
 
 
 def _told(name: str, file: File, contents: Contents) -> str:
+    known = contents.told.get((name, file))
+    if known is None:
+        known = contents.told[name, file] = _tell(name, file, contents)
+    return known
+
+
+def _tell(name: str, file: File, contents: Contents) -> str:
     data = contents.of(file)
     whole = len(data) == len(contents.of(File(file.content, file.mode))) if file.content else True
     if name in ("lock", "install.lock"):
@@ -137,8 +146,9 @@ def _told(name: str, file: File, contents: Contents) -> str:
         return "a number" if data.strip().isdigit() else "none"
     if name in SECRETS and whole:
         return "a key"
-    if name in ("update.json", "reported.json") and whole:
-        return json.dumps(_without_times(json.loads(data)), sort_keys=True)
+    if name in ("update.json", "reported.json"):
+        with contextlib.suppress(ValueError):
+            return json.dumps(_without_times(json.loads(data)), sort_keys=True)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -152,5 +162,10 @@ def _without_times(plain: Any) -> Any:
     return plain
 
 
+def is_volatile(name: str) -> bool:
+    """Whether a path is in `run/`, which tells of live processes only: it is not recorded and not compared."""
+    return "run" in name.split("/")[1:-1]
+
+
 def _is_written_in_place(name: str) -> bool:
-    return name.startswith("board/run/") or name.endswith("/lock") or name.endswith("/install.lock")
+    return name.endswith(("/lock", "/install.lock"))

@@ -6,19 +6,27 @@ packages are those of this environment. A whole board has less than 20 files in 
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
 import io
 import marshal
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, InstallRequest
+from agent.contract.codec import decode, encode
+from agent.contract.runtime import RuntimeManifest
 from agent.update.commands import place
 from edge.config import FleetFolder
 from edge.identity import KeyRing
 from edge.repository import Repository
-from tests.update.world import QUICK, ROOT, Blobs, Board, Fleet, agent_files, passphrase
+from tests.update.bundles import PROFILE
+from tests.update.world import DEVICE, QUICK, ROOT, Blobs, Board, Fleet, agent_files, passphrase
 
+INSTALL = "install.json"
+"""What the installer of a fleet's board is told, in the fleet's working folder."""
 TERMS = replace(QUICK, probation_s=0.1)
 _INIT = """\
 import os
@@ -81,6 +89,29 @@ def small_fleet(path: Path) -> Fleet:
 def enrolled(fleet: Fleet, base: Path) -> Board:
     """A new board in `base/board`."""
     return Board(base / "board", fleet, fleet.blobs.folder.parent / "placed")
+
+
+def bare(fleet: Fleet, base: Path) -> Board:
+    """A board that was never enrolled: an inbox with the fleet's runtime, and what the installer is to be told."""
+    root = base / "board"
+    for name in ("inbox/metadata", "inbox/targets", "inbox/blobs", "objects"):
+        (root / name).mkdir(parents=True)
+    (root / "serial").write_text("simulated-1")
+    config = BoardConfig(
+        fleet=fleet.folder.config.fleet, device=DEVICE, serial="simulated-1", profile=PROFILE,
+        service=SERVICE_SUPERVISOR, port=0,
+    )  # fmt: skip
+    request = InstallRequest(
+        config=config,
+        runtime=decode(RuntimeManifest, fleet.runtime_bytes),
+        runtime_digest=fleet.runtime,
+        root_metadata=(fleet.folder.repository / "metadata/1.root.json").read_text(),
+        user=getpass.getuser(),
+    )
+    (fleet.work / INSTALL).write_bytes(encode(request))
+    for one in (fleet.runtime, fleet.agent.sha256, fleet.packages.sha256):
+        shutil.copy(fleet.blobs.folder / "blobs" / one, root / "inbox/blobs" / one)
+    return found(fleet, base)
 
 
 def found(fleet: Fleet, base: Path) -> Board:
