@@ -31,6 +31,10 @@ def values(setting: object) -> st.SearchStrategy[object]:
         return st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,20}[a-z0-9])?", fullmatch=True)
     if kind is bool:
         return st.booleans()
+    if kind is tuple:
+        return st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), min_size=1), max_size=3
+        ).map(tuple)
     return st.integers(int(least), int(most)) if kind is int else st.floats(least, most)
 
 
@@ -80,6 +84,8 @@ def test_what_is_left_out_has_its_default() -> None:
             "`flash.probation_s` must be 0 to 86400, found nan",
         ),
         ('[fleet]\nname = "f"\n[flash]\nprobation_s = "10"', "`flash.probation_s` must be a number"),
+        ('[fleet]\nname = "f"\n[keys]\nfolders = "stick"', "`keys.folders` must be a list of texts"),
+        ('[fleet]\nname = "f"\n[keys]\nfolders = [""]', "`keys.folders` must be a list of texts"),
         ("[fleet", "edge.toml"),
     ],
 )
