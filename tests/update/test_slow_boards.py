@@ -1,0 +1,92 @@
+"""Boards on which a start takes half a minute: nobody who waits for it ends it, or waits for more than it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, RunningAgent
+from agent.contract.codec import encode
+from agent.update import probation
+from agent.update.folder import UpdateFolder
+
+FASTER = 20
+
+
+class Told:
+    """Who runs the agent, as far as it is told anything."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def reload(self) -> None:
+        self.words.append("reload")
+
+    def restart(self) -> None:
+        self.words.append("restart")
+
+    def stop(self) -> None:
+        self.words.append("stop")
+
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Clock:
+    """Goes FASTER times as fast as this machine's."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() * FASTER
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds / FASTER)
+
+
+@pytest.mark.parametrize(("starts_within_s", "words"), [(30, ["reload"]), (90, ["reload", "restart"])])
+def test_an_agent_that_is_starting_is_ended_only_when_half_of_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts_within_s: float, words: list[str]
+) -> None:
+    monkeypatch.setattr(probation, "time", Clock)
+    folder = UpdateFolder(tmp_path)
+    folder.run.mkdir()
+    config = BoardConfig(
+        fleet="f", device="d-0123456789", serial="s", profile="p", service=SERVICE_SUPERVISOR, port=0
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    running = RunningAgent(
+        pid=os.getpid(), boot="b", generation=2, port=server.server_port, started=0.0, ready=True
+    )
+    threading.Timer(starts_within_s / FASTER, folder.running.write_bytes, (encode(running),)).start()
+    told = Told()
+    try:
+        seen = probation.serve(2, folder=folder, config=config, service=told, timeout_s=120.0)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert seen.reason == ""
+    assert told.words == words
+
+
+def test_what_settles_before_the_agent_starts_does_not_import_tuf() -> None:
+    asks = "import json, sys, agent.update.running; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "agent.update.machine" in loaded
+    assert not loaded & {"tuf", "securesystemslib", "agent.update.verify"}
