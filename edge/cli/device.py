@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.contract.errors import DeviceExists, DeviceSame, ExitCode, HostKeyUnknown, OptionInvalid
+from agent.contract.errors import (
+    DeviceExists,
+    DeviceSame,
+    ExitCode,
+    HostKeyDiffers,
+    HostKeyUnknown,
+    OptionInvalid,
+)
 from edge.cli import output
 from edge.cli.collect import let_go
 from edge.cli.passphrase import asker
@@ -18,13 +25,14 @@ from edge.cli.password import ask_sudo_password, read_password, sudo_password_op
 if TYPE_CHECKING:
     from edge.fleet.address import Address
     from edge.fleet.host_keys import HostKey
+    from edge.fleet.opening import Shown
     from edge.inventory import Device, Inventory
     from edge.rollouts.boards import BoardState
 
 
 @click.group()
 def device() -> None:
-    """Add, list, show, probe and remove boards."""
+    """Add, list, show, probe, refresh and remove boards."""
 
 
 @device.command()
@@ -48,7 +56,7 @@ def add(
     Compare the fingerprint with the board's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
     """
     from edge.fleet.authorize import authorize
-    from edge.fleet.connection import connect, scan_host_key
+    from edge.fleet.connection import connect, first_contact
     from edge.inventory import Device, new_device_id
     from edge.rollouts.workspace import Workspace
 
@@ -56,8 +64,10 @@ def add(
     known = workspace.inventory.get(name or address) if replace_key else None
     where = _where(address, known)
     called = known.name if known else _name(name, where.host, workspace.inventory)
-    key = scan_host_key(where)
+    shown = first_contact(where)
+    key = shown.key
     output.line("note", f"{where.host} shows the host key {key.fingerprint}")
+    _compare_with_known_hosts(where, shown, yes=yes)
     if known is None:
         _look_for_it(where, key, workspace.inventory)
     elif known.fingerprint == key.fingerprint:
@@ -99,19 +109,22 @@ def add(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
     """List the boards as this folder knows them."""
+    from edge.rollouts.standing import stale_boards
     from edge.rollouts.workspace import Workspace
 
-    devices = Workspace.find(asker()).inventory.list()
+    workspace = Workspace.find(asker())
+    devices = workspace.inventory.list()
     if as_json:
         output.data(devices)
         return
+    stale = stale_boards(workspace)
     rows = [
         (
             d.name,
             d.address,
             d.profile or "not probed",
             "yes" if d.enrolled else "no",
-            "simulated" if d.simulated else "",
+            ", ".join(("simulated",) * d.simulated + ("stale: `edge device refresh`",) * (d.name in stale)),
         )
         for d in devices
     ]
@@ -173,14 +186,14 @@ def show(name: str, as_json: bool) -> int:
     """
     from edge.cli.report import show_report
     from edge.rollouts.boards import state_or_last_known
-    from edge.rollouts.trusted import standing, versions
+    from edge.rollouts.trusted import standing
     from edge.rollouts.workspace import Workspace
 
     workspace = Workspace.find(asker())
     state = state_or_last_known(workspace, name)
     found = workspace.inventory.get(name)
     trust = state.reported.trust if state.reported else ()
-    beside = standing(trust, versions(workspace, found.device_id))
+    beside = standing(workspace, found.device_id, trust)
     if as_json:
         output.data(
             {
@@ -215,6 +228,47 @@ def history(name: str, as_json: bool) -> int:
     if state.unreached:
         output.line("doubt", f"the last known: {state.unreached}")
     return ExitCode.INCOMPLETE if state.unreached else ExitCode.DONE
+
+
+@device.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "everyone", is_flag=True, help="All boards that were flashed.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def refresh(names: tuple[str, ...], everyone: bool, as_json: bool) -> int:
+    """Show boards what is newly signed, so that they are not stale. What they run is not touched.
+
+    The exit code is 4 when a board was not reached, or has an update that waits.
+    """
+    from edge.rollouts.refresh import refresh as show_them
+    from edge.rollouts.workspace import Workspace
+
+    workspace = Workspace.find(asker())
+    if everyone == bool(names):
+        raise OptionInvalid(option="NAME", reason="name the boards, or say --all")
+    chosen = names or tuple(one.name for one in workspace.inventory.list() if one.enrolled)
+    found = show_them(workspace, chosen)
+    if as_json:
+        output.data(
+            [
+                {
+                    "device": one.device,
+                    "reported": one.reported,
+                    "error": one.problem.to_plain() if one.problem else None,
+                }
+                for one in found
+            ]
+        )
+    for one in found:
+        if one.problem is not None:
+            output.line("doubt", f"{one.device}: {one.problem} [{one.problem.code}]")
+            output.hint(one.problem.hint)
+        elif one.reported is not None:
+            output.line(
+                "good", f"{one.device} was shown what is newly signed, {output.ago(one.reported.contact)}"
+            )
+    codes = {one.problem.exit_code for one in found if one.problem is not None}
+    worse = codes - {ExitCode.INCOMPLETE}
+    return max(worse) if worse else ExitCode.INCOMPLETE if codes else ExitCode.DONE
 
 
 @device.command()
@@ -284,6 +338,22 @@ def _look_for_it(where: Address, key: HostKey, inventory: Inventory) -> None:
                 f"`{other.name}` is at this address with another host key; where it is the same board with a new"
                 f" system: edge device add {other.name} --replace-key",
             )
+
+
+def _compare_with_known_hosts(where: Address, shown: Shown, *, yes: bool) -> None:
+    """Say what the user's own known_hosts knows of the board. A person may overrule it, a script may not.
+
+    Raises:
+        HostKeyDiffers: it knows another key, and nobody is asked.
+    """
+    if shown.key in shown.known:
+        output.line("good", "your own known_hosts knows it by the same key")
+    elif shown.known:
+        known = ", ".join(key.fingerprint for key in shown.known)
+        differs = HostKeyDiffers(host=where.host, shown=shown.key.fingerprint, known=known, entry=shown.entry)
+        if yes:
+            raise differs
+        output.line("doubt", f"{differs}: {differs.hint}")
 
 
 def _confirm_key(where: Address, key: HostKey, *, yes: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from agent.contract.errors import StoreMissing
 from agent.contract.messages import Reported
 from edge.rollouts.plan import Member
@@ -26,3 +28,14 @@ def newest_report(workspace: Workspace, device_id: str) -> Reported | None:
             return query.report(store, device_id)
     except StoreMissing:
         return None
+
+
+def stale_boards(workspace: Workspace) -> frozenset[str]:
+    """Names of boards whose newest stored report says that they had no contact for too long."""
+    try:
+        with Store.open(workspace.folder.store) as store:
+            reports = {one.name: query.report(store, one.device_id) for one in workspace.inventory.list()}
+    except StoreMissing:
+        return frozenset()
+    now = int(time.time())
+    return frozenset(name for name, reported in reports.items() if reported and reported.stale(now))

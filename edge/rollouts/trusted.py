@@ -1,19 +1,17 @@
 """How what a board verified stands beside this folder's repository.
 
-The rule: a board takes nothing that is older than what it knows; a folder that is behind in any role can't update it.
+The rule: a board takes nothing that is older than what it knows. Where it has seen what this folder did not sign
+(`edge.repository.versions`), the folder is behind: a copy, or another one is at work.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.contract.errors import EdgeError
 from agent.contract.messages import TrustedRole
 from edge.rollouts.workspace import Workspace
-
-_FILE = re.compile(r"(?P<version>[1-9][0-9]*)\.(?P<role>[a-z0-9-]+)\.json\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,36 +19,43 @@ class Standing:
     """Both sides, as role to version.
 
     Attributes:
-        word: `same`; `ahead` where the folder has newer metadata; `behind` where it has older.
+        word: `same`; `ahead` where the folder has newer metadata; `behind` where the board saw what it did not sign.
+        unknown: roles of which it did.
     """
 
     word: str
     board: Mapping[str, int]
     folder: Mapping[str, int]
+    unknown: tuple[str, ...]
 
     @property
     def differences(self) -> str:
         """`: timestamp 12 here, 14 there`, or nothing."""
-        differing = [role for role in self.board if self.board[role] != self.folder.get(role)]
-        told = ", ".join(
+        differing = [
+            role
+            for role, version in self.board.items()
+            if role in self.unknown or version != self.folder.get(role)
+        ]
+        told = [
             f"{role} {self.folder.get(role, 'none')} here, {self.board[role]} there" for role in differing
-        )
-        return f": {told}" if told else ""
+        ]
+        return f": {', '.join(told)}" if told else ""
 
 
-def standing(trust: Sequence[TrustedRole], folder: Mapping[str, int]) -> Standing | None:
-    """Compare; None where the board says nothing of it, or the folder has no repository."""
-    board = {role.role: role.version for role in trust}
-    if not board or not folder:
+def standing(workspace: Workspace, device_id: str, trust: Sequence[TrustedRole]) -> Standing | None:
+    """Of the board with this id; None where it says nothing of what it trusts, or there is no repository to read."""
+    if not trust:
         return None
-    behind = any(folder.get(role, 0) < version for role, version in board.items())
-    ahead = any(folder.get(role, 0) > version for role, version in board.items())
-    return Standing(word="behind" if behind else "ahead" if ahead else "same", board=board, folder=folder)
-
-
-def versions(workspace: Workspace, device_id: str) -> dict[str, int]:
-    """Role to version, as the next push to this board would show them; nothing where there is none."""
     try:
-        return dict(workspace.repository.versions(device_id))
+        unknown = workspace.versions.ahead(trust)
+        return compared(trust, workspace.repository.versions(device_id), unknown)
     except EdgeError:
-        return {}
+        return None
+
+
+def compared(trust: Sequence[TrustedRole], folder: Mapping[str, int], unknown: Collection[str]) -> Standing:
+    """The same from what was read: the folder's versions, and the roles of which the board saw what it did not sign."""
+    board = {role.role: role.version for role in trust}
+    ahead = any(folder.get(role, 0) > version for role, version in board.items())
+    word = "behind" if unknown else "ahead" if ahead else "same"
+    return Standing(word=word, board=board, folder=folder, unknown=tuple(unknown))

@@ -16,7 +16,7 @@ from agent.contract.states import UpdateState
 from edge.cli.report import show_report
 from edge.inventory import Device
 from edge.rollouts.boards import BoardState
-from edge.rollouts.trusted import Standing, standing
+from edge.rollouts.trusted import Standing, compared
 from tests.contract.samples import sample
 from tests.contract.strategies import documents
 
@@ -68,13 +68,12 @@ def test_a_folder_that_is_older_than_what_the_board_knows_is_said_to_be(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     trust = (TrustedRole("root", 1, 9), TrustedRole("timestamp", 14, 9))
-    out = shown(capsys, STATE, standing(trust, {"root": 1, "timestamp": 12}))
+    out = shown(capsys, STATE, compared(trust, {"root": 1, "timestamp": 12}, ("timestamp",)))
     assert "`edge key restore`: timestamp 12 here, 14 there" in out
-    for folder, word in (({"root": 1, "timestamp": 14}, "same"), ({"root": 2, "timestamp": 15}, "ahead")):
-        beside = standing(trust, folder)
-        assert beside is not None
-        assert beside.word == word
-    assert standing((), {"root": 1}) is None
+    assert compared(trust, {"root": 1, "timestamp": 14}, ()).word == "same"
+    assert compared(trust, {"root": 1, "timestamp": 15}, ()).word == "ahead"
+    twin = compared(trust, {"root": 1, "timestamp": 14}, ("timestamp",))
+    assert (twin.word, twin.differences) == ("behind", ": timestamp 14 here, 14 there")
 
 
 def test_a_stale_board_says_what_ends_it() -> None:

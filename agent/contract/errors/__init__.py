@@ -55,6 +55,8 @@ from agent.contract.errors.devices import (
     DeviceUnknown,
     InventoryError,
     NoPrevious,
+    RefreshRefused,
+    UpdateWaits,
 )
 from agent.contract.errors.documents import ContractError, DocumentInvalid, DocumentTooLarge, NameInvalid
 from agent.contract.errors.engines import (
@@ -303,6 +305,7 @@ __all__ = [
     "PublishRefused",
     "PythonUnsupported",
     "RecipeUnknown",
+    "RefreshRefused",
     "ReleaseLacksProfile",
     "ReleaseUnknown",
     "RemoteCommandFailed",
@@ -343,6 +346,7 @@ __all__ = [
     "UpdateError",
     "UpdateRunning",
     "UpdateStuck",
+    "UpdateWaits",
     "UsageError",
     "VersionsAbsurd",
     "WheelUnavailable",

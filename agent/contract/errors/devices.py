@@ -40,3 +40,17 @@ class NoPrevious(InventoryError):
     code = "device.no-previous"
     template = "`{device}` has no earlier generation to go back to"
     exit_code = ExitCode.FAILED
+
+
+class UpdateWaits(InventoryError):
+    code = "device.update-waits"
+    template = "`{device}` has not come to the end of desired state {counter} that it was asked for"
+    hint_template = "`edge flash` or `edge rollout resume` carries it out, and refreshes the board as well"
+    exit_code = ExitCode.INCOMPLETE
+
+
+class RefreshRefused(InventoryError):
+    code = "device.refresh-refused"
+    template = "`{device}` did not take what is newly signed: {reason} [{code}]"
+    hint_template = "look at `edge device show`; where this folder is behind, `edge key restore`"
+    exit_code = ExitCode.NEGATIVE_VERDICT
