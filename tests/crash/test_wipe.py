@@ -13,14 +13,15 @@ def test_what_a_wipe_that_was_cut_left_beside_the_folder_is_cleared(tmp_path: Pa
     sealed = left / "objects" / "digest"
     sealed.mkdir(parents=True)
     (sealed / "model").write_bytes(b"x")
-    (sealed / "further").symlink_to(tmp_path / "theirs")
-    (tmp_path / "theirs").mkdir()
-    DISK.seal(left)
+    DISK.seal(left / "objects")
+    (left / "further").symlink_to(tmp_path / "theirs")
+    (tmp_path / "theirs").mkdir(mode=0o755)
     others = [".new-edge", ".new-edge-0123abcd-more", ".new-other-0123abcd", "edge-0123abcd"]
     for name in others:
         (tmp_path / name).mkdir()
     assert leftovers_of(root) == [left]
     assert clear.main({"root": str(root)}) == {"left": False}
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o755, "no link is followed"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "theirs"])
 
 

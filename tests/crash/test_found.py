@@ -1,0 +1,33 @@
+"""What crash points found, each as a test of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
+from agent.contract.codec import encode
+from agent.update.commands import recover
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A board that was enrolled and asked for nothing."""
+    monkeypatch.setenv("EDGE_SIM", "1")
+    monkeypatch.setenv("EDGE_SIM_SERIAL_FILE", str(tmp_path / "serial"))
+    (tmp_path / "serial").write_text("simulated-1")
+    for name in ("state", "inbox", "objects", "generations"):
+        (tmp_path / name).mkdir()
+    config = BoardConfig("kitchen-1", "d-0123456789", "simulated-1", "sim-x86-64", SERVICE_SUPERVISOR)
+    (tmp_path / "board.json").write_bytes(encode(config))
+    return tmp_path
+
+
+def test_a_cut_after_the_answer_leaves_nothing_beside_the_record(board: Path) -> None:
+    """The request was ended, so no update process came that would have tidied."""
+    for left in (board / "state/.new-update.json-0123abcd", board / ".new-current-0123abcd"):
+        left.write_bytes(b"{")
+    assert recover(board) == 0
+    assert not list(board.rglob(".new-*"))
+    assert not (board / "state/resume").exists()
