@@ -12,19 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agent.contract.errors import (
-    BoardForeign,
     BoardNotFlashed,
     EdgeError,
     PassphraseMissing,
     RepositoryBehind,
-    RootOther,
 )
 from agent.contract.messages import Reported
 from edge.fleet.connection import connect
-from edge.fleet.status import BoardStatus, read_status
+from edge.fleet.status import read_status
 from edge.inventory import Device
 from edge.progress import Progress
 from edge.repository.versions import MOST_AHEAD
+from edge.rollouts.belonging import refuse_foreign
 from edge.rollouts.memory import Memory
 from edge.rollouts.workspace import Workspace
 
@@ -90,18 +89,6 @@ def catch_up(workspace: Workspace, progress: Progress, *, believe: Collection[st
     return CaughtUp(asked=asked, passed=passed, timestamp=timestamp)
 
 
-def check_root(workspace: Workspace, name: str, status: BoardStatus) -> None:
-    """Leave a board alone that was enrolled with the root of trust of somebody else, or of a copy that is lost.
-
-    Raises:
-        RootOther: it was.
-    """
-    if status.root is not None and not workspace.versions.knows_root(status.root):
-        raise RootOther(
-            device=name, reason="the root metadata that it was enrolled with are not of this repository"
-        )
-
-
 def go_past(workspace: Workspace, name: str, reported: Reported | None, progress: Progress) -> None:
     """Before one board is asked for anything: go past what it says that it has seen.
 
@@ -141,9 +128,7 @@ def _report(workspace: Workspace, device: Device) -> Reported:
     memory = Memory(workspace, device)
     with connect(device, fleet=workspace.folder) as board:
         status = read_status(board, device.root)
-    if status.config is not None and status.config.fleet != workspace.folder.config.fleet:
-        raise BoardForeign(host=device.name, fleet=status.config.fleet)
-    check_root(workspace, device.name, status)
+    refuse_foreign(workspace, device.name, status)
     reported = memory.believed(status)
     if reported is None:
         raise BoardNotFlashed(device=device.name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from agent.contract.errors import BoardForeign, BoardNotFlashed, NoPrevious
+from agent.contract.errors import BoardNotFlashed, NoPrevious
 from agent.contract.manifest import BundleManifest
 from agent.contract.messages import Reported
 from agent.contract.profile import DeviceProfile
@@ -24,8 +24,7 @@ from edge.fleet.status import BoardStatus, read_status
 from edge.inventory import Device
 from edge.progress import Progress
 from edge.rollouts.assignment import runs_already
-from edge.rollouts.belonging import is_ours, wake
-from edge.rollouts.catching_up import check_root
+from edge.rollouts.belonging import is_ours, refuse_foreign, wake
 from edge.rollouts.choice import check_beside, next_generation
 from edge.rollouts.enrolment import InstallTerms, enrol, locate, settle_profile
 from edge.rollouts.memory import Memory
@@ -112,7 +111,8 @@ class _Flash:
             )
         with board:
             profile, placement, status = self._look(board)
-            self._refuse_foreign(status)
+            if not (self._request.adopt or self._request.reset_trust):
+                refuse_foreign(self._workspace, self._name, status)
             reported = self._memory.believed(status) if self._is_ours(status) else None
             woken = self._wake(board, status)
             if release is None:
@@ -201,17 +201,6 @@ class _Flash:
             f" {size(manifest.size_bytes)}"
         )
         return prepared
-
-    def _refuse_foreign(self, status: BoardStatus) -> None:
-        """A board of another fleet, or with another root of trust, is left alone before anything is sent; the board
-        itself refuses too."""
-        if self._request.adopt or self._request.reset_trust:
-            return
-        fleet = status.config.fleet if status.config else None
-        if fleet not in (None, self._workspace.folder.config.fleet):
-            raise BoardForeign(host=self._name, fleet=fleet)
-        if fleet is not None:
-            check_root(self._workspace, self._name, status)
 
     def _is_ours(self, status: BoardStatus) -> bool:
         """Whether this board is the device of the inventory, and is to stay it."""

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agent.contract.errors import (
-    BoardForeign,
     BoardNotFlashed,
     DeviceUnknown,
     EdgeError,
@@ -25,7 +24,7 @@ from edge.fleet.connection import Board, connect
 from edge.fleet.status import read_status
 from edge.progress import Silent
 from edge.rollouts.assignment import runs_already
-from edge.rollouts.belonging import is_ours, wake
+from edge.rollouts.belonging import is_ours, refuse_foreign, wake
 from edge.rollouts.entries import Asked, Reason
 from edge.rollouts.fold import MemberNow
 from edge.rollouts.memory import Memory
@@ -118,9 +117,8 @@ class Road:
             raise BoardNotFlashed(device=device.name)
         with inventory.hold(device.name), connect(device, fleet=self._workspace.folder) as board:
             status = read_status(board, device.root)
+            refuse_foreign(self._workspace, device.name, status)
             fleet = self._workspace.folder.config.fleet
-            if status.config is not None and status.config.fleet != fleet:
-                raise BoardForeign(host=device.name, fleet=status.config.fleet)
             if not (status.installed and is_ours(status, device, fleet=fleet)):
                 raise BoardNotFlashed(device=device.name)
             memory = Memory(self._workspace, device)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tuf.api.exceptions import BadVersionNumberError, RepositoryError
+from tuf.api.exceptions import BadVersionNumberError, DownloadHTTPError, RepositoryError
 
 from agent.contract.errors import PassphraseMissing, RootOther, VersionsAbsurd
 from agent.contract.messages import TrustedRole
@@ -87,6 +87,21 @@ def test_bins_that_the_board_does_not_report_are_gone_past_too(copy: Copy) -> No
         copy.update(5)
     copy.versions.go_past({})
     copy.update(6)
+
+
+def test_a_push_that_was_cut_after_its_snapshot_is_gone_past(copy: Copy) -> None:
+    """The board saw that there is a newer `targets`, and has never seen it."""
+    copy.fleet.repository.publish("digits", [copy.fleet.bundle("lost")])
+    copy.board.receive(copy.fleet.repository.push_set("b-1"))
+    for path in (copy.board.folder / "inbox/metadata").glob("*.targets.json"):
+        path.unlink()
+    with pytest.raises(DownloadHTTPError):
+        copy.board.apply()
+    assert (copy.board.folder / "cache/snapshot.json").exists()
+    ahead = copy.versions.ahead(copy.trust)
+    assert "targets" in ahead
+    copy.versions.go_past(ahead)
+    copy.update(2)
 
 
 def test_no_passphrase_is_needed_where_nothing_was_published(copy: Copy) -> None:
