@@ -117,9 +117,8 @@ def _unpack(path: Path, passphrase: str, folder: Path, *, blobs: bool) -> Backup
             else:
                 _write(folder / name, _pieces(content))
             folders.add((folder / name).parent)
-    for part in ("keys", "telemetry"):
-        if (folder / part).is_dir():
-            (folder / part).chmod(0o700)
+    for part, mode in (("keys", 0o700), ("telemetry", 0o700), ("devices", 0o755), (BLOBS, 0o755)):
+        durable.make_folder(folder / part, mode=mode)
     for each in folders:
         if each.is_dir():
             durable.flush_folder(each)
@@ -174,7 +173,6 @@ def _verify(path: Path, folder: Path) -> None:
 
 def _take_over_blobs(old: Path, new: Path) -> None:
     """Files of bundles and runtimes that are there and are what their names say."""
-    new.mkdir(exist_ok=True)
     for blob in sorted(old.iterdir()) if old.is_dir() else ():
         if not (new / blob.name).exists() and blob.is_file() and _digest(blob) == blob.name:
             _link(blob, new / blob.name)

@@ -46,4 +46,4 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
     if as_json:
         data({"fleet": fleet.config.fleet, "folder": str(fleet.path)})
     line("good", f"fleet `{fleet.config.fleet}` in {fleet.path}")
-    line("note", "keys/ holds its keys: keep a copy of it and the passphrase where this laptop is not")
+    line("note", "boards will believe its keys and nothing else: `edge key backup FILE`, kept where this laptop is not")

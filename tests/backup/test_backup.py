@@ -279,3 +279,14 @@ def test_keys_that_do_not_belong_to_the_repository_are_noticed(full: Fleet, tmp_
 
 def test_every_part_that_is_restored_can_be_in_a_backup() -> None:
     assert {part.split("/")[0] for part in archives.PARTS} == {part.split("/")[0] for part in SWAPPED}
+
+
+def test_a_fleet_that_has_nothing_yet_comes_back_and_is_backed_up_again(tmp_path: Path, fleet: Fleet) -> None:
+    folder = FleetFolder.create(tmp_path / "new", "new")
+    keys = KeyRing(folder.keys)
+    shutil.copytree(fleet.folder.keys, folder.keys, dirs_exist_ok=True)
+    Repository.create(folder.repository, keys, passphrase)
+    write_backup(folder, tmp_path / "a", WORD, with_blobs=True)
+    back = restore(tmp_path / "a", WORD, tmp_path / "back").folder
+    Inventory(back).add(Device(name="pi", device_id="b-1", host="h", user="u", host_key="x", fingerprint="y"))
+    assert write_backup(back, tmp_path / "b", WORD, with_blobs=False).devices == 1
