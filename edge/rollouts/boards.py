@@ -17,6 +17,7 @@ from agent.contract.errors import (
     EdgeError,
     HostUnknown,
     HostUnreachable,
+    RootOther,
     StoreMissing,
 )
 from agent.contract.messages import Reported
@@ -204,7 +205,12 @@ def check_device(workspace: Workspace, name: str) -> tuple[Check, ...]:
 def _belonging(workspace: Workspace, device: Device, status: BoardStatus) -> tuple[Check, ...]:
     """Whose board it is, where it is not the one that this folder knows."""
     config, fleet = status.config, workspace.folder.config.fleet
-    if config is None or (config.fleet == fleet and config.device == device.device_id):
+    if config is None:
+        return ()
+    if config.fleet == fleet and status.root and not workspace.versions.knows_root(status.root):
+        error = RootOther(device=device.name, reason="its root of trust is not in this folder's repository")
+        return (Check(name="trust", verdict="bad", text=str(error), hint=error.hint or ""),)
+    if config.fleet == fleet and config.device == device.device_id:
         return ()
     if config.fleet != fleet:
         text, hint = (
