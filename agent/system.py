@@ -23,6 +23,8 @@ PROC = Path("/proc")
 SYS = Path("/sys")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TELLING_S = 1.0
+"""For whoever keeps this process running to take a word; one that hangs must hang nobody else."""
 _TIMEX_BYTES = 256
 """More than `struct timex` has on any system; all zeroes ask and change nothing."""
 _TIMEX_UNSYNCHRONISED = 0x40
@@ -36,6 +38,7 @@ def tell_systemd(*words: str) -> None:
         return
     target = "\0" + address[1:] if address.startswith("@") else address
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.settimeout(TELLING_S)
         to.sendto("\n".join(words).encode(), target)
 
 

@@ -27,7 +27,8 @@ from agent.supervisor.notices import Notices
 LOOK_S = 0.2
 LOG_BYTES = 1_000_000
 CHILDREN = "EDGE_SUPERVISED"
-"""What is kept over an execution, as JSON: the agent's process id, and the name of the socket that it speaks to."""
+"""What is kept over an execution, as JSON: the agent's process id, the name of the socket that it speaks to, and how
+often it was asked to."""
 CALLS = ("request", "request.taken")
 
 
@@ -40,6 +41,7 @@ class Supervisor:
         self._run.mkdir(exist_ok=True)
         self._agent = Child("run", log=self._run / "agent.log")
         self._apply = Child("apply", log=self._run / "update.log")
+        self._watchdog_s: float = WATCHDOG_S
         self._ends = False
         self._reload = False
         self._restart = False
@@ -113,6 +115,7 @@ class Supervisor:
 
     def _keep_agent(self) -> None:
         if self._agent.pid is None and self._wanted() and time.monotonic() >= self._agent.not_before:
+            self._watchdog_s = WATCHDOG_S
             self._start(self._agent, timeout_s=START_TIMEOUT_S, WATCHDOG_USEC=str(WATCHDOG_S * 1_000_000))
 
     # --- the update process ----------------------------------------------------------------------------------------
@@ -173,7 +176,7 @@ class Supervisor:
             now = time.monotonic()
             name, _, value = word.partition("=")
             if pid == self._agent.pid and name in ("READY", "WATCHDOG"):
-                self._agent.until = now + WATCHDOG_S
+                self._agent.until = now + self._watchdog_s
             elif pid == self._apply.pid and name == "EXTEND_TIMEOUT_USEC" and value.isdecimal():
                 self._apply.until = now + int(value) / 1e6
         self._agent.end_when_hung()
@@ -220,7 +223,7 @@ class Supervisor:
             or self._runtime() == self._launched_from
         ):
             return
-        kept: dict[str, int | str] = {"notices": self._notices.name}
+        kept: dict[str, Any] = {"notices": self._notices.name, "watchdog_s": self._watchdog_s}
         if self._agent.pid is not None:
             kept[self._agent.name] = self._agent.pid
         os.environ[CHILDREN] = json.dumps(kept)
@@ -235,13 +238,14 @@ class Supervisor:
         kept: Any = None
         with contextlib.suppress(ValueError):
             kept = json.loads(text or "{}")
-        pid, name = (
-            (kept.get(self._agent.name), kept.get("notices")) if isinstance(kept, dict) else (None, None)
-        )
+        kept = kept if isinstance(kept, dict) else {}
+        pid, name, watchdog_s = (kept.get(key) for key in (self._agent.name, "notices", "watchdog_s"))
         self._notices = Notices(name if isinstance(name, str) else None)
         if isinstance(pid, int):
             self._agent.pid, self._agent.started = pid, time.monotonic()
-            self._agent.until = self._agent.started + WATCHDOG_S if isinstance(name, str) else NEVER
+            if isinstance(name, str) and isinstance(watchdog_s, (int, float)):
+                self._watchdog_s = watchdog_s
+                self._agent.until = self._agent.started + watchdog_s
         return text is not None
 
     def _trim_logs(self) -> None:

@@ -39,6 +39,7 @@ def assign(
         generation=dataclasses.replace(content, number=counter),
         nonce=new_nonce(),
         not_before=int(time.time()),
+        finalise=finished(reported, content),
         terms=TrialTerms(
             probation_s=config.probation_s,
             check_timeout_s=config.check_timeout_s,
@@ -47,6 +48,16 @@ def assign(
     )
     repository.assign(desired)
     return desired
+
+
+def finished(reported: Reported | None, content: Generation) -> int:
+    """The counter up to which a board's earlier rollout is finished; 0 for none.
+
+    What it confirmed and still runs is finished when something else is asked for: the generation before it may go,
+    which the board does only where there is no room for the next.
+    """
+    current = reported.current if reported and reported.state in END_STATES else None
+    return current.number if current is not None and not current.same_content(content) else 0
 
 
 def runs_already(workspace: Workspace, device_id: str, reported: Reported, content: Generation) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from agent.contract.messages import Reported
 from agent.contract.release import Generation, TrialTerms
 from agent.contract.states import UpdateState
-from edge.rollouts.assignment import assign, patience_s
+from edge.rollouts.assignment import assign, finished, patience_s
 from edge.rollouts.workspace import Workspace
 from tests.repository.fleet import Fleet, make_fleet, passphrase
 
@@ -51,6 +51,21 @@ def test_from_the_first_word_to_a_trial_anew(workspace: Workspace, fleet: Fleet)
 
     ahead = reported(40, UpdateState.CONFIRMED)
     assert assign(workspace, DEVICE, content(fleet), ahead).counter == 41, "the board knows better"
+
+
+def test_an_earlier_rollout_is_finished_when_something_else_is_asked_for(
+    workspace: Workspace, fleet: Fleet
+) -> None:
+    runs = replace(content(fleet), number=7)
+    other = replace(runs, runtime="0" * 64)
+    confirmed = replace(reported(7, UpdateState.CONFIRMED), current=runs)
+    assert finished(confirmed, other) == 7
+    assert assign(workspace, "b-00000000000000aa", content(fleet), None).finalise == 0
+    assert finished(replace(confirmed, state=UpdateState.PROBATION, counter=8), other) == 0, (
+        "not while it tries"
+    )
+    assert finished(confirmed, runs) == 0, "the same again finishes nothing"
+    assert finished(reported(7, UpdateState.REFUSED), other) == 0, "it runs nothing"
 
 
 def test_the_terms_are_those_of_the_folder(workspace: Workspace, fleet: Fleet) -> None:

@@ -18,6 +18,8 @@ from agent.config import BoardFolder, generation_to_serve, read_config, read_gen
 from agent.contract.board import RunningAgent
 from agent.contract.codec import encode
 
+CONNECTS = True
+"""Whether an agent that is to be connected to its collector is it."""
 LISTEN_FD = "EDGE_LISTEN_FD"
 
 
@@ -26,6 +28,7 @@ class Server(ThreadingHTTPServer):
     ready = True
     answers = 200
     serving: Any = None
+    telemetry: Any = None
     hangs_at = float("inf")
     pulse_at = 0.0
 
@@ -47,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/v2/health/ready":
             self._answer(200 if self.server.ready else 503, {})
+        elif self.path == "/edge/v1/status" and self.server.telemetry is not None:
+            self._answer(200, {"telemetry": self.server.telemetry})
         else:
             self._answer(200, self.server.serving)
 
@@ -84,6 +89,8 @@ def main(root: Path, *, generation: int | None = None) -> int:
     server.socket.close()
     server.socket = listening
     server.ready = "unready" not in behaviours
+    if "connected" in behaviours:
+        server.telemetry = {"connected": CONNECTS}
     server.answers = 500 if "answers-wrongly" in behaviours else 200
     server.serving = {"generation": number, "releases": releases, "pid": os.getpid()}
     again = threading.Event()

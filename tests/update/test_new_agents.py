@@ -1,0 +1,210 @@
+"""The agent's own update, on a board with nobody to ask: what can't start, hangs or loses the network is taken back."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from agent.contract.codec import encode
+from agent.contract.link import LinkConfig
+from agent.contract.messages import Reported
+from agent.contract.states import UpdateState
+from tests.crash.world import enrolled, small_fleet
+from tests.update.agents import changed, runtime
+from tests.update.world import QUICK, Board, wait_until
+
+BED = pytest.mark.bed
+APP, SUPERVISING, RUNNING = "agent/app.py", "agent/supervisor/supervising.py", "agent/update/running.py"
+TERMS = replace(QUICK, probation_s=0.5)
+BEGIN = "    board = BoardFolder(root)\n"
+ROUND = "        while not self._ends:\n"
+RAISES = "        raise OSError('no such luck')\n"
+REFUSED = {
+    "a module is missing": {APP: "import nothing_of_the_kind\n"},
+    "its updater dies": {RUNNING: changed(RUNNING, {"        ensure_key(": RAISES + "        ensure_key("})},
+    "its supervisor dies": {SUPERVISING: changed(SUPERVISING, {ROUND: RAISES + ROUND})},
+    "its supervisor does not end": {
+        SUPERVISING: changed(SUPERVISING, {"            self._ends = True\n": "            pass\n"})
+    },
+}
+TAKEN_BACK = {
+    "it dies at each start": {APP: changed(APP, {BEGIN: RAISES.lstrip().join(["    ", BEGIN])})},
+    "it never says a word, and does not go": {
+        APP: changed(
+            APP, {BEGIN: "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\n" + BEGIN}
+        )
+    },
+    "it listens elsewhere": {
+        APP: changed(APP, {"_listen(config.address, config.port)": "_listen(config.address, 0)"})
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A board with a port of its own that runs a runtime with short deadlines."""
+    base = tmp_path_factory.mktemp("agents")
+    made = enrolled(small_fleet(base), base)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    config = json.loads((made.root / "board.json").read_bytes())
+    (made.root / "board.json").write_text(json.dumps({**config, "port": port}))
+    made.supervise()
+    made.short = runtime(made.fleet)  # type: ignore[attr-defined]
+    made.good = made.fleet.publish("good connected")  # type: ignore[attr-defined]
+    flash(made, made.short)  # type: ignore[attr-defined]
+    yield made
+    made.stop()
+
+
+def flash(board: Board, digest: str, behaviour: str | None = None, **options: object) -> Reported:
+    release = board.good if behaviour is None else board.fleet.publish(behaviour)  # type: ignore[attr-defined]
+    counter = board.fleet.repository.next_counter("d-0123456789", seen=0)
+    return board.flash(counter, release, runtime=digest, **{"terms": TERMS, **options})
+
+
+def is_as_before(board: Board, before: dict[str, object]) -> None:
+    assert board.link("current") == before["generation"]
+    assert board.link("trial") is None
+    served = board.served()
+    assert (served["generation"], served["releases"]) == (before["generation"], before["releases"])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *list(REFUSED)[1:3],
+        *(pytest.param(case, marks=BED) for case in (*list(REFUSED)[:1], *list(REFUSED)[3:])),
+    ],
+)
+def test_a_new_agent_that_could_not_carry_on_is_refused_before_it_serves(board: Board, case: str) -> None:
+    before = board.served()
+    terms = replace(TERMS, check_timeout_s=10.0)
+    report = flash(board, runtime(board.fleet, REFUSED[case]), terms=terms)
+    late = case == "its supervisor does not end"
+    assert (report.state, report.code) == (
+        UpdateState.REFUSED, "trial.timed-out" if late else "trial.crashed",
+    )  # fmt: skip
+    assert "of the new runtime" in (report.message or "")
+    is_as_before(board, before)
+    assert board.served()["pid"] == before["pid"], "what serves was not touched"
+
+
+@pytest.mark.parametrize(
+    "case", [*list(TAKEN_BACK)[2:], *(pytest.param(case, marks=BED) for case in list(TAKEN_BACK)[:2])]
+)
+def test_a_new_agent_that_is_not_there_is_taken_back(board: Board, case: str) -> None:
+    before = board.served()
+    terms = replace(TERMS, start_timeout_s=3.0)
+    report = flash(board, runtime(board.fleet, TAKEN_BACK[case]), terms=terms)
+    assert (report.state, report.code) == (UpdateState.ROLLED_BACK, "trial.timed-out"), report.message
+    is_as_before(board, before)
+
+
+def test_an_agent_that_hangs_in_its_probation_is_ended_and_taken_back(board: Board) -> None:
+    before = board.served()
+    report = flash(board, board.short, "good hangs-later", terms=replace(TERMS, probation_s=5.0))  # type: ignore[attr-defined]
+    assert (report.state, report.code) == (UpdateState.ROLLED_BACK, "trial.probation-failed")
+    assert "does not answer" in (report.message or "")
+    is_as_before(board, before)
+
+
+def test_an_agent_that_hangs_after_it_was_confirmed_is_started_again_and_the_next_update_proceeds(
+    board: Board,
+) -> None:
+    before = flash(board, board.short, "good hangs-later", terms=replace(TERMS, probation_s=0.0))  # type: ignore[attr-defined]
+    assert before.state is UpdateState.CONFIRMED
+    pids = set()
+
+    def started_again() -> bool:
+        pids.add(json.loads((board.root / "run/agent.json").read_bytes())["pid"])
+        return len(pids) > 2
+
+    wait_until(started_again, "it is started again, twice")
+    said = (board.root / "run/out.log").read_text()
+    assert said.count("`run` gave no sign of life in time; it is ended") >= 2
+    assert flash(board, board.short).state is UpdateState.CONFIRMED  # type: ignore[attr-defined]
+
+
+UNCONNECTED = {APP: changed(APP, {"CONNECTS = True": "CONNECTS = False"})}
+
+
+def test_a_new_agent_that_loses_its_collector_is_taken_back(board: Board) -> None:
+    before = board.served()
+    with listener(board, answers=True):
+        report = flash(board, runtime(board.fleet, UNCONNECTED))
+    assert (report.state, report.code) == (UpdateState.ROLLED_BACK, "trial.link-lost"), report.message
+    assert " s while 127.0.0.1 port" in (report.message or "")
+    is_as_before(board, before)
+
+
+@pytest.mark.parametrize(
+    "away", ["nothing listens", pytest.param("a tunnel's port, and the laptop sleeps", marks=BED)]
+)
+def test_a_collector_that_is_away_fails_no_new_agent(board: Board, away: str) -> None:
+    short: str = board.short  # type: ignore[attr-defined]
+    with listener(board, answers=False):
+        if away.startswith("a tunnel"):
+            assert flash(board, runtime(board.fleet, UNCONNECTED)).state is UpdateState.CONFIRMED
+    assert flash(board, runtime(board.fleet, UNCONNECTED)).state is UpdateState.CONFIRMED
+    with listener(board, answers=True):
+        assert flash(board, short).state is UpdateState.CONFIRMED, (
+            "what served before was not connected either"
+        )
+
+
+@contextmanager
+def listener(board: Board, *, answers: bool) -> Iterator[None]:
+    """What the board's link leads to: a broker that does TLS, or a port where nobody speaks."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        link = LinkConfig(collector="c", url=f"mqtts://127.0.0.1:{port}", certificate="")
+        (board.root / "link").mkdir(exist_ok=True)
+        (board.root / "link/link.json").write_bytes(encode(link))
+        held: list[socket.socket] = []
+        threading.Thread(target=_accept, args=(server, held, answers), daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for one in held:
+                one.close()
+
+
+def _accept(server: socket.socket, held: list[socket.socket], answers: bool) -> None:
+    """A broker refuses who shows no certificate that it knows; it need not have one itself for that."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            return
+        held.append(client)
+        if answers:
+            try:
+                context.wrap_socket(client, server_side=True)
+            except OSError:
+                continue
+
+
+def test_a_staging_that_hangs_is_ended_and_after_some_attempts_let_go_of(board: Board) -> None:
+    build = "        def build(destination: Path) -> None:\n            archive"
+    hanging = build.replace(
+        "            archive", "            __import__('time').sleep(600)\n            archive"
+    )
+    objects = {"agent/update/objects.py": changed("agent/update/objects.py", {build: hanging})}
+    assert flash(board, runtime(board.fleet, objects)).state is UpdateState.CONFIRMED
+    before = board.served()
+    report = flash(board, runtime(board.fleet), "good")
+    assert (report.code, report.state) == ("update.stuck", UpdateState.CONFIRMED)
+    assert "begun 3 times" in (report.message or "")
+    assert "`edge logs TARGET`" in (report.hint or "")
+    is_as_before(board, before)
+    assert not (board.root / "state/resume").exists()
