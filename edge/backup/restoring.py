@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +59,19 @@ class Restored:
     missing: tuple[str, ...]
 
 
-def check_backup(path: Path, passphrase: str) -> BackupIndex:
+def check_backup(path: Path, passphrase: str) -> tuple[BackupIndex, tuple[str, ...]]:
     """See that a backup opens, is whole, and holds a fleet folder whose keys and signed repository belong together.
+
+    Returns:
+        What it says of itself, and titles of releases whose files are not in it.
 
     Raises:
         BackupMissing, BackupLocked, BackupDamaged: it does not.
     """
     with tempfile.TemporaryDirectory(prefix="edge-backup-") as scratch:
-        index = _unpack(path, passphrase, Path(scratch), blobs=False)
-        _verify(path, Path(scratch))
-    return index
+        index, blobs = _unpack(path, passphrase, Path(scratch), with_blobs=False)
+        fleet = _verified(path, Path(scratch))
+        return index, _releases_without_files(fleet, blobs)
 
 
 def restore(path: Path, passphrase: str, folder: Path) -> Restored:
@@ -85,15 +88,16 @@ def restore(path: Path, passphrase: str, folder: Path) -> Restored:
             shutil.rmtree(left)
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
         try:
-            index = _unpack(path, passphrase, staging, blobs=True)
-            _verify(path, staging)
+            index, _ = _unpack(path, passphrase, staging, with_blobs=True)
+            _verified(path, staging)
             _take_over_blobs(folder / BLOBS, staging / BLOBS)
             aside = put_in_place(staging, folder)
         finally:
             shutil.rmtree(staging)
             durable.flush_folder(folder)
     fleet = FleetFolder.open(folder)
-    return Restored(index=index, folder=fleet, aside=aside, missing=_releases_without_files(fleet))
+    missing = _releases_without_files(fleet, {blob.name for blob in (folder / BLOBS).iterdir()})
+    return Restored(index=index, folder=fleet, aside=aside, missing=missing)
 
 
 @contextmanager
@@ -107,13 +111,16 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _unpack(path: Path, passphrase: str, folder: Path, *, blobs: bool) -> BackupIndex:
-    """All files of a backup, durable, readable by their owner alone where they were."""
-    folders = {folder}
+def _unpack(
+    path: Path, passphrase: str, folder: Path, *, with_blobs: bool
+) -> tuple[BackupIndex, frozenset[str]]:
+    """All files of a backup, durable, readable by their owner alone where they were; and the names of all blobs."""
+    folders, blobs = {folder}, set()
     with read_backup(path, passphrase) as (index, files):
         for name, content in files:
             if name.startswith(f"{BLOBS}/"):
-                _see_blob(path, name, content, folder / name if blobs else None)
+                _see_blob(path, name, content, folder / name if with_blobs else None)
+                blobs.add(name.rpartition("/")[2])
             else:
                 _write(folder / name, _pieces(content))
             folders.add((folder / name).parent)
@@ -122,7 +129,7 @@ def _unpack(path: Path, passphrase: str, folder: Path, *, blobs: bool) -> Backup
     for each in folders:
         if each.is_dir():
             durable.flush_folder(each)
-    return index
+    return index, frozenset(blobs)
 
 
 def _see_blob(path: Path, name: str, content: IO[bytes], to: Path | None) -> None:
@@ -155,8 +162,8 @@ def _write(path: Path, pieces: Iterator[bytes], look: Callable[[bytes], None] = 
         os.fsync(file.fileno())
 
 
-def _verify(path: Path, folder: Path) -> None:
-    """See that what came out of a backup is a fleet folder."""
+def _verified(path: Path, folder: Path) -> FleetFolder:
+    """What came out of a backup, as a fleet folder that holds together."""
     try:
         fleet = FleetFolder.open(folder)
         keys = KeyRing(fleet.keys)
@@ -167,6 +174,7 @@ def _verify(path: Path, folder: Path) -> None:
                 keys.signers(state.keys)
         for device in Inventory(fleet).list():
             repository.desired(device.device_id)
+        return fleet
     except (RepositoryError, ContractError) as error:
         raise BackupDamaged(path=path, reason=str(error)) from error
 
@@ -221,13 +229,12 @@ def _move(source: Path, destination: Path) -> None:
     durable.flush_folder(source.parent)
 
 
-def _releases_without_files(fleet: FleetFolder) -> tuple[str, ...]:
-    """Titles of releases of which a bundle's file is not here."""
+def _releases_without_files(fleet: FleetFolder, blobs: Collection[str]) -> tuple[str, ...]:
+    """Titles of releases of which a bundle's file is not among `blobs`."""
     repository = Repository.open(fleet.repository, KeyRing(fleet.keys))
-    blobs = fleet.path / BLOBS
     found = []
     for release in repository.releases():
         entries = [entry for bundle in release.bundles.values() for entry in repository.bundle(bundle).files]
-        if any(not (blobs / entry.sha256).is_file() for entry in entries):
+        if any(entry.sha256 not in blobs for entry in entries):
             found.append(release.title)
     return tuple(found)

@@ -38,17 +38,25 @@ def backup(file: Path, check: bool, with_blobs: bool, as_json: bool) -> None:
     from edge.backup.restoring import check_backup
     from edge.config import FleetFolder
 
+    missing: tuple[str, ...] = ()
     if check:
-        index = check_backup(file, _passphrase(new=False))
+        index, missing = check_backup(file, _passphrase(new=False))
     else:
         fleet = FleetFolder.find()
         index = write_backup(fleet, file, _passphrase(new=True), with_blobs=with_blobs)
     if as_json:
-        output.data({"file": str(file), "file_bytes": file.stat().st_size, "checked": check, "backup": index})
+        output.data({
+            "file": str(file), "file_bytes": file.stat().st_size, "checked": check, "backup": index,
+            "missing": missing,
+        })  # fmt: skip
     output.line(
         "good",
         f"{file} {'is whole' if check else 'is written'}: {output.size(file.stat().st_size)}, {_said(index)}",
     )
+    if index.bundles and missing:
+        output.line(
+            "doubt", f"files are missing of {', '.join(missing)}: they were missing in the folder, too"
+        )
     if not index.bundles:
         output.line(
             "note", "the files of bundles and runtimes are not in it: publish again what is flashed then"
@@ -97,9 +105,10 @@ def restore(file: Path | None, folder: Path, believe: Sequence[str], yes: bool, 
 def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
     from edge.backup.restoring import SWAPPED, check_backup
     from edge.backup.restoring import restore as bring_back
+    from edge.rollouts.folders import RolloutFolders
 
     passphrase = _passphrase(new=False)
-    index = check_backup(file, passphrase)
+    index, _ = check_backup(file, passphrase)
     output.line("note", f"{file}: {_said(index)}")
     if any((folder / part).exists() for part in SWAPPED):
         answer = output.confirm(f"Put it in the place of what is in {folder.resolve()}?", yes=yes)
@@ -121,6 +130,10 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
             "note",
             f"files are missing of {', '.join(restored.missing)}: publish them again before you flash them",
         )
+    for rollout in RolloutFolders(restored.folder).all():
+        if rollout.is_open:
+            output.line("doubt", f"the rollout {rollout.plan.rollout} was open when the backup was made: look at what"
+                                 " its boards run now before you resume it")  # fmt: skip
     return restored
 
 

@@ -75,7 +75,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_path: Path) -> None:
-    index = check_backup(file, WORD)
+    index, missing = check_backup(file, WORD)
+    assert missing == ("digits@1",)
     assert (index.fleet, index.devices, index.releases) == (full.folder.config.fleet, 1, 1)
     restored = restore(file, WORD, tmp_path / "anew")
     assert contents(restored.folder.path) == contents(full.folder.path)
@@ -91,6 +92,7 @@ def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_p
 def test_bundles_come_along_when_they_are_asked_for(full: Fleet, tmp_path: Path) -> None:
     index = write_backup(full.folder, tmp_path / "b", WORD, with_blobs=True)
     assert index.bundles
+    assert check_backup(tmp_path / "b", WORD) == (index, ())
     restored = restore(tmp_path / "b", WORD, tmp_path / "anew")
     assert restored.missing == ()
     assert restored.folder.path.joinpath("repository/blobs").is_dir()
