@@ -20,12 +20,12 @@ from agent.contract.errors import ModelHoldsCode, ModelUnreadable, ModelUnsuppor
 from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.data import Data
 from converters.job import Target
+from converters.keras_code import code_in, kept_elsewhere, objects
 from converters.models import Artifact, Staged, scores
 from converters.run_set import store
 from converters.source import SourceFormat
 
 RECURRENT = {"LSTM", "GRU", "SimpleRNN"}
-CODE = {"Lambda", "TorchModuleWrapper"}
 MOST_STEPS = 1024
 """Longer sequences would unroll into a graph that no board loads."""
 BATCH = 64
@@ -114,13 +114,15 @@ class KerasModel:
         return ModelUnsupported(path=self.path, target=target, reason=reason, way_out=way_out)
 
     def _refuse_code(self, config: Any, kind: SourceFormat) -> None:
-        found = sorted(_class_names(config) & CODE)
-        if found:
-            raise ModelHoldsCode(path=self.path, reason=f"a {found[0]} layer")
-        if "__lambda__" in _class_names(config):
-            raise ModelHoldsCode(path=self.path, reason="a function saved as bytecode")
+        reason = code_in(config)
+        if reason is not None:
+            raise ModelHoldsCode(path=self.path, reason=reason)
         if not isinstance(config, dict):
             raise ModelUnreadable(path=self.path, format=kind.label, reason="it holds weights but no model")
+        elsewhere = kept_elsewhere(self.path, kind)
+        if elsewhere is not None:
+            reason = f"`{elsewhere}` in it is kept in another file"
+            raise ModelUnreadable(path=self.path, format=kind.label, reason=reason)
 
 
 def _config(path: Path, kind: SourceFormat) -> Any:
@@ -152,17 +154,7 @@ def _load(path: Path, kind: SourceFormat) -> Any:
 
 def _class_names(config: Any) -> set[str]:
     """Every `class_name` in a configuration, however deep."""
-    names: set[str] = set()
-    todo = [config]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, dict):
-            if isinstance(item.get("class_name"), str):
-                names.add(item["class_name"])
-            todo.extend(item.values())
-        elif isinstance(item, list | tuple):
-            todo.extend(item)
-    return names
+    return {str(item["class_name"]) for item in objects(config) if "class_name" in item}
 
 
 def _unroll(config: Any) -> Any:

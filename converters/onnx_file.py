@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.contract.errors import ModelUnreadable
 from agent.contract.manifest import TensorSpec
+from agent.contract.onnx_places import external_places
 
 OPSET = 17
 IR_VERSION = 8
@@ -46,11 +47,13 @@ def read(path: Path) -> OnnxFile:
 
     try:
         proto = onnx.load(str(path), load_external_data=False)
-        external = _external_places(proto)
+        external = external_places(memoryview(path.read_bytes()))
         for place in external:
             _check_place(path, place)
         if external:
             onnx.load_external_data_for_model(proto, str(path.parent))
+            if external_places(memoryview(proto.SerializeToString())):
+                raise ValueError("it keeps weights in other files where none belong")
         if not proto.graph.node or not proto.graph.output:
             raise ModelUnreadable(path=path, format="ONNX", reason="it holds no graph")
         onnx.checker.check_model(proto)
@@ -59,18 +62,8 @@ def read(path: Path) -> OnnxFile:
     return OnnxFile(proto=proto, external=bool(external))
 
 
-def _external_places(proto: Any) -> list[str]:
-    """Where initializers and constants say that their data are."""
-    import onnx
-
-    places = []
-    for tensor in onnx.external_data_helper._get_all_tensors(proto):
-        if onnx.external_data_helper.uses_external_data(tensor):
-            places += [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]
-    return places
-
-
 def _check_place(path: Path, place: str) -> None:
+    """A plain file below the model's folder that is nowhere else: a link, hard or not, may be to anything."""
     folder = path.parent.resolve()
     target = folder / place
     inside = place and not Path(place).is_absolute() and target.resolve().is_relative_to(folder)
@@ -82,6 +75,9 @@ def _check_place(path: Path, place: str) -> None:
         raise ModelUnreadable(
             path=path, format="ONNX", reason=f"`{place}`, which holds its weights, is not there"
         )
+    if target.stat().st_nlink > 1:
+        reason = f"`{place}`, which holds its weights, has another name elsewhere: copy the model's folder"
+        raise ModelUnreadable(path=path, format="ONNX", reason=reason)
 
 
 def opset(proto: Any) -> int:

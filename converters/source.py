@@ -15,6 +15,9 @@ from agent.contract.errors import ModelFormatUnknown, ModelUnreadable
 from converters import tflite_file
 
 HEAD_BYTES = 16
+MOST_UNPACKED_BYTES = 16 * 1024**3
+"""Of a Keras archive: several times the largest artifact."""
+MOST_CONFIG_BYTES = 64 * 1024**2
 SUFFIXES = {
     ".keras": "Keras",
     ".h5": "Keras HDF5",
@@ -51,8 +54,9 @@ def recognise(path: Path) -> SourceFormat:
         ModelFormatUnknown: it is no model that edge knows.
     """
     believed = SUFFIXES.get(path.suffix.lower())
-    if path.is_dir():
-        raise ModelFormatUnknown(path=path, reason="it is a folder")
+    if path.exists() and not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "it is no plain file"
+        raise ModelFormatUnknown(path=path, reason=reason)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -97,6 +101,8 @@ def _zipped(path: Path, believed: str | None) -> SourceFormat:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
+            if "config.json" in names:
+                _check_sizes(path, archive)
             damaged = archive.testzip() if "config.json" in names else None
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelUnreadable(
@@ -109,6 +115,20 @@ def _zipped(path: Path, believed: str | None) -> SourceFormat:
     if any(name.endswith("/data.pkl") for name in names):
         raise ModelFormatUnknown(path=path, reason="it is a PyTorch file, which runs code when it is read")
     raise ModelFormatUnknown(path=path, reason="it is an archive without a Keras model in it")
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise ModelUnreadable where a Keras archive is not what Keras writes: before anything of it is unpacked."""
+    entries = archive.infolist()
+    reason = None
+    if len({entry.filename for entry in entries}) != len(entries):
+        reason = "it holds a file twice"
+    elif sum(entry.file_size for entry in entries) > MOST_UNPACKED_BYTES:
+        reason = f"it unpacks to more than {MOST_UNPACKED_BYTES:,} bytes"
+    elif archive.getinfo("config.json").file_size > MOST_CONFIG_BYTES:
+        reason = f"its configuration is longer than {MOST_CONFIG_BYTES:,} bytes"
+    if reason is not None:
+        raise ModelUnreadable(path=path, format="Keras", reason=reason)
 
 
 def _protobuf_fields(path: Path, size: int) -> tuple[set[int], bool]:

@@ -2,7 +2,8 @@
 
 The rule: a bundle's folder holds `manifest.json` and exactly the files that it lists. `open_bundle` reads each of
 them; a missing, longer, changed or additional file, a link or anything else that is no plain file is refused. The
-digest is that of the manifest's stored bytes; who knows it from a signed release hands it in.
+digest is that of the manifest's stored bytes; who knows it from a signed release hands it in. An artifact that takes
+its weights from other files is refused too: these would be files that nobody verified.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from agent.contract import codec
@@ -27,8 +29,9 @@ from agent.contract.errors import (
     NameInvalid,
     SizeMismatch,
 )
-from agent.contract.manifest import BundleManifest, FileEntry
+from agent.contract.manifest import BundleManifest, FileEntry, ModelFormat
 from agent.contract.names import check_path
+from agent.contract.onnx_places import external_places
 from edge import durable
 
 MANIFEST = "manifest.json"
@@ -107,7 +110,8 @@ def open_bundle(folder: Path, *, digest: str | None = None) -> Bundle:
         FileMissing: there is no manifest, or a listed file is not there.
         DocumentInvalid, DocumentTooLarge: the manifest is not valid.
         DigestMismatch, SizeMismatch: a file is not the promised one.
-        ArchiveUnsafe: the folder holds something that the manifest does not list, or that is no plain file.
+        ArchiveUnsafe: the folder holds something that the manifest does not list, or that is no plain file, or its
+            artifact names other files.
     """
     data = _manifest_bytes(folder)
     found = codec.digest(data)
@@ -117,6 +121,8 @@ def open_bundle(folder: Path, *, digest: str | None = None) -> Bundle:
     _refuse_strangers(folder, {entry.path for entry in manifest.files})
     for entry in manifest.files:
         _verify(folder, entry)
+    if manifest.format is ModelFormat.ONNX:
+        _refuse_other_files(folder, manifest.model_file)
     return Bundle(folder=folder, manifest=manifest, manifest_bytes=data, digest=found)
 
 
@@ -178,6 +184,18 @@ def _verify(folder: Path, entry: FileEntry) -> None:
         raise SizeMismatch(file=entry.path, expected=entry.size_bytes, found=length)
     if found.hexdigest() != entry.sha256:
         raise DigestMismatch(file=entry.path, expected=entry.sha256, found=found.hexdigest())
+
+
+def _refuse_other_files(folder: Path, name: str) -> None:
+    with _open_plain(folder, name) as descriptor:
+        try:
+            with mmap(descriptor, 0, access=ACCESS_READ) as whole, memoryview(whole) as data:
+                places = external_places(data)
+        except ValueError as error:
+            raise ArchiveUnsafe(file=folder, entry=name, reason=f"no ONNX file: {error}") from error
+    if places:
+        reason = f"a model whose weights are to come from `{places[0]}`"
+        raise ArchiveUnsafe(file=folder, entry=name, reason=reason)
 
 
 @contextlib.contextmanager

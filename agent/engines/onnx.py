@@ -2,7 +2,8 @@
 
 The rule: quiet and small. Threads that wait do not spin (an idle board stays cool), the memory arena is off (it
 keeps the largest batch ever seen), and the model is opened by its path, so that its weights are not held twice.
-Tensors that a model keeps in other files are not taken: a bundle's artifact is the one file that was verified.
+Tensors that a model keeps in other files are not taken, whatever the library's version thinks of their paths: a
+bundle's artifact is the one file that was verified.
 And nobody else hears of it: the library's own telemetry (on by default since 1.32: an identifier and events in the
 user's cache folder, sent to its maker) is switched off before it is loaded.
 """
@@ -10,11 +11,13 @@ user's cache folder, sent to its maker) is switched off before it is loaded.
 from __future__ import annotations
 
 import os
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import EngineRefusesModel, InferenceFailed
 from agent.contract.manifest import EngineName, TensorSpec
+from agent.contract.onnx_places import external_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +64,7 @@ class OnnxEngine:
         os.environ[NO_TELEMETRY] = "1"
         import onnxruntime
 
+        _refuse_other_files(path, str(onnxruntime.__version__))
         self.version = str(onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -96,6 +100,24 @@ class OnnxEngine:
 
     def close(self) -> None:
         self._session = self._run = None
+
+
+def _refuse_other_files(path: Path, version: str) -> None:
+    reason = "it is no ONNX file"
+    try:
+        with (
+            path.open("rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as whole,
+            memoryview(whole) as data,
+        ):
+            places = external_places(data)
+            reason = f"its weights are to come from `{places[0]}`" if places else ""
+    except (OSError, ValueError) as error:
+        reason = f"{reason}: {error}"
+    if reason:
+        raise EngineRefusesModel(
+            engine=EngineName.ONNXRUNTIME.value, version=version, file=path.name, reason=reason
+        )
 
 
 def _spec(tensor: Any) -> TensorSpec:

@@ -8,6 +8,7 @@ scaled here.
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,10 @@ def load(path: Path, *, purpose: str) -> Data:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if path.exists() and not path.is_file():
+        raise DataUnreadable(path=path, reason="it is no plain file")
     try:
+        _check_size(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"x": loaded}
@@ -93,10 +97,24 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             }
     except FileNotFoundError as error:
         raise DataUnreadable(path=path, reason="there is no such file") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         reason = str(error).split("\n")[0]
-        reason = "it is neither .npy nor .npz" if "pickle" in reason.lower() else reason
+        if "pickle" in reason:  # numpy takes every file that it does not know for one
+            pickled = "Object arrays" in reason or path.read_bytes()[:1] == b"\x80"
+            code = "it holds Python objects (a pickle), which run code when they are read"
+            reason = code if pickled else "it is neither .npy nor .npz"
         raise DataUnreadable(path=path, reason=reason) from error
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError where the arrays would not fit into this machine, before any of them is unpacked."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise ValueError(f"its arrays take {size:,} bytes, this machine has {memory:,}")
 
 
 def check_inputs(data: Data, spec: TensorSpec, *, inputs: int, purpose: str) -> None:

@@ -1,0 +1,278 @@
+"""Model and data files that want to run, or to read, more than a model: at the laptop's doors and on the board."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from agent.contract.errors import (
+    ConvertError,
+    DataUnreadable,
+    ModelFormatUnknown,
+    ModelHoldsCode,
+    ModelUnreadable,
+    ModelUnsupported,
+)
+from converters import source
+from converters.calibration.data import load
+from converters.keras_code import kept_elsewhere
+from converters.keras_model import KerasModel
+from converters.requirements import tflite_engines
+from converters.source import SourceFormat, recognise
+from converters.tflite_file import TFLiteFile
+
+HARMLESS = Path(__file__).parents[1] / "conversion/data/digits.keras"
+
+
+@contextlib.contextmanager
+def stage(name: str, target: str | None = None) -> Iterator[None]:
+    """A file that is refused is refused before anything of TensorFlow is started."""
+    assert name != "start TensorFlow"
+    yield
+
+
+def refused(path: Path) -> ConvertError:
+    """The error that a Keras file ends in."""
+    with pytest.raises(ConvertError) as error:
+        KerasModel(path, recognise(path), stage)
+    assert error.value.code
+    assert str(path) in str(error.value)
+    return error.value
+
+
+# --- Keras ----------------------------------------------------------------------------------------------------------
+
+
+def keras_file(path: Path, change: Callable[[Any], None], *, weights: bytes | None = None) -> Path:
+    """The harmless model with another configuration, or other weights."""
+    with zipfile.ZipFile(HARMLESS) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                change(config)
+                data = json.dumps(config).encode()
+            new.writestr(name, weights if weights is not None and name == "model.weights.h5" else data)
+    return path
+
+
+def layer(class_name: str, *, module: str | None = "keras.layers", **more: Any) -> dict[str, Any]:
+    return {
+        "class_name": class_name,
+        "module": module,
+        "registered_name": None,
+        "config": {"name": "x"},
+        **more,
+    }
+
+
+CANARY = "canary"
+HOSTILE_LAYERS = {
+    "a Lambda": layer("Lambda"),
+    "a Lambda of the old form": layer("Lambda", module=None),
+    "a Lambda by its registered name": layer("Dense", registered_name="keras.layers>Lambda"),
+    "a Lambda behind a package's name": layer("keras.layers>Lambda", module=None),
+    "a function as bytecode": layer(
+        "Dense", config={"activation": {"class_name": "__lambda__", "config": {}}}
+    ),
+    "a function of Python's": layer("function", module="os", config="system", registered_name="system"),
+    "a class of another package": layer("Popen", module="subprocess", config={"args": ["touch", CANARY]}),
+    "a module that looks like Keras": layer("Dense", module="keras_evil.layers"),
+    "safe mode switched off": layer(
+        "function", module="keras.config", config="enable_unsafe_deserialization"
+    ),
+    "a file that is fetched": layer("function", module="keras.utils", config="get_file"),
+    "another model that is loaded": layer(
+        "function", module="keras.src.saving.saving_api", config="load_model"
+    ),
+    "a SavedModel in a layer": layer("TFSMLayer", config={"filepath": "/tmp/evil"}),
+    "a function of JAX": layer("JaxLayer"),
+    "a module of PyTorch": layer("TorchModuleWrapper"),
+    "a vocabulary that is a file": layer("StringLookup", config={"vocabulary": "/etc/passwd"}),
+    "a vocabulary that is an address": layer("TextVectorization", config={"vocabulary": "gs://bucket/x"}),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_LAYERS)
+def test_a_keras_file_that_carries_code_is_refused_before_tensorflow_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hostile = HOSTILE_LAYERS[what]
+    for number, change in enumerate(
+        (
+            lambda config: config["config"]["layers"].append(hostile),
+            lambda config: config["config"]["layers"][1]["config"].update(kernel_initializer=hostile),
+            lambda config: config["config"]["layers"].append(
+                layer("TimeDistributed", config={"layer": hostile})
+            ),
+            lambda config: config["config"]["layers"].append(
+                layer("Functional", config={"layers": [hostile]})
+            ),
+            lambda config: config.update(compile_config={"loss": hostile}),
+        )
+    ):
+        assert isinstance(refused(keras_file(tmp_path / f"{number}.keras", change)), ModelHoldsCode)
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            config = json.loads(zipfile.ZipFile(tmp_path / f"{number}.keras").read("config.json"))
+            file.attrs["model_config"] = json.dumps(config)
+        assert isinstance(refused(tmp_path / f"{number}.h5"), ModelHoldsCode)
+    assert not (tmp_path / CANARY).exists()
+
+
+@pytest.mark.parametrize("name", ["lambda.keras", "lambda.h5"])
+def test_the_lambda_layers_of_real_keras_files_are_refused(name: str) -> None:
+    assert isinstance(refused(HARMLESS.with_name(name)), ModelHoldsCode)
+
+
+def test_a_harmless_keras_file_comes_as_far_as_tensorflow() -> None:
+    for path in [*sorted(HARMLESS.parent.glob("[dr]*.keras")), HARMLESS.with_suffix(".h5")]:
+        with pytest.raises(AssertionError, match="TensorFlow"):
+            KerasModel(path, recognise(path), stage)
+
+
+def weights(path: Path, kind: str, secret: Path) -> Path:
+    """Weights of which one lies in another file."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/dense/vars")
+        if kind == "an external link":
+            group["0"] = h5py.ExternalLink(str(secret), "/x")
+        elif kind == "a soft link":
+            group["0"] = h5py.SoftLink("/elsewhere")
+        elif kind == "external storage":
+            group.create_dataset("0", (8,), "u1", external=[(str(secret), 0, 8)])
+        else:
+            layout = h5py.VirtualLayout((8,), "u1")
+            layout[:] = h5py.VirtualSource(str(secret), "x", (8,))
+            group.create_virtual_dataset("0", layout)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["an external link", "a soft link", "external storage", "a virtual dataset"])
+def test_weights_that_hdf5_keeps_in_another_file_are_not_read(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "secret").write_bytes(b"a secret")
+    path = weights(tmp_path / "w.h5", kind, tmp_path / "secret")
+    assert kept_elsewhere(path, SourceFormat.KERAS_H5) == "/layers/dense/vars/0"
+    whole = keras_file(tmp_path / "m.keras", lambda _: None, weights=path.read_bytes())
+    assert "kept in another file" in str(refused(whole))
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = zipfile.ZipFile(HARMLESS).read("config.json").decode()
+    assert "kept in another file" in str(refused(path))
+
+
+def test_a_keras_archive_that_is_a_bomb_or_says_a_thing_twice_is_refused_unopened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MOST_UNPACKED_BYTES", 10_000_000)
+    monkeypatch.setattr(source, "MOST_CONFIG_BYTES", 1_000_000)
+    for what, entries in {
+        "unpacks to more": [("config.json", b"{}"), ("model.weights.h5", b"\0" * 20_000_000)],
+        "configuration is longer": [("config.json", b" " * 2_000_000), ("model.weights.h5", b"")],
+        "a file twice": [("config.json", b"{}"), ("model.weights.h5", b""), ("config.json", b"{}")],
+    }.items():
+        with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in entries:
+                archive.writestr(name, data)
+        with pytest.raises(ModelUnreadable, match=what):
+            recognise(tmp_path / "m.keras")
+
+
+# --- pickles, in whatever they come ---------------------------------------------------------------------------------
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def pickled(folder: Path) -> dict[str, Path]:
+    """Files of other libraries with a pickle in them, by their names."""
+    data = pickle.dumps(Canary(folder / CANARY))
+    torch = io.BytesIO()
+    with zipfile.ZipFile(torch, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/code/__torch__.py", "import os")
+    objects = np.array([Canary(folder / CANARY)], dtype=object)
+    np.save(folder / "object.npy", objects, allow_pickle=True)
+    np.savez(folder / "object.npz", x=objects, allow_pickle=True)
+    for name, content in {
+        "model.pt": torch.getvalue(), "model.pth": data, "model.joblib": data, "model.keras": data,
+        "model.onnx": data, "disguised.keras": torch.getvalue(), "plain.npy": data, "plain.npz": data,
+    }.items():  # fmt: skip
+        (folder / name).write_bytes(content)
+    return {path.name: path for path in folder.iterdir()}
+
+
+def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
+    files = pickled(tmp_path)
+    for name in ("model.pt", "model.pth", "model.joblib", "model.keras", "model.onnx", "disguised.keras"):
+        with pytest.raises(ModelFormatUnknown, match="which runs code when it is read"):
+            recognise(files[name])
+    for name in ("object.npy", "object.npz", "plain.npy", "plain.npz"):
+        with pytest.raises(DataUnreadable, match="which run code when they are read"):
+            load(files[name], purpose="calibration")
+    assert not (tmp_path / CANARY).exists()
+
+
+def test_a_saved_model_whose_graph_may_write_files_is_no_model_for_edge(tmp_path: Path) -> None:
+    (tmp_path / "model/variables").mkdir(parents=True)
+    (tmp_path / "model/saved_model.pb").write_bytes(b"\x08\x01")
+    with pytest.raises(ModelFormatUnknown, match="it is a folder"):
+        recognise(tmp_path / "model")
+    with pytest.raises(ModelFormatUnknown):
+        recognise(tmp_path / "model/saved_model.pb")
+
+
+def test_operators_of_tensorflow_in_a_tflite_file_are_refused() -> None:
+    flex = TFLiteFile(
+        inputs=(), outputs=(), softmax=False, custom=("FlexWriteFile",), operators={}, hybrid=False, narrow=()
+    )
+    with pytest.raises(ModelUnsupported, match="FlexWriteFile"):
+        tflite_engines(flex, Path("m.tflite"))
+
+
+@pytest.mark.parametrize("what", ["pipe", "/dev/zero"])
+def test_what_is_no_file_is_neither_model_nor_data(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "model.keras"
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(what)
+    with pytest.raises(ModelFormatUnknown, match="no plain file"):
+        recognise(path)
+    with pytest.raises(DataUnreadable, match="no plain file"):
+        load(path, purpose="calibration")
+
+
+def test_data_that_would_not_fit_into_this_machine_are_refused_unopened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "x.npy").open("wb") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(DataUnreadable, match="this machine has"):
+        load(tmp_path / "x.npy", purpose="calibration")
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000), }".ljust(117) + b"\n"
+    (tmp_path / "y.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataUnreadable):
+        load(tmp_path / "y.npy", purpose="calibration")
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((1000, 1000), np.uint8))
+    assert (tmp_path / "bomb.npz").stat().st_size < 10_000
+    monkeypatch.setattr(os, "sysconf", lambda _: 500)
+    with pytest.raises(DataUnreadable, match="this machine has 250,000"):
+        load(tmp_path / "bomb.npz", purpose="calibration")
