@@ -8,6 +8,7 @@ Ends with `N points, M violations`, and exit code 1 where there are violations.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -42,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as work,
         ThreadPoolExecutor(options.jobs) as pool,
     ):
-        fleet = small_fleet(Path(work))
-        explored = [
-            (explore_full if name == FULL else partial(explore, SCENARIOS[name], twice=not options.once))(
-                fleet=fleet, work=Path(work) / name, pool=pool, only=options.point
-            )
-            for name in options.scenario or NAMES
-        ]
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        try:
+            fleet = small_fleet(Path(work))
+            explored = [
+                (explore_full if name == FULL else partial(explore, SCENARIOS[name], twice=not options.once))(
+                    fleet=fleet, work=Path(work) / name, pool=pool, only=options.point
+                )
+                for name in options.scenario or NAMES
+            ]
+        finally:
+            pool.shutdown(cancel_futures=True)  # boards that run come to their end, and are removed
     return _tell(explored, time.monotonic() - begun)
 
 

@@ -19,7 +19,7 @@ from tests.crash.recording import recorded
 from tests.crash.world import INSTALL
 from tests.update.world import DEVICE, ROOT, Board
 
-END_S = 90.0
+END_S = 180.0
 LOOK_S = 0.05
 WAITING = ("inbox/request", "inbox/request.taken", "state/resume")
 """Of a board that has something to do."""

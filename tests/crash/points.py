@@ -23,7 +23,7 @@ class Point:
     Attributes:
         before: name of the point whose run this cuts, empty for the first.
         tree: what it leaves. same: a digest that equal trees share.
-        last: the last operations before it, in words. unsynced: what the medium did not hold then.
+        log: what was being done, from the tree `start` on.
     """
 
     number: int
@@ -31,13 +31,26 @@ class Point:
     before: str
     tree: Tree
     same: str
-    last: tuple[str, ...]
-    unsynced: tuple[str, ...]
+    log: Sequence[Operation]
+    start: Tree
 
     @property
     def name(self) -> str:
         """`17:torn`, or `17:torn/5:clean` for a second cut."""
         return f"{self.before}{'/' if self.before else ''}{self.number}:{self.cut.value}"
+
+    @property
+    def last(self) -> tuple[str, ...]:
+        """The last operations before it, in words."""
+        return tuple(told(operation) for operation in self.log[max(0, self.number - 5) : self.number])
+
+    @property
+    def unsynced(self) -> tuple[str, ...]:
+        """What the medium did not hold then, in words."""
+        disk = Disk(self.start)
+        for operation in self.log[: self.number]:
+            disk.do(operation)
+        return tuple(disk.unsynced())
 
 
 def points_of(start: Tree, log: Sequence[Operation], contents: Contents, *, after: str = "") -> list[Point]:
@@ -47,11 +60,9 @@ def points_of(start: Tree, log: Sequence[Operation], contents: Contents, *, afte
     for number in range(len(log) + 1):
         if number:
             disk.do(log[number - 1])
-        last = tuple(told(operation) for operation in log[max(0, number - 5) : number])
-        unsynced = tuple(disk.unsynced())
         for cut in Cut:
             tree = disk.after(cut)
-            found.append(Point(number, cut, after, tree, canonical(tree, contents), last, unsynced))
+            found.append(Point(number, cut, after, tree, canonical(tree, contents), log, start))
     return found
 
 

@@ -13,11 +13,13 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.crash.model import HALF, ZERO, Entry, File, Folder, Link, Tree
 
+RECORD, REPORT = "board/state/update.json", "board/state/reported.json"
 TEMPORARY = re.compile(r"^\.new-(?P<name>.+)-[0-9a-f]{8}$")
 SECRETS = ("device.key", "device.pub", "mqtt.key", "mqtt.pub")
 TIMES = (
@@ -112,22 +114,36 @@ def canonical(tree: Tree, contents: Contents) -> str:
 
     Left out: what lies under a temporary name (`.new-…`), file or folder, since whoever comes next removes it whatever
     it holds; the random part of such names; what locks hold; times, free space and the counter of signed reports; how
-    often a run was begun (`state/resume`; its bound has a test of its own); and random keys, which are only there or
+    often a run was begun (`state/resume`; its bound has a test of its own); what the report says, while the record can
+    be read, since it is written anew from the record before anything else; and random keys, which are only there or
     not, whole or not.
     """
     lines = []
+    record = tree.get(RECORD)
+    is_readable = isinstance(record, File) and _told("update.json", record, contents).startswith("{")
     for path, entry in tree.items():
-        parts = path.split("/")
-        if any(TEMPORARY.match(part) for part in parts[:-1]):
+        name = _compared(path)
+        if name is None:
             continue
-        hidden = TEMPORARY.match(parts[-1])
-        if hidden:
-            lines.append("/".join([*parts[:-1], f".new-{hidden['name']}"]))
+        if name != path:
+            lines.append(name)
+        elif path == REPORT and is_readable:
+            lines.append(path)
         elif isinstance(entry, File):
-            lines.append(f"{path} {entry.mode:o} {_told(parts[-1], entry, contents)}")
+            lines.append(f"{path} {entry.mode:o} {_told(path.rpartition('/')[2], entry, contents)}")
         else:
             lines.append(f"{path} {entry}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+@cache
+def _compared(path: str) -> str | None:
+    """The name by which a path is compared: its own, one without its random part, or None inside of such."""
+    parts = path.split("/")
+    if any(TEMPORARY.match(part) for part in parts[:-1]):
+        return None
+    hidden = TEMPORARY.match(parts[-1])
+    return "/".join([*parts[:-1], f".new-{hidden['name']}"]) if hidden else path
 
 
 def _told(name: str, file: File, contents: Contents) -> str:
