@@ -1,7 +1,8 @@
 """The systemd units of a board, as text.
 
 The rule: the agent runs hardened and limited, with its devices usable; the update process is the only one that may
-write releases; nothing is restarted for ever, and nothing fills the journal.
+write releases. What ends or hangs is started again after a pause, for ever, since a board is to serve; what was on
+trial is not served before it was settled; nothing fills the journal.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from agent.supervisor.deadlines import (
 from agent.update.folder import UpdateFolder
 from agent.update.service import AGENT_UNIT, RECOVER_UNIT, UPDATE_PATH_UNIT, UPDATE_UNIT
 
+RESTART_S = 5
+"""From the end of an agent to its next start; a swap needs none."""
 _WRITES = """\
 ReadWritePaths={folder.run}
 ReadWritePaths=-{folder.outbox}
@@ -62,7 +65,7 @@ def units(folder: UpdateFolder, config: BoardConfig, *, python: str, user: bool)
     start = f"{python} -I {folder.launcher} --root {folder.root}"
     return {
         AGENT_UNIT: _agent(folder, config, start, user=user),
-        RECOVER_UNIT: _recover(start),
+        RECOVER_UNIT: _recover(folder, start),
         UPDATE_UNIT: _update(start),
         UPDATE_PATH_UNIT: _update_path(folder),
     }
@@ -79,8 +82,7 @@ Wants={RECOVER_UNIT}
 After={RECOVER_UNIT} network.target
 ConditionPathExists=|{folder.current}
 ConditionPathExists=|{folder.trial}
-StartLimitIntervalSec=300
-StartLimitBurst=10
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -88,7 +90,7 @@ NotifyAccess=main
 ExecStart={start} run
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
-RestartSec=1
+RestartSec={RESTART_S}
 TimeoutStartSec={START_TIMEOUT_S}
 TimeoutStopSec={STOP_TIMEOUT_S}
 WatchdogSec={WATCHDOG_S}
@@ -101,7 +103,7 @@ WantedBy={"default.target" if user else "multi-user.target"}
 """
 
 
-def _recover(start: str) -> str:
+def _recover(folder: UpdateFolder, start: str) -> str:
     return f"""\
 [Unit]
 Description=edge: settles an interrupted update before the agent starts
@@ -109,6 +111,7 @@ Description=edge: settles an interrupted update before the agent starts
 [Service]
 Type=oneshot
 ExecStart={start} recover
+ExecStopPost=/bin/sh -c '[ "$SERVICE_RESULT" = success ] || rm -f {folder.trial}'
 TimeoutStartSec={RECOVER_TIMEOUT_S}
 {_LOG_LIMITS}"""
 
