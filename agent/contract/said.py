@@ -108,7 +108,7 @@ def _disk(reported: Reported) -> Row:
 
 
 def _clock(reported: Reported, now: int) -> Row:
-    kept = {True: "kept right by something", False: "kept right by nothing", None: ""}[
+    kept = {True: "something keeps it right", False: "nothing keeps it right", None: ""}[
         reported.clock_synchronised
     ]
     parts = [f"said {shown(reported.wall)}", kept]

@@ -27,7 +27,7 @@ def show_history(rollout: Rollout, turns: Sequence[Turn], boards: Sequence[Board
         [
             Row(
                 "rollout",
-                f"{plan.rollout}: {plan.release} to {len(plan.members)} boards in {len(plan.waves)} waves",
+                f"{plan.rollout}: {plan.release}; boards: {len(plan.members)}, waves: {len(plan.waves)}",
             ),
             Row("state", rollout.state.value, "" if rollout.is_open else _of_end(rollout)),
             Row("begun", output.ago(int(rollout.begun))),

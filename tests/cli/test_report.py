@@ -97,7 +97,7 @@ def test_what_is_inconsistent_says_what_to_do() -> None:
 
 
 @given(documents(Reported), st.integers(-(2**40), 2**40))
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(derandomize=True, max_examples=20, deadline=None)
 def test_whatever_a_board_reports_can_be_told(reported: Reported, now: int) -> None:
     for part in rows(reported, now).values():
         assert all(row.name and row.sign in ("", "good", "doubt", "bad") for row in part)

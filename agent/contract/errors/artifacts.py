@@ -41,6 +41,12 @@ class WrongBoard(ArtifactError):
     hint_template = "convert the model for this board's profile with `edge convert --for {board}`"
 
 
+class ReleaseMixed(ArtifactError):
+    code = "artifact.release-mixed"
+    template = "the desired state does not ask for `{release}` as it was published: {reason}"
+    hint_template = "flash again; if it stays so, somebody else signs with the fleet's key of desired states: replace that key"
+
+
 class SignatureInvalid(ArtifactError):
     code = "artifact.signature-invalid"
     template = "the signed metadata `{role}` was refused: {reason}"
@@ -56,7 +62,7 @@ class ReplayRefused(ArtifactError):
 class MetadataExpired(ArtifactError):
     code = "artifact.metadata-expired"
     template = "the signed metadata `{role}` expired at {expired_at}; this board's clock says {now}"
-    hint_template = "run `edge repo refresh` on the laptop that holds the fleet's keys; if the board's clock is wrong, set it"
+    hint_template = "run `edge repo refresh` on the laptop that holds the fleet's keys; if the board's clock is wrong, set it; if the laptop's was, `edge key renew root` after setting it"
 
 
 class ReportForged(ArtifactError):
