@@ -166,11 +166,11 @@ def _verified(path: Path, folder: Path) -> FleetFolder:
     """What came out of a backup, as a fleet folder that holds together."""
     try:
         fleet = FleetFolder.open(folder)
-        keys = KeyRing(fleet.keys)
+        keys = KeyRing(fleet.keys, fleet.key_folders)
         repository = Repository.open(fleet.repository, keys)
         repository.releases()
         for state in Trust(fleet.repository, keys).states():
-            if state.keys.role in PLAIN:
+            if state.keys.role in PLAIN and not fleet.key_folders:  # keys on a stick are in no backup
                 keys.signers(state.keys)
         for device in Inventory(fleet).list():
             repository.desired(device.device_id)
