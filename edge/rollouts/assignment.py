@@ -24,7 +24,7 @@ def assign(
 ) -> DesiredState:
     """A new desired state, or the last one when it is the same and the board has not come to its end."""
     repository = workspace.repository
-    seen = reported.counter if reported else 0
+    seen = _highest(reported)
     last = repository.desired(device_id)
     if last is not None and last.generation.same_content(content):
         under_way = reported is not None and last.counter == seen and reported.state not in END_STATES
@@ -48,6 +48,14 @@ def assign(
     )
     repository.assign(desired)
     return desired
+
+
+def _highest(reported: Reported | None) -> int:
+    """The highest number that a board knows: after its trust was reset its counter begins anew, and the generation that
+    it runs keeps its number."""
+    if reported is None:
+        return 0
+    return max(reported.counter, reported.current.number if reported.current else 0)
 
 
 def finished(reported: Reported | None, content: Generation) -> int:

@@ -68,6 +68,13 @@ def test_an_earlier_rollout_is_finished_when_something_else_is_asked_for(
     assert finished(reported(7, UpdateState.REFUSED), other) == 0, "it runs nothing"
 
 
+def test_a_number_that_a_board_runs_is_not_given_again_after_its_trust_was_reset(
+    workspace: Workspace, fleet: Fleet
+) -> None:
+    anew = replace(reported(0, UpdateState.NONE), current=replace(content(fleet), number=7, runtime="0" * 64))
+    assert assign(workspace, "b-00000000000000bb", content(fleet), anew).counter == 8
+
+
 def test_the_terms_are_those_of_the_folder(workspace: Workspace, fleet: Fleet) -> None:
     settings = replace(workspace.folder.config, probation_s=3.0, check_timeout_s=20.0, start_timeout_s=7.0)
     patient = Workspace(replace(workspace.folder, config=settings), passphrase)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import encode
-from agent.contract.errors import InferenceFailed
+from agent.contract.errors import InferenceFailed, InstallFailed
 from agent.contract.manifest import EngineName
 from agent.contract.release import DesiredState, Generation, GenerationModel, TrialTerms
 from agent.contract.runtime import Layer, Platform, RuntimeManifest
@@ -111,17 +111,18 @@ for _name in PRIMITIVES:
     setattr(Falling, _name, _falling(_name))
 
 
+@dataclass
 class Nobody:
-    """No agent runs; whether one would serve is drawn."""
+    """No agent runs; whether one would serve is drawn. `fails`: whoever would run it can't be told."""
+
+    fails: bool = False
 
     def reload(self) -> None:
-        """Nothing."""
+        """See Service."""
+        if self.fails:
+            raise InstallFailed(host="here", step="telling it", reason="nobody is there")
 
-    def restart(self) -> None:
-        """Nothing."""
-
-    def stop(self) -> None:
-        """Nothing."""
+    restart = stop = reload
 
 
 @dataclass
@@ -134,13 +135,16 @@ class World:
     passed: set[int] = field(default_factory=set)
     begun: Counter[int] = field(default_factory=Counter)
     turn: Turn | None = None
+    service: Nobody = field(default_factory=Nobody)
 
     def open(self, *, waits: bool = True) -> Machine:
         files = Falling(self.turn)
         config = BoardConfig(fleet="f", device=DEVICE, serial="1", profile="p", service=SERVICE_SUPERVISOR)
         journal = Journal(self.folder, config, load(self.folder), files=files)
         store = ObjectStore(self.folder, Inbox(self.folder.inbox), files)
-        return Machine(journal, store=store, service=Nobody(), newer=lambda: False, waits=waits, files=files)
+        return Machine(
+            journal, store=store, service=self.service, newer=lambda: False, waits=waits, files=files
+        )
 
     def play(self, turn: Turn | None) -> None:
         """One run: what `apply` does, without an inbox."""
@@ -261,6 +265,7 @@ def drawn_outcomes() -> Iterator[list[World]]:
 
     def serve(number: int, **_: Any) -> Look:
         turn = now[-1].turn
+        now[-1].service.reload()
         return Look(reason="" if turn is None or turn.returns else "it does not start")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -319,21 +324,24 @@ def test_what_always_breaks_off_is_given_up_after_its_attempts(
         assert runs <= ATTEMPTS + 1
 
 
-def test_a_board_that_does_not_come_back_is_inconsistent_and_the_next_desired_state_leads_out(
-    drawn_outcomes: list[World],
+@pytest.mark.parametrize("way", ["it does not start", "nobody can be told", "nothing can be stopped"])
+def test_each_way_into_inconsistent_says_what_to_do_and_the_next_desired_state_leads_out(
+    drawn_outcomes: list[World], way: str
 ) -> None:
     with world() as board:
         drawn_outcomes.append(board)
-        board.play(replace(PASSES, asks=True))
-        board.play(replace(PASSES, asks=True, probation="fails", returns=False))
+        first = way != "nothing can be stopped"
+        if first:
+            board.play(replace(PASSES, asks=True))
+        board.service.fails = way != "it does not start"
+        board.play(replace(PASSES, asks=True, probation="fails", returns=way != "it does not start"))
+        board.service.fails = False
         record = load(board.folder)
-        assert (record.state, record.code, record.current) == (
-            UpdateState.INCONSISTENT,
-            "update.inconsistent",
-            1,
-        )
+        assert (record.state, record.code) == (UpdateState.INCONSISTENT, "update.inconsistent")
         assert "`edge flash TARGET RELEASE`" in (record.hint or "")
-        assert board.folder.linked(board.folder.current) == 1, "it is tried at each start"
+        assert board.folder.linked(board.folder.current) == (1 if first else None), (
+            "it is tried at each start"
+        )
         board.play(replace(PASSES, asks=True))
         assert load(board.folder).state is UpdateState.CONFIRMED
 

@@ -225,3 +225,33 @@ def test_an_update_process_that_is_frozen_is_ended_from_outside(board: Board) ->
     assert (report.state, report.code, report.attempts) == (UpdateState.REFUSED, "trial.timed-out", 2)
     assert "`apply` gave no sign of life in time; it is ended" in (board.root / "run/out.log").read_text()
     is_as_before(board, before)
+
+
+@BED
+def test_what_neither_finishes_nor_goes_back_says_what_to_do_and_the_next_flash_leads_out(
+    board: Board,
+) -> None:
+    short: str = board.short  # type: ignore[attr-defined]
+    report = flash(board, short, "good again")
+    assert report.current is not None
+    model = board.root / "objects" / report.current.models[0].bundle / "model.tflite"
+    model.chmod(0o644)
+    before = board.served()
+
+    board.assign(
+        board.fleet.repository.next_counter("d-0123456789", seen=0), board.fleet.publish("answers-wrongly"),
+        runtime=short, terms=replace(TERMS, probation_s=60.0),
+    )  # fmt: skip
+    model.write_text("dies")
+    report = board.push_and_wait()
+    assert (report.state, report.code) == (UpdateState.INCONSISTENT, "update.inconsistent"), report.message
+    assert "`edge flash TARGET RELEASE`" in (report.hint or "")
+    assert (board.link("current"), board.link("trial")) == (before["generation"], None)
+
+    model.write_text("good again")
+    wait_until(
+        lambda: board.served().get("generation") == before["generation"],
+        "it is tried again and again",
+        timeout=60,
+    )
+    assert flash(board, short).state is UpdateState.CONFIRMED
