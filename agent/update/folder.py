@@ -6,6 +6,9 @@ from pathlib import Path
 
 from agent.config import BoardFolder
 
+TUF_ROOTS = "root_history"
+"""Where python-tuf keeps every root that it has verified, in the folder of its metadata."""
+
 
 class UpdateFolder(BoardFolder):
     """Paths inside a board's folder, as `agent.contract.board` names them."""
@@ -45,6 +48,10 @@ class UpdateFolder(BoardFolder):
     @property
     def tuf_metadata(self) -> Path:
         return self.state / "tuf"
+
+    @property
+    def tuf_roots(self) -> Path:
+        return self.tuf_metadata / TUF_ROOTS
 
     @property
     def lock(self) -> Path:

@@ -109,7 +109,7 @@ class UpdateRun:
         """Settle what an interrupted run left, quickly, before the agent starts."""
         self.machine.settle_at_start()
         self.journal.publish()
-        self._tidy(self._folder.root, self._folder.state)
+        self._tidy(self._folder.root, self._folder.launcher.parent, self._folder.state)
         if self._inbox.give_request_back() or self.journal.record.in_progress:
             if not self._folder.resume.exists():
                 self._files.replace(self._folder.resume, b"0\n")
@@ -127,7 +127,8 @@ class UpdateRun:
         self.machine.settle_at_start()
         self.store.tidy()
         folder = self._folder
-        self._tidy(folder.root, folder.state, folder.generations, folder.tuf_metadata)
+        self._tidy(folder.root, folder.launcher.parent, folder.state, folder.generations)
+        self._tidy(folder.tuf_metadata, folder.tuf_roots)
         if starts > MAX_STARTS:
             return self._give_up(starts)
         self.machine.settle_agent()

@@ -47,6 +47,7 @@ from agent.contract.targets import (
 from agent.contract.wording import shown
 from agent.update.clock import Clock
 from agent.update.files import Files, chunks_of
+from agent.update.folder import TUF_ROOTS
 from agent.update.inbox import METADATA, TARGETS, Inbox
 
 MAX_MANIFEST_BYTES = MAX_DOCUMENT_BYTES
@@ -123,7 +124,7 @@ class BoardUpdater(Updater):
 
     def _update_root_symlink(self) -> None:
         link = Path(self._dir, "root.json")
-        target = f"root_history/{self._trusted_set.root.version}.root.json"
+        target = f"{TUF_ROOTS}/{self._trusted_set.root.version}.root.json"
         if not (link.is_symlink() and str(link.readlink()) == target):
             self._files.replace_link(link, target)
 
@@ -225,7 +226,7 @@ class Verifier:
         """
         self._updater: BoardUpdater | None = None
         try:
-            files.make_folder(folder / "root_history", mode=0o700)
+            files.make_folder(folder / TUF_ROOTS, mode=0o700)
             self._updater = BoardUpdater(
                 folder=folder, inbox=inbox, bootstrap=bootstrap, clock=clock, files=files
             )

@@ -17,7 +17,7 @@ from pathlib import Path
 from agent.contract.codec import digest
 from agent.contract.messages import Reported
 from tests.crash.model import Entry, File, Folder, Link, Tree
-from tests.crash.trees import Contents
+from tests.crash.trees import Contents, compared_as
 from tests.update.world import Board, Fleet
 
 BOARD = "board"
@@ -54,6 +54,9 @@ def of_a_cut(tree: Tree, start: Tree, promise: Promise, *, fleet: Fleet, content
         broken += [f"generation {number}: {fault}" for fault in faults_of(tree, number, fleet, contents)]
     for number in promise.kept:
         broken += _touched(tree, start, number, contents)
+    broken += [
+        f"{path} is there by {entry.part}" for path, entry in tree.items() if _is_in_parts(path, entry)
+    ]
     record = _record(tree, contents)
     if current != _linked(start, "current") and record is not None and record["current"] != current:
         broken.append(f"`current` leads to {current}, which the record does not say was confirmed")
@@ -85,7 +88,8 @@ def nothing_there(
 def left_over(tree: Tree) -> list[str]:
     """Names that nobody needs any more."""
     ended = ("board/state/resume", "board/inbox/request", "board/inbox/request.taken")
-    return [f"left over: {path}" for path in tree if ".new-" in path or path in ended]
+    ours = [path for path in tree if ".new-" in path and not path.startswith("board/inbox/")]
+    return [f"left over: {path}" for path in (*ours, *(path for path in ended if path in tree))]
 
 
 def faults_of(tree: Tree, number: int, fleet: Fleet, contents: Contents) -> Iterator[str]:
@@ -170,6 +174,11 @@ def _unpacked(layer: Path) -> dict[str, str]:
 def _bytes(tree: Tree, path: str, contents: Contents) -> bytes | None:
     entry = tree.get(path)
     return contents.of(entry) if isinstance(entry, File) else None
+
+
+def _is_in_parts(path: str, entry: Entry) -> bool:
+    """Whether a file has its own name before its data is on the medium. (A lock has no content.)"""
+    return isinstance(entry, File) and bool(entry.part and entry.content) and compared_as(path) == path
 
 
 def _linked(tree: Tree, name: str) -> int | None:

@@ -1,6 +1,6 @@
 """Crash points of an update: a small part here, all of them in `make crash`.
 
-The part: right after each change of a link or of the record, with all that was done on the disk.
+The part: what a cut right after a change of a link or of the record may leave; and every tree looked at, none run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.explore import Recorded, cut, record
-from tests.crash.model import Cut
+from tests.crash.invariants import of_a_cut
 from tests.crash.points import Point
 from tests.crash.recording import LOG, lines
 from tests.crash.scenarios import UPDATE
@@ -36,11 +36,20 @@ def test_the_log_is_all_that_an_update_does_to_the_disk(recorded: Recorded) -> N
     assert recorded.whole.outside == (), "an audit hook heard of nothing else"
 
 
+def test_no_cut_leaves_a_file_in_parts_or_a_generation_that_is_not_whole(recorded: Recorded) -> None:
+    promise = recorded.scenario.promise
+    for point in recorded.distinct():
+        broken = of_a_cut(
+            point.tree, recorded.start, promise, fleet=recorded.fleet, contents=recorded.contents
+        )
+        assert not broken, f"{point.name}, after {point.last}: {broken}"
+
+
 def test_cut_at_any_change_of_a_link_or_of_the_record_the_board_comes_to_its_end(
     recorded: Recorded,
 ) -> None:
     def telling(point: Point) -> bool:
-        return point.cut is Cut.CLEAN and bool(point.last) and bool(TELLING.match(point.last[-1]))
+        return bool(point.last) and bool(TELLING.match(point.last[-1]))
 
     points = [point for point in recorded.distinct() if telling(point)]
     assert len(points) >= 6

@@ -8,7 +8,7 @@ import pytest
 
 from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import encode
-from agent.update.commands import recover
+from agent.update.commands import apply, recover
 
 
 @pytest.fixture
@@ -31,3 +31,18 @@ def test_a_cut_after_the_answer_leaves_nothing_beside_the_record(board: Path) ->
     assert recover(board) == 0
     assert not list(board.rglob(".new-*"))
     assert not (board / "state/resume").exists()
+
+
+def test_an_enrolment_that_was_cut_leaves_nothing_beside_the_launcher(board: Path) -> None:
+    (board / "bin").mkdir()
+    (board / "bin/.new-launch.py-0123abcd").write_bytes(b"im")
+    assert recover(board) == 0
+    assert not list(board.rglob(".new-*"))
+
+
+def test_a_rotation_that_was_cut_leaves_nothing_beside_the_roots(board: Path) -> None:
+    roots = board / "state/tuf/root_history"
+    roots.mkdir(parents=True)
+    (roots / ".new-2.root.json-0123abcd").write_bytes(b"{")
+    assert apply(board) == 0
+    assert not list(board.rglob(".new-*"))

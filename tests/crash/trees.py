@@ -122,7 +122,7 @@ def canonical(tree: Tree, contents: Contents) -> str:
     record = tree.get(RECORD)
     is_readable = isinstance(record, File) and _told("update.json", record, contents).startswith("{")
     for path, entry in tree.items():
-        name = _compared(path)
+        name = compared_as(path)
         if name is None:
             continue
         if name != path:
@@ -137,7 +137,7 @@ def canonical(tree: Tree, contents: Contents) -> str:
 
 
 @cache
-def _compared(path: str) -> str | None:
+def compared_as(path: str) -> str | None:
     """The name by which a path is compared: its own, one without its random part, or None inside of such."""
     parts = path.split("/")
     if any(TEMPORARY.match(part) for part in parts[:-1]):
