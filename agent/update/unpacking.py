@@ -1,16 +1,19 @@
 """Layers: zips of a runtime, unpacked into a new folder that nobody sees before it is whole.
 
-The rule: an entry is a plain file with a plain relative path; the folder never grows past the length that the
-manifest states; what is not so is refused as a whole.
+The rule: an entry is a plain file with a plain relative path, there once whatever the case of its letters; the folder
+never grows past the length that the manifest states; what is not so is refused as a whole.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import marshal
 import stat
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +22,12 @@ from agent.update.files import Files
 
 MAX_ENTRIES = 50_000
 MAX_DEPTH = 32
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNREADABLE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error,
+    EOFError, IndexError, OverflowError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What the library raises where an archive is not what it says."""
 _UNCHECKED = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 """How byte code begins that Python takes without a look at its source (PEP 552): both were verified together."""
 
@@ -42,8 +51,15 @@ def unpack(archive: Path, destination: Path, *, unpacked_bytes: int, name: str, 
     try:
         with zipfile.ZipFile(archive) as opened:
             _write_entries(opened, destination, unpacked_bytes=unpacked_bytes, name=name, files=files)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise ArchiveUnsafe(file=name, entry="", reason=f"no readable zip ({error})") from error
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENAMETOOLONG,
+        ):  # a place before the file, a name that can't be
+            raise
+        raise ArchiveUnsafe(file=name, entry="", reason=f"no readable zip ({error.strerror})") from error
     _compile(destination, files)
 
 
@@ -58,11 +74,13 @@ def _write_entries(
         raise SizeMismatch(file=name, expected=unpacked_bytes, found=stated)
     made: set[PurePosixPath] = {PurePosixPath()}
     seen: set[PurePosixPath] = set()
+    same: set[str] = set()
     for entry in entries:
         path = _safe_path(entry, name=name)
-        if path in seen or path in made:
+        if path in seen or path in made or str(path).casefold() in same:
             raise ArchiveUnsafe(file=name, entry=entry.filename, reason="there twice")
         seen.add(path)
+        same.add(str(path).casefold())
         for folder in reversed(path.parents):
             if folder in seen:
                 raise ArchiveUnsafe(file=name, entry=entry.filename, reason="inside another entry")
@@ -85,8 +103,8 @@ def _safe_path(entry: zipfile.ZipInfo, *, name: str) -> PurePosixPath:
         reason = "an absolute path"
     elif any(part in ("", ".", "..") for part in parts) or len(parts) > MAX_DEPTH:
         reason = "a path that leaves the folder"
-    elif entry.flag_bits & 0x1:
-        reason = "encrypted"
+    elif entry.flag_bits & 0x1 or entry.compress_type not in METHODS:
+        reason = "encrypted, or packed in another way than ours"
     else:
         return PurePosixPath(raw)
     raise ArchiveUnsafe(file=name, entry=raw, reason=reason)
