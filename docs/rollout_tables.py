@@ -50,7 +50,7 @@ def deadlines_table() -> str:
         ("a command on the board", f"{ssh.command_s:g} s", again),
         (
             "upload",
-            f"{ssh.stall_s:g} s in which no byte came through",
+            f"{ssh.stall_s:g} s in which no byte came through; on the whole {ssh.slowest_bytes_s / 1000:g} kB a second",
             f"{again}; what is there is not sent again",
         ),
         (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Deadlines, all in seconds.
+    """Deadlines, in seconds where nothing else is said.
 
     Attributes:
         connect_s: name look-up and TCP connection.
@@ -15,6 +15,7 @@ class Timeouts:
         auth_s: one attempt to authenticate.
         command_s: a command that says nothing of its own.
         stall_s: a transfer of which nothing came through.
+        slowest_bytes_s: bytes a second; a transfer that is slower on the whole ends, and the next one goes on.
         keepalive_s: pause between signs of life.
     """
 
@@ -23,4 +24,5 @@ class Timeouts:
     auth_s: float = 20.0
     command_s: float = 120.0
     stall_s: float = 30.0
+    slowest_bytes_s: float = 2000.0
     keepalive_s: float = 15.0

@@ -9,6 +9,7 @@ cut exactly the bytes that the board wrote.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -229,12 +230,17 @@ class _Stream:
                 request,
                 doing=f"sending {self._what}",
                 payload=self._bytes(items, offsets),
-                limits=Limits(stall_s=self._board.timeouts.stall_s),
+                limits=self._limits(),
                 on_record=self._heard,
             )
         except RemoteCommandFailed as error:
             self._explain(error, items)
         return {entry["name"]: entry["found"] for entry in end["damaged"]}
+
+    def _limits(self) -> Limits:
+        timeouts = self._board.timeouts
+        sending_s = (self._total - self._before) / timeouts.slowest_bytes_s
+        return Limits(stall_s=timeouts.stall_s, whole_s=math.ceil(4 * timeouts.stall_s + sending_s))
 
     def _heard(self, record: Any) -> None:
         if "full" in record:

@@ -148,6 +148,19 @@ def test_a_link_that_stalls_ends_the_upload_and_the_next_goes_on(
     assert sent.resumed_bytes > 0
 
 
+def test_an_upload_that_trickles_ends_too_and_the_next_goes_on(
+    open_board: Open, link: Link, inbox: Path, file: Path
+) -> None:
+    link.rate(2_000_000)
+    board = open_board(port=link.port, stall_s=1.0, slowest_bytes_s=1e12)
+    try:
+        with pytest.raises(DeadlinePassed, match="did not finish sending it within 5 s"):
+            upload(board, ROOT, [blob(sha(file), file)], what="it")
+    finally:
+        link.rate(None)
+    assert upload(open_board(), ROOT, [blob(sha(file), file)], what="it").resumed_bytes > 0
+
+
 def test_a_slow_link_is_no_stalled_one(open_board: Open, link: Link, inbox: Path) -> None:
     link.rate(100_000)
     try:
