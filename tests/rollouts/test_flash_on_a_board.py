@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.rollouts.workspace import Workspace
+from edge.telemetry import query
+from edge.telemetry.store import Store
 from tests.journeys.boards import SimBoard
-from tests.journeys.bundles import make_bundle
-from tests.journeys.laptop import PASSPHRASE, Laptop
+from tests.journeys.bundles import digits, make_bundle
+from tests.journeys.laptop import PASSPHRASE, Client, Laptop, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -61,6 +70,82 @@ def test_one_command_at_a_time(laptop: Laptop, board: SimBoard) -> None:
         for command in (("flash", board.name, "digits@2"), ("device", "remove", board.name, "-y")):
             assert "[device.busy]" in laptop.does(*command, code=4).err
         assert laptop.reported(board.name)["counter"] == 1, "a look is allowed"
+
+
+def test_a_board_shows_what_runs_how_it_was_verified_and_its_disk_clock_and_keys(
+    laptop: Laptop, board: SimBoard
+) -> None:
+    reported = laptop.reported(board.name)
+    roles = {role["role"]: role for role in reported["trust"]}
+    assert {"root", "timestamp", "snapshot", "targets", "desired"} < set(roles)
+    assert len(roles) == 6, "and its own bin"
+    assert all(role["version"] >= 1 and role["expires"] > time.time() for role in roles.values())
+    assert abs(reported["contact"] - time.time()) < 600
+    assert reported["disk_total_bytes"] > reported["disk_free_bytes"] > 0
+    assert reported["objects_bytes"] > 1_000_000
+    assert reported["history"][0]["checks"] == reported["checks"]
+    assert (reported["history"][0]["attempts"], reported["history"][0]["max_attempts"]) == (1, 3)
+    shown = laptop.does("device", "show", board.name)
+    words = (
+        "tuf root 1, targets",
+        "attempts    1 of 3",
+        "timestamp",
+        "d left)",
+        "the board knows this folder's newest",
+    )
+    assert [word for word in words if word not in shown.out] == []
+    assert "\x1b" not in shown.out, "no colour where nobody looks"
+    told = laptop.does("device", "history", board.name).out
+    assert "confirmed: nothing → digits@1" in told
+    command = [sys.executable, "-I", str(board.root / "bin" / "launch.py"), "status"]
+    own = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "runs      digits@1 (generation 1)" in own
+    assert "confirmed, desired state 1" in own
+
+
+def test_a_refresh_is_a_contact_and_touches_nothing_that_runs(laptop: Laptop, board: SimBoard) -> None:
+    before, agent = laptop.reported(board.name), board.agent()
+    assert "newly signed" in laptop.does("device", "refresh", board.name).err
+    after = laptop.reported(board.name)
+    assert timestamp(after) > timestamp(before)
+    assert after["contact"] >= before["contact"]
+    assert (after["counter"], after["state"], after["current"]) == (
+        before["counter"], before["state"], before["current"],
+    )  # fmt: skip
+    assert board.agent()["boot"] == agent["boot"]
+    assert "[usage.option-invalid]" in laptop.does("device", "refresh", code=2).err
+    assert laptop.does("device", "refresh", "--all", "--json").json[0]["error"] is None
+
+
+def test_a_board_that_is_away_is_shown_as_it_was_heard_of_last(laptop: Laptop, board: SimBoard) -> None:
+    store = FleetFolder.open(laptop.folder).store
+    device_id = laptop.device(board.name)["device_id"]
+
+    def stored() -> bool:
+        if not store.exists():
+            return False
+        with Store.open(store) as opened:
+            return query.report(opened, device_id) is not None
+
+    wait_until(stored, "the collector has its report")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        here = inventory(laptop).get(board.name)
+        inventory(laptop).update(board.name, lambda device: replace(device, port=nobody.getsockname()[1]))
+        shown = laptop.does("device", "show", board.name, code=4)
+        plain = laptop.does("device", "show", board.name, "--json", code=4).json
+        not_reached = laptop.does("device", "refresh", board.name, code=4)
+        inventory(laptop).update(board.name, lambda device: replace(device, port=here.port))
+    assert "the last known, heard" in shown.out
+    assert "digits@1 (generation 1)" in shown.out
+    assert "[ssh.unreachable]" in shown.out
+    assert plain["last_known"]["error"]["code"] == "ssh.unreachable"
+    assert plain["reported"]["current"]["number"] == 1
+    assert "[ssh.unreachable]" in not_reached.err
+
+
+def timestamp(reported: dict[str, Any]) -> int:
+    return next(int(role["version"]) for role in reported["trust"] if role["role"] == "timestamp")
 
 
 def test_a_model_that_needs_another_engine_is_refused_before_anything_is_sent(
