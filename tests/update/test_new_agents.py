@@ -203,7 +203,7 @@ def test_a_staging_that_hangs_is_ended_and_after_some_attempts_let_go_of(board: 
     objects = {"agent/update/objects.py": changed("agent/update/objects.py", {build: hanging})}
     assert flash(board, runtime(board.fleet, objects)).state is UpdateState.CONFIRMED
     before = board.served()
-    report = flash(board, runtime(board.fleet), "good")
+    report = flash(board, runtime(board.fleet, {"agent/another.py": "# it was not there before\n"}), "good")
     assert (report.code, report.state) == ("update.stuck", UpdateState.CONFIRMED)
     assert "begun 3 times" in (report.message or "")
     assert "`edge logs TARGET`" in (report.hint or "")
