@@ -25,7 +25,7 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
     """
     from edge.collector.records import make_folder
     from edge.config import EDGE_TOML, FleetFolder, fleet_name
-    from edge.identity import KeyRing
+    from edge.identity import KeyRing, SshKey
     from edge.repository import Repository
 
     if name is not None:
@@ -40,10 +40,14 @@ def init(folder: Path, name: str | None, as_json: bool) -> None:
     keys = KeyRing(fleet.keys)
     if not keys.complete:
         keys.create(passphrase)
-    keys.ssh_key_path()
+    ssh = SshKey(fleet.keys)
+    ssh.public_line(ssh.current)
     make_folder(fleet)
     Repository.create(fleet.repository, keys, passphrase)
     if as_json:
         data({"fleet": fleet.config.fleet, "folder": str(fleet.path)})
     line("good", f"fleet `{fleet.config.fleet}` in {fleet.path}")
-    line("note", "boards will believe its keys and nothing else: `edge key backup FILE`, kept where this laptop is not")
+    line(
+        "note",
+        "boards will believe its keys and nothing else: `edge key backup FILE`, kept where this laptop is not",
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.rollouts.workspace import Workspace
 
 ROLES = ("root", "targets", "desired", "snapshot", "timestamp")
+SSH = "ssh"
 role_argument = click.argument("role", type=click.Choice(ROLES))
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -51,7 +52,7 @@ def list_(as_json: bool) -> None:
 
 
 @key.command()
-@click.argument("roles", nargs=-1, required=True, type=click.Choice(ROLES))
+@click.argument("roles", nargs=-1, required=True, type=click.Choice((*ROLES, SSH)))
 @click.option(
     "--key",
     "keyids",
@@ -60,16 +61,26 @@ def list_(as_json: bool) -> None:
     help="Only this key of a role that has several. Repeatable.",
 )
 @json_option
-def rotate(roles: tuple[str, ...], keyids: tuple[str, ...], as_json: bool) -> None:
+def rotate(roles: tuple[str, ...], keyids: tuple[str, ...], as_json: bool) -> int:
     """Replace the keys of ROLES by new ones, all in one change; boards follow with their next update.
 
     Replaced are the keys whose private halves are here, each where it lies, or those that are lost where none is. The
     passphrases of root's keys are asked for (targets' for desired), then one for the new keys.
+
+    `ssh`, by itself, is the key that opens the boards: each is given the new one, opened with it, and loses the old
+    one. Exit code 4: some boards could not be reached; the same command goes on with them.
     """
     workspace = _workspace()
+    if SSH in roles:
+        if len(roles) > 1 or keyids:
+            raise OptionInvalid(
+                option=SSH, reason="it is replaced by itself, on the boards: `edge key rotate ssh`"
+            )
+        return _rotate_ssh(workspace, as_json=as_json)
     _trust(workspace).rotate(*dict.fromkeys(roles), keyids=keyids)
     _done(workspace, roles, f"new keys for {', '.join(dict.fromkeys(roles))}", as_json=as_json)
     output.hint("boards learn of it with their next update; make a new backup: edge key backup FILE")
+    return ExitCode.DONE
 
 
 @key.command()
@@ -122,21 +133,20 @@ def revoke(role: str, keyid: str, yes: bool, as_json: bool) -> int:
 
 
 @key.command()
-@click.option("--all", "all_", is_flag=True, help="Also what has more than half of its time left.")
+@click.argument("roles", nargs=-1, type=click.Choice(("root", "targets")))
 @json_option
-def renew(all_: bool, as_json: bool) -> None:
-    """Sign root and targets anew with the same keys, where less than half of their time is left.
+def renew(roles: tuple[str, ...], as_json: bool) -> None:
+    """Sign root and targets anew with the same keys, where less than half of their time is left; ROLES in any case.
 
     The other roles renew by themselves, with every assignment and with `edge repo refresh`.
     """
     workspace = _workspace()
     trust = _trust(workspace)
-    roles = tuple(
-        s.keys.role for s in trust.states() if s.keys.role in ("root", "targets") and (all_ or s.due)
-    )
-    if roles:
-        trust.renew(*roles)
-    text = f"signed anew: {', '.join(roles)}" if roles else "nothing is due"
+    due = [state.keys.role for state in trust.states() if state.due]
+    chosen = tuple(role for role in ("root", "targets") if role in (roles or due))
+    if chosen:
+        trust.renew(*chosen)
+    text = f"signed anew: {', '.join(chosen)}" if chosen else "nothing is due"
     _done(workspace, ("root", "targets"), text, as_json=as_json)
 
 
@@ -178,6 +188,28 @@ def _trust(workspace: Workspace) -> Trust:
     from edge.repository import Trust
 
     return Trust(workspace.folder.repository, workspace.keys, workspace.passphrase, asker(new=True))
+
+
+def _rotate_ssh(workspace: Workspace, *, as_json: bool) -> int:
+    from edge.rollouts.ssh_rotation import replace_ssh_key
+
+    found = replace_ssh_key(workspace)
+    left = [board for board in found if board.problem is not None]
+    if as_json:
+        output.data(
+            [{"device": b.device, "error": b.problem.to_plain() if b.problem else None} for b in found]
+        )
+    for board in found:
+        if board.problem is None:
+            output.line("good", f"{board.device} takes the new key alone")
+        else:
+            output.line("doubt", f"{board.device} still needs the former key: {board.problem}")
+    if left:
+        output.hint("both keys are tried until then; the same command goes on with the boards that are left")
+        return ExitCode.INCOMPLETE
+    output.line("good", "the fleet's SSH key is another one")
+    output.hint("make a new backup: edge key backup FILE")
+    return ExitCode.DONE
 
 
 def _done(workspace: Workspace, roles: tuple[str, ...], text: str, *, as_json: bool) -> None:

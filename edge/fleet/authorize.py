@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge.config import FleetFolder
 from edge.fleet.connection import Board
 from edge.fleet.onboard import script
-from edge.identity import KeyRing
+from edge.identity import SshKey
 
 
 def authorize(board: Board, fleet: FleetFolder) -> bool:
@@ -17,7 +17,20 @@ def authorize(board: Board, fleet: FleetFolder) -> bool:
     Raises:
         RemoteCommandFailed: the file can't be written.
     """
-    key_file = KeyRing(fleet.keys).ssh_key_path()
-    public = key_file.with_name(f"{key_file.name}.pub").read_text()
+    key = SshKey(fleet.keys)
+    public = key.public_line(key.current)
     answer = board.python(script("authorize"), {"key": public}, doing="installing the fleet folder's key")
     return bool(answer["added"])
+
+
+def withdraw(board: Board, public: str) -> bool:
+    """Take a public key, a line of `authorized_keys`, away from the user.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        RemoteCommandFailed: the file can't be written.
+    """
+    answer = board.python(script("withdraw"), {"key": public}, doing="removing the fleet folder's former key")
+    return bool(answer["removed"])

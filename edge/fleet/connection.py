@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -25,7 +26,7 @@ from edge.fleet.opening import Shown, open_connection, scan
 from edge.fleet.session import CommandResult, Limits, converse
 from edge.fleet.timeouts import Timeouts
 from edge.fleet.watchdog import Watchdog
-from edge.identity import KeyRing
+from edge.identity import SshKey
 from edge.inventory import Device
 
 RECORD = b"\x1e"
@@ -58,9 +59,20 @@ def connect(
     """
     limits = timeouts or _timeouts(fleet)
     address = _address(device)
-    key_file = KeyRing(fleet.keys).ssh_key_path() if fleet else None
-    connection = open_connection(address, key_file=key_file, password=password, timeouts=limits)
+    key_files = _key_files(fleet) if fleet else ()
+    connection = open_connection(address, key_files=key_files, password=password, timeouts=limits)
     return Board(connection, name=address.name, sudo_password=sudo_password, timeouts=limits)
+
+
+def log_in_with(device: Device, key_file: Path, *, timeouts: Timeouts) -> None:
+    """See that a board lets its user in by one key, and nothing else.
+
+    Raises:
+        as `connect`.
+    """
+    open_connection(
+        _address(device), key_files=[key_file], password=None, timeouts=timeouts, others=False
+    ).close()
 
 
 def scan_host_key(address: Address, *, timeouts: Timeouts | None = None) -> HostKey:
@@ -304,6 +316,11 @@ def _address(device: Device | Address) -> Address:
     return Address(
         host=device.host, user=device.user, port=device.port, host_key=device.host_key, name=device.name
     )
+
+
+def _key_files(fleet: FleetFolder) -> tuple[Path, ...]:
+    key = SshKey(fleet.keys)
+    return (key.current, key.former) if key.former else (key.current,)
 
 
 def _timeouts(fleet: FleetFolder | None) -> Timeouts:

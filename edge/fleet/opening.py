@@ -13,7 +13,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,15 +84,21 @@ def fabric_connection(address: Address, timeouts: Timeouts) -> Any:
 
 
 def open_connection(
-    address: Address, *, key_file: Path | None, password: str | None, timeouts: Timeouts
+    address: Address,
+    *,
+    key_files: Sequence[Path],
+    password: str | None,
+    timeouts: Timeouts,
+    others: bool = True,
 ) -> Any:
     """An open, authenticated Fabric connection to `address`, whose host key is the pinned one.
 
     Args:
         address: where, and which host key.
-        key_file: the fleet folder's own key, tried first.
+        key_files: the fleet folder's own keys, tried first.
         password: where it is given, nothing else is tried, so that the server's patience is not spent on keys.
         timeouts: for each phase.
+        others: the user's own keys and agent are tried too.
 
     Raises:
         HostUnknown, HostUnreachable, DeadlinePassed: the way there.
@@ -100,11 +106,12 @@ def open_connection(
         AuthenticationFailed: the board does not let this user in.
     """
     connection = fabric_connection(address, timeouts)
-    keys = _existing([*([key_file] if key_file else []), *connection.connect_kwargs.get("key_filename", [])])
+    named = connection.connect_kwargs.get("key_filename", []) if others else []
+    keys = _existing([*key_files, *named])
     connection.connect_kwargs = {
         "key_filename": [str(key) for key in keys] if password is None else [],
-        "allow_agent": password is None,
-        "look_for_keys": password is None,
+        "allow_agent": others and password is None,
+        "look_for_keys": others and password is None,
         "password": password,
         "banner_timeout": timeouts.handshake_s,
         "auth_timeout": timeouts.auth_s,
@@ -116,7 +123,7 @@ def open_connection(
         pinned = parse_host_key(address.host_key)
         entry = entry_of(connection.host, connection.port)
         connection.client.get_host_keys().add(entry, pinned.get_name(), pinned)
-    tried = _tried(key_file, password)
+    tried = _tried(key_files, password)
     with _as_errors(address, connection, tried, timeouts):
         _open_patiently(connection, timeouts)
     connection.transport.set_keepalive(int(timeouts.keepalive_s) or 1)
@@ -320,12 +327,12 @@ def _words(error: BaseException | None) -> str:
     return str(error) or type(error).__name__
 
 
-def _tried(key_file: Path | None, password: str | None) -> str:
+def _tried(key_files: Sequence[Path], password: str | None) -> str:
     """What was offered, in words."""
     if password is not None:
         return "the password"
     own = "the user's own keys and agent"
-    return f"the fleet folder's key and {own}" if key_file and key_file.is_file() else own
+    return f"the fleet folder's key and {own}" if any(file.is_file() for file in key_files) else own
 
 
 def _existing(files: list[Any]) -> list[Path]:

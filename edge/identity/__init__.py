@@ -18,6 +18,7 @@ from edge.identity.ring import (
     RoleKeys,
     short,
 )
+from edge.identity.ssh_key import SshKey
 
 __all__ = [
     "ENCRYPTED",
@@ -28,6 +29,7 @@ __all__ = [
     "KeyRing",
     "Passphrase",
     "RoleKeys",
+    "SshKey",
     "open_report",
     "short",
     "verify_signed",

@@ -22,7 +22,7 @@ from agent.contract.errors import (
     SignaturesMissing,
 )
 from edge import durable
-from edge.identity import keyfile
+from edge.identity import keyfile, ssh_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,7 +35,6 @@ Of an answer of several lines each line is one, and each key is opened by that w
 ENCRYPTED = ("root", "targets")
 PLAIN = ("desired", "snapshot", "timestamp")
 ROLES = (*ENCRYPTED, *PLAIN)
-SSH_KEY = "ssh"
 SHORT_ID = 8
 """Digits of a key's id that people see, and that are in its file's name."""
 
@@ -153,7 +152,7 @@ class KeyRing:
     def exposed(self) -> tuple[Path, ...]:
         """Private keys, and the folder `keys/` itself, that others than their owner may read or write."""
         private = [path for folder in self._folders for path in sorted(folder.glob("*.key"))]
-        private += [self._path / SSH_KEY, self._path]
+        private += [self._path / ssh_key.CURRENT, self._path / ssh_key.FORMER, self._path]
         return tuple(path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077)
 
     # --- signing ---------------------------------------------------------------------------------------------
@@ -243,24 +242,6 @@ class KeyRing:
         assert held.private is not None
         keyfile.write_private(held.private, key, _new_word(held.private.stem, new))
 
-    def ssh_key_path(self) -> Path:
-        """The fleet's own SSH key (Ed25519, OpenSSH's format, mode 0600), made when it is first asked for.
-
-        The public half lies beside it as `ssh.pub`, one line for `authorized_keys`.
-        """
-        from cryptography.hazmat.primitives import serialization as form
-
-        path = self._path / SSH_KEY
-        if not path.exists():
-            durable.make_folder(self._path, mode=0o700)
-            _write_unless_there(path, keyfile.private_bytes(keyfile.new_key(), None), mode=0o600)
-        public = path.with_name(f"{SSH_KEY}.pub")
-        if not public.exists():
-            key = form.load_ssh_private_key(path.read_bytes(), None)
-            line = key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)
-            _write_unless_there(public, line + b" edge\n", mode=0o644)
-        return path
-
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _write(self, stem: Path, draft: Draft) -> None:
@@ -307,10 +288,3 @@ def _new_word(name: str, passphrase: Passphrase) -> bytes:
     if not given:
         raise PassphraseMissing(role=name)
     return given.encode()
-
-
-def _write_unless_there(path: Path, data: bytes, *, mode: int) -> None:
-    try:
-        durable.write_new(path, data, mode=mode)
-    except FileExistsError:
-        return

@@ -19,7 +19,7 @@ from agent.contract.names import check_name
 from edge import durable
 from edge.config import FleetFolder
 from edge.fleet.host_keys import HostKey, parse_host_key
-from edge.identity import KeyRing
+from edge.identity import SshKey
 from edge.ports import free_port
 
 KINDS = ("tflite", "onnx")
@@ -110,8 +110,8 @@ def make(fleet: FleetFolder, name: str, *, kind: str, password: str | None = Non
     ssh = plan.home / ".ssh"
     durable.make_folder(ssh, mode=0o700)
     if password is None:
-        key = KeyRing(fleet.keys).ssh_key_path()
-        durable.write(ssh / "authorized_keys", key.with_name(f"{key.name}.pub").read_bytes(), mode=0o600)
+        key = SshKey(fleet.keys)
+        durable.write(ssh / "authorized_keys", key.public_line(key.current).encode(), mode=0o600)
     plan.save()
     return plan
 

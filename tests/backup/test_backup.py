@@ -35,7 +35,7 @@ from edge.backup.restoring import ASIDE, STAGING, SWAPPED, check_backup, put_in_
 from edge.certificates import CertificateAuthority
 from edge.collector.records import enrolled_id, make_folder
 from edge.config import FleetFolder, lock
-from edge.identity import KeyRing
+from edge.identity import KeyRing, SshKey
 from edge.inventory import Device, Inventory
 from edge.repository import Repository
 from tests.repository.cut import kill_before
@@ -50,7 +50,7 @@ def full(fleet: Fleet) -> Fleet:
     device = Device(name="pi", device_id="b-1", host="pi.local", user="pi", host_key="x", fingerprint="y")
     Inventory(fleet.folder).add(device)
     fleet.repository.assign(fleet.desired("b-1"))
-    fleet.keys.ssh_key_path()
+    _ = SshKey(fleet.folder.keys).current
     _ = CertificateAuthority(fleet.folder.keys).certificate
     make_folder(fleet.folder)
     enrolled_id(fleet.folder)

@@ -50,7 +50,7 @@ def test_a_secret_is_never_an_argument(name: str) -> None:
             assert parameter.is_flag
 
 
-@pytest.mark.parametrize("name", ["device remove", "device add"])
+@pytest.mark.parametrize("name", ["device remove", "device add", "key revoke", "key restore"])
 def test_what_asks_has_a_yes(name: str) -> None:
     assert any("--yes" in parameter.opts for parameter in ALL[name].params)
 

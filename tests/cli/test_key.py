@@ -14,7 +14,7 @@ import pytest
 
 from edge.cli.expiry import days_left, expiring
 from edge.config import FleetFolder
-from edge.identity import KeyRing, keyfile
+from edge.identity import KeyRing, SshKey, keyfile
 from edge.repository import Repository
 from tests.cli.conftest import PASSPHRASE, Edge, Ended
 from tests.cli.terminal import at_terminal
@@ -32,7 +32,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetFolder]
         folder = FleetFolder.create(tmp_path_factory.mktemp("fleet") / "f", "kitchen")
         keys = KeyRing(folder.keys)
         keys.create(lambda _: PASSPHRASE)
-        keys.ssh_key_path()
+        _ = SshKey(folder.keys).current
         Repository.create(folder.repository, keys, lambda _: PASSPHRASE)
         yield folder
 
@@ -139,6 +139,7 @@ def test_two_people_hold_keys_and_both_must_sign(
         ("revoke root ffffffff", 2, "say --yes to revoke a key [usage.option-invalid]"),
         ("add root --folder nowhere", 2, "does not exist"),
         ("renew", 0, "nothing is due"),
+        ("renew desired", 2, "'desired' is not one of"),
         ("passphrase desired", 2, "its key has no passphrase"),
         ("passphrase root --key ffffffff", 2, "name one key of `root` that is here: none"),
         ("passphrase root", 2, "give the new passphrase in it"),
@@ -152,7 +153,7 @@ def test_what_a_command_ends_with(key: Edge, fleet: Path, command: str, code: in
 
 
 @pytest.mark.parametrize(
-    "command", ["rotate desired", "rotate root", "add targets", "renew --all", "threshold root 1"]
+    "command", ["rotate desired", "rotate root", "add targets", "renew root", "threshold root 1"]
 )
 def test_without_a_passphrase_nothing_is_changed(
     key: Edge, fleet: Path, command: str, monkeypatch: pytest.MonkeyPatch
@@ -169,9 +170,9 @@ def test_without_a_passphrase_nothing_is_changed(
 def test_another_passphrase(key: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_KEY_NEW_PASSPHRASE", "another one")
     assert key("passphrase", "root").code == 0
-    assert key("renew", "--all").code == 1
+    assert key("renew", "root", "targets").code == 1
     monkeypatch.setenv("EDGE_KEY_PASSPHRASE", "another one\n" + PASSPHRASE)
-    ended = key("renew", "--all")
+    ended = key("renew", "root", "targets")
     assert (ended.code, "signed anew: root, targets" in ended.err) == (0, True)
 
 

@@ -22,7 +22,7 @@ from agent.contract.errors import (
 )
 from agent.contract.messages import Reported, Signed, signed_bytes
 from agent.contract.states import UpdateState
-from edge.identity import ENCRYPTED, PLAIN, ROLES, KeyRing, open_report, verify_signed
+from edge.identity import ENCRYPTED, PLAIN, ROLES, KeyRing, SshKey, open_report, verify_signed
 
 WORD = "correct horse"
 
@@ -49,7 +49,7 @@ def test_every_key_signs_what_its_public_half_verifies(keys: Path) -> None:
 
 def test_no_private_key_is_readable_by_others(keys: Path) -> None:
     ring = KeyRing(keys)
-    ring.ssh_key_path()
+    _ = SshKey(keys).current
     assert ring.exposed() == ()
     for path in keys.iterdir():
         if path.suffix == ".key" or path.name == "ssh":
@@ -115,15 +115,35 @@ def test_a_lost_or_damaged_key_is_named(keys: Path) -> None:
 
 
 def test_the_ssh_key_is_made_once_and_openssh_reads_it(keys: Path) -> None:
-    ring = KeyRing(keys)
-    path = ring.ssh_key_path()
-    assert ring.ssh_key_path().read_bytes() == path.read_bytes()
-    public = path.with_name("ssh.pub").read_text()
+    key = SshKey(keys)
+    path = key.current
+    assert key.current.read_bytes() == path.read_bytes()
+    public = key.public_line(path)
+    assert public == path.with_name("ssh.pub").read_text()
     assert public.startswith("ssh-ed25519 ")
     assert public.endswith(" edge\n")
     if shutil.which("ssh-keygen"):
         ran = subprocess.run(["ssh-keygen", "-y", "-f", path], capture_output=True, text=True, check=True)
         assert ran.stdout.split()[:2] == public.split()[:2]
+
+
+def test_a_new_ssh_key_leaves_the_former_one_until_it_is_forgotten(keys: Path) -> None:
+    key = SshKey(keys)
+    before = key.public_line(key.current)
+    key.replace()
+    assert key.former is not None
+    assert key.public_line(key.former) == before != key.public_line(key.current)
+    now = key.public_line(key.current)
+    key.replace()  # the same one goes on
+    assert (key.public_line(key.former), key.public_line(key.current)) == (before, now)
+    shutil.copy(key.former, key.current)  # cut short before the new key was written
+    key.replace()
+    assert key.public_line(key.former) == before != key.public_line(key.current)
+    assert KeyRing(keys).exposed() == ()
+    key.former.chmod(0o644)
+    assert KeyRing(keys).exposed() == (key.former,)
+    key.forget_former()
+    assert key.former is None
 
 
 # --- reports -----------------------------------------------------------------------------------------------
