@@ -26,6 +26,8 @@ from tests.agent.boards import DIGITS, MODELS, PROBABILITIES, digits, write_bund
 from tests.update.bundles import Bundle
 from tests.update.world import QUICK, ROOT, Blobs, Board, Fleet, passphrase, wait_until
 
+pytestmark = pytest.mark.bed
+
 TERMS = replace(QUICK, probation_s=1.0, start_timeout_s=60.0, latency_factor=1e5, memory_factor=1e5)
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32", "data": [0.5] * 64}]})
 ENOUGH = 60
