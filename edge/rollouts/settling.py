@@ -1,13 +1,14 @@
 """How a desired state ended, by the board's own signed report alone.
 
-The rule: nothing is assumed. A report that does not speak of it leaves it open.
+The rule: nothing is assumed. A report that does not speak of it leaves it open, and one that speaks of another
+desired state with its number (a truthful one, of a time that a restored folder has forgotten) is no word on it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.contract.errors import Superseded
+from agent.contract.errors import ReplayRefused, Superseded
 from agent.contract.messages import Reported
 from agent.contract.states import END_STATES, UpdateState
 from edge.rollouts.entries import Asked, Reason
@@ -32,6 +33,9 @@ def ending(reported: Reported | None, asked: Asked) -> Ending | None:
     if reported is None or reported.counter < asked.counter:
         return None
     if reported.counter == asked.counter:
+        if reported.nonce != asked.nonce and reported.current != asked.content:
+            other = ReplayRefused(document="the desired state", found=asked.counter, seen=reported.counter)
+            return Ending(state=UpdateState.REFUSED, reason=_reason(other.code, str(other)))
         if reported.in_progress or reported.state not in END_STATES:
             return None
         return Ending(state=reported.state, reason=_reason(reported.code, reported.message))

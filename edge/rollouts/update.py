@@ -138,7 +138,7 @@ def carry_out(
     return Ended(
         desired=desired,
         reported=ended,
-        taken=ended.counter == desired.counter,
+        taken=(ended.counter, ended.nonce) == (desired.counter, desired.nonce),
         sent_bytes=sent.sent_bytes,
         push_s=pushed - began,
         trial_s=time.monotonic() - pushed,
