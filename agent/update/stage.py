@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.board import BoardConfig
 from agent.contract.codec import encode
-from agent.contract.errors import ArtifactError, Inconsistent, WrongBoard
+from agent.contract.errors import ArtifactError, Inconsistent, ReleaseMixed, WrongBoard
 from agent.contract.manifest import BundleManifest
 from agent.contract.profile import bundle_fits, runtime_fits
 from agent.contract.release import DesiredState, GenerationModel
@@ -62,7 +62,8 @@ def plan(desired: DesiredState, *, verifier: Verifier, folder: UpdateFolder, con
     """Read and judge every manifest that a verified desired state names.
 
     Raises:
-        WrongBoard: a bundle or the runtime is for another board, or a release does not hold the bundle.
+        WrongBoard: a bundle or the runtime is for another board.
+        ReleaseMixed: a release does not hold the bundle, or not under this name, or with these budgets.
         InboxIncomplete, SignatureInvalid, DigestMismatch, …: see `Verifier`.
     """
     generation = desired.generation
@@ -163,20 +164,16 @@ def collect_garbage(
 def _check_release(model: GenerationModel, *, verifier: Verifier, config: BoardConfig) -> None:
     """A desired state may not put a bundle under the name or the budgets of a release that is not its own."""
     release = verifier.release(model.release)
-    if release.bundles.get(config.profile) != model.bundle:
-        raise WrongBoard(
-            artifact=f"the bundle {model.bundle[:12]}…",
-            made_for="another release or profile",
-            board=config.profile,
-            reason=f"{model.release} does not hold it for `{config.profile}`",
-        )
-    if model.budgets != release.budgets:
-        raise WrongBoard(
-            artifact=model.release,
-            made_for="other budgets",
-            board=config.profile,
-            reason="the desired state's budgets are not those of the release",
-        )
+    reasons = {
+        f"it holds another bundle than {model.bundle[:12]}… for `{config.profile}`": (
+            release.bundles.get(config.profile) != model.bundle
+        ),
+        f"it is to be served as `{model.name}`": model.name != release.name,
+        "its budgets are others": model.budgets != release.budgets,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise ReleaseMixed(release=model.release, reason=reason)
 
 
 def _drop_damaged(plan: Plan, *, store: ObjectStore, pinned: frozenset[str]) -> None:

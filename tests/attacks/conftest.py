@@ -19,7 +19,7 @@ def flashed_once(made_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("flashed")
     fleet = copied_fleet(made_once, path)
     board = Board(path / "board", fleet, made_once.work / "placed")
-    release = fleet.publish("good")
+    release, better = fleet.publish("good"), fleet.publish("good better")
     board.supervise()
     try:
         assert board.flash(1, release).code is None
@@ -27,7 +27,7 @@ def flashed_once(made_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> 
         board.stop()
     for folder in ("metadata", "targets"):
         shutil.rmtree(board.root / "inbox" / folder)
-    return Victim(board, release, keys_of(fleet))
+    return Victim(board, release, better, keys_of(fleet))
 
 
 @pytest.fixture

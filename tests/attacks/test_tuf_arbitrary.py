@@ -113,7 +113,9 @@ def test_a_bundle_that_was_never_published_is_refused_even_with_the_keys_that_ar
         state = replace(victim.same(counter), generation=Generation(counter, victim.fleet.runtime, (model,)))
         books.assign(state)
         books.sign(BIN, DESIRED_ROLE).put(victim.board, request=role)
-        assert victim.release.title in str(victim.refused("artifact.wrong-board", really=role == BIN).message)
+        assert victim.release.title in str(
+            victim.refused("artifact.release-mixed", really=role == BIN).message
+        )
 
 
 def test_a_runtime_that_was_never_published_is_refused_even_with_the_keys_that_are_not_encrypted(

@@ -165,16 +165,18 @@ def test_a_clock_floor_far_ahead_ends_with_the_desired_key(victim: Victim) -> No
 def test_a_counter_far_ahead_whose_trial_goes_on_ends_with_the_desired_key_too(victim: Victim) -> None:
     """A rotation that arrives in the middle of the attacker's trial is not lost."""
     victim.board.supervise()
-    books = victim.pushed(2)
-    release = victim.fleet.publish("good another")
-    terms = TrialTerms(probation_s=2.0, check_timeout_s=60.0, start_timeout_s=20.0, max_attempts=3)
-    victim.fleet.repository.assign(victim.fleet.desired(2**31 - 1, release, terms=terms))
-    victim.board.push("attack")
-    wait_until(lambda: victim.board.report.in_progress, "a trial")
-    books = Books.of_fleet(victim.fleet, victim.keys)
-    books.rotate(DESIRED_ROLE)
-    books.assign(victim.same(3))
-    books.sign(BIN).put(victim.board, request="rotated")
-    report = victim.board.wait_for("rotated")
-    assert (report.counter, report.code) == (3, None), report.message
-    victim.board.stop()
+    try:
+        books = victim.pushed(2)
+        release = victim.better
+        terms = TrialTerms(probation_s=2.0, check_timeout_s=60.0, start_timeout_s=20.0, max_attempts=3)
+        victim.fleet.repository.assign(victim.fleet.desired(2**31 - 1, release, terms=terms))
+        victim.board.push("attack")
+        wait_until(lambda: victim.board.report.in_progress, "a trial")
+        books = Books.of_fleet(victim.fleet, victim.keys)
+        books.rotate(DESIRED_ROLE)
+        books.assign(victim.same(3))
+        books.sign(BIN).put(victim.board, request="rotated")
+        report = victim.board.wait_for("rotated")
+        assert (report.counter, report.code) == (3, None), report.message
+    finally:
+        victim.board.stop()

@@ -131,7 +131,7 @@ def test_a_clock_that_jumps_in_the_middle_of_a_trial_changes_neither_serving_nor
         assert board.wait_for(request(victim)).code == EXPIRED
         assert board.served()["generation"] == 1
         victim.set_clock(0)
-        better = victim.fleet.publish("good better")
+        better = victim.better
         terms = TrialTerms(probation_s=1.5, check_timeout_s=60.0, start_timeout_s=20.0)
         victim.fleet.repository.assign(victim.fleet.desired(3, better, terms=terms))
         board.push("jump")

@@ -33,11 +33,12 @@ class Victim:
     """An enrolled board with its fleet. It serves generation 1 of `release`, and has no processes now.
 
     Attributes:
-        keys: all of the fleet's.
+        better: a published release that no board runs yet. keys: all of the fleet's.
     """
 
     board: Board
     release: Release
+    better: Release
     keys: dict[str, CryptoSigner]
 
     @property
@@ -63,7 +64,7 @@ class Victim:
         )
         shutil.copytree(root / "objects", board.root / "objects", copy_function=os.link)
         (board.root / "run").mkdir()
-        return Victim(board, self.release, self.keys)
+        return Victim(board, self.release, self.better, self.keys)
 
     def same(self, counter: int, **changes: object) -> DesiredState:
         """A desired state of what runs here already: taken without a trial when it is believed."""

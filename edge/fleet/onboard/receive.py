@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 CHUNK = 256 * 1024
 FLUSH = 8 * 1024 * 1024
 """So much is brought to the drive at a time: a power cut loses no more, and no flush takes long."""
+LIFE = 4096
+"""So many bytes are a sign of life."""
 TELL_S = 0.2
 """So often it is said how much has come: on a slow link the laptop must see that something comes through."""
 
@@ -30,18 +32,25 @@ def say(**record: Any) -> None:
 
 
 class Source:
-    """The bytes that come in. Where none comes for `silence_s`, the laptop is gone without a word, and so are we."""
+    """The bytes that come in. Where fewer than `LIFE` come in `silence_s` of waiting, the laptop is gone without a
+    word, or somebody lets a byte through now and then to keep us here for ever; so we go. What came stays."""
 
-    def __init__(self, file: BinaryIO, silence_s: int) -> None:
+    def __init__(self, file: BinaryIO, silence_s: float) -> None:
         self.file = file
         self.silence_s = silence_s
+        self.waited_s, self.came = 0.0, 0
 
     def read(self, count: int) -> bytes:
-        signal.alarm(self.silence_s)
+        began = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(self.silence_s - self.waited_s, 0.001))
         chunk: bytes = self.file.read1(min(count, CHUNK))  # type: ignore[attr-defined]
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if not chunk:
             raise EOFError
+        self.waited_s += time.monotonic() - began
+        self.came += len(chunk)
+        if self.came >= LIFE:
+            self.waited_s, self.came = 0.0, 0
         return chunk
 
 
