@@ -132,9 +132,9 @@ def explore(
     if only is not None:
         return _one(recorded, only)
     print(f"{scenario.name}: {scenario.sentence}", flush=True)
-    seen: set[str] = set()
-    first = distinct(recorded.points, seen)
+    first = recorded.distinct()
     ran, violations = _run_all(recorded, first, pool, "once")
+    seen = {canonical(point.tree, recorded.contents, again=True) for point in first}
     second: list[Point] = []
     again = 0
     for point, one in zip(first, ran, strict=True) if twice else ():

@@ -62,7 +62,8 @@ def points_of(start: Tree, log: Sequence[Operation], contents: Contents, *, afte
             disk.do(log[number - 1])
         for cut in Cut:
             tree = disk.after(cut)
-            found.append(Point(number, cut, after, tree, canonical(tree, contents), log, start))
+            same = canonical(tree, contents, again=bool(after))
+            found.append(Point(number, cut, after, tree, same, log, start))
     return found
 
 

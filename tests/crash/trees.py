@@ -20,6 +20,7 @@ from typing import Any
 from tests.crash.model import HALF, ZERO, Entry, File, Folder, Link, Tree
 
 RECORD, REPORT = "board/state/update.json", "board/state/reported.json"
+REQUEST, TAKEN = "board/inbox/request", "board/inbox/request.taken"
 TEMPORARY = re.compile(r"^\.new-(?P<name>.+)-[0-9a-f]{8}$")
 SECRETS = ("device.key", "device.pub", "mqtt.key", "mqtt.pub")
 TIMES = (
@@ -109,7 +110,7 @@ def make(tree: Tree, base: Path, contents: Contents) -> None:
             (base / name).chmod(entry.mode)
 
 
-def canonical(tree: Tree, contents: Contents) -> str:
+def canonical(tree: Tree, contents: Contents, *, again: bool = False) -> str:
     """A digest that equal trees share.
 
     Left out: what lies under a temporary name (`.new-…`), file or folder, since whoever comes next removes it whatever
@@ -117,6 +118,9 @@ def canonical(tree: Tree, contents: Contents) -> str:
     often a run was begun (`state/resume`; its bound has a test of its own); what the report says, while the record can
     be read, since it is written anew from the record before anything else; and random keys, which are only there or
     not, whole or not.
+
+    With `again`, for second cuts, also what the first cuts have shown for each: a temporary name is gone after the next
+    run, and a request that was taken is given back by it.
     """
     lines = []
     record = tree.get(RECORD)
@@ -126,7 +130,9 @@ def canonical(tree: Tree, contents: Contents) -> str:
         if name is None:
             continue
         if name != path:
-            lines.append(name)
+            lines += [] if again else [name]
+        elif again and path in (REQUEST, TAKEN):
+            lines.append(REQUEST)
         elif path == REPORT and is_readable:
             lines.append(path)
         elif isinstance(entry, File):
