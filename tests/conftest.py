@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a test that would be skipped because something real is missing fails instead",
     )
+    parser.addoption(
+        "--power-cuts",
+        type=int,
+        default=3,
+        help="how often the emulated board is cut from power in an update: 2 to 6 minutes each (default 3)",
+    )
 
 
 def _refuse_skip(config: pytest.Config, report: Any) -> None:

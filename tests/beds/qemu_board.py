@@ -105,13 +105,17 @@ class QemuBoard:
             raise BedBroken(f"{self.name} is off")
         return self._qemu.pid
 
-    def start(self, *, seconds: float = 600) -> float:
-        """Boot; return the seconds until the user could log in."""
+    def power_on(self) -> None:
+        """Give it power; wait for nothing."""
         with self.log.open("ab") as log:
             self._qemu = subprocess.Popen(
                 self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         remember_process(self.folder, self._qemu.pid)
+
+    def start(self, *, seconds: float = 600) -> float:
+        """Boot; return the seconds until the user could log in."""
+        self.power_on()
         try:
             return wait_for_login(self.board, seconds=seconds, alive=self._alive, log=self.log)
         except BaseException:

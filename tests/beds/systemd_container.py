@@ -93,8 +93,8 @@ class SystemdContainer:
             host_key_fingerprint=fingerprint(self._upper / "etc/ssh/ssh_host_ed25519_key.pub"),
         )
 
-    def start(self) -> float:
-        """Boot; return the seconds until the user could log in."""
+    def power_on(self) -> None:
+        """Give it power; wait for process 1 alone."""
         layers = f"lowerdir={self._lower},upperdir={self._upper},workdir={self.folder / 'work'}"
         run(["mount", "-t", "overlay", "-o", layers, "overlay", str(self.root)])
         with self.log.open("ab") as log:
@@ -105,6 +105,14 @@ class SystemdContainer:
         try:
             self._relay = Link(22, port=self._port, namespace=own_network(self._leader()))
             self._relay.start()
+        except BaseException:
+            self.power_cut()
+            raise
+
+    def start(self) -> float:
+        """Boot; return the seconds until the user could log in."""
+        self.power_on()
+        try:
             return wait_for_login(self.board, seconds=BOOT_SECONDS, alive=self._alive, log=self.log)
         except BaseException:
             self.power_cut()
