@@ -54,6 +54,7 @@ def add(
     """Add the board at ADDRESS ([USER@]HOST[:PORT]) and pin its host key.
 
     Compare the fingerprint with the board's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
+    Where your own known_hosts knows the board by another key, that is said, and --yes is not enough.
     """
     from edge.fleet.authorize import authorize
     from edge.fleet.connection import connect, first_contact
