@@ -12,6 +12,7 @@ from agent.contract.names import is_release
 from edge.cli import output
 from edge.cli.collect import bring_in
 from edge.cli.convert import FILE
+from edge.cli.expiry import expiring
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, sudo_password_option
 
@@ -133,7 +134,7 @@ def flash(
             + (goes_on if previous else "the same command goes on"),
         )
         raise
-    notes = outcome.notes + bring_in(workspace.folder, target)
+    notes = outcome.notes + bring_in(workspace.folder, target) + expiring(workspace.repository.expiry())
     if as_json:
         output.data(
             {
