@@ -52,7 +52,7 @@ def test_a_folder_comes_back_and_its_boards_go_on(
     shutil.rmtree(sims.folder / "keys")
     (sims.folder / "repository/metadata/timestamp.json").write_bytes(b"{")
 
-    assert "[option.invalid]" in sims.does("key", "restore", file, code=2, **WORD).err
+    assert "[usage.option-invalid]" in sims.does("key", "restore", file, code=2, **WORD).err
     with Client(first.agent()["port"], digits()[0][1].tolist()) as client:
         restored = sims.does("key", "restore", file, "-y", code=4, **WORD)
     assert client.failed == []

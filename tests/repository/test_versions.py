@@ -77,16 +77,17 @@ def test_after_two_lost_updates_the_next_one_goes_through_at_once(copy: Copy) ->
 
 def test_bins_that_the_board_does_not_report_are_gone_past_too(copy: Copy) -> None:
     """A board compares every bin that its snapshot named, not its own alone."""
-    copy.fleet.repository.assign(*(copy.fleet.desired(f"b-{n}") for n in range(5, 30)))
+    for counter in (1, 2, 3):
+        copy.fleet.repository.assign(*(copy.fleet.desired(f"b-{n}", counter) for n in range(5, 30)))
     copy.push(copy.fleet.repository)
-    for counter in (2, 3, 4):
+    for counter in (2, 3, 4, 5):
         copy.repository.assign(copy.fleet.desired("b-1", counter))
     copy.repository.publish("digits", [copy.fleet.bundle("own")])
     assert copy.versions.ahead(copy.trust) == {}, "nothing that it reports is newer"
     with pytest.raises(BadVersionNumberError):
-        copy.update(5)
+        copy.update(6)
     copy.versions.go_past({})
-    copy.update(6)
+    copy.update(7)
 
 
 def test_a_push_that_was_cut_after_its_snapshot_is_gone_past(copy: Copy) -> None:

@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from agent.contract.codec import decode, encode
+from agent.contract.messages import Signed
+from agent.update.folder import UpdateFolder
+from agent.update.identity import sign
 from edge.config import FleetFolder
 from edge.inventory import Inventory
 from edge.rollouts.workspace import Workspace
@@ -158,23 +162,79 @@ def test_a_model_that_needs_another_engine_is_refused_before_anything_is_sent(
     assert board.links() == {"current": 1}
 
 
-def test_what_a_board_did_not_take_is_no_success(laptop: Laptop, board: SimBoard, tmp_path: Path) -> None:
-    """The laptop's repository comes back from a backup: the board has seen newer signatures."""
-    repository = laptop.folder / "repository"
-    workspace = Workspace(FleetFolder.open(laptop.folder), lambda _: PASSPHRASE)
-    shutil.copytree(repository, tmp_path / "backup", symlinks=True)
-    for _ in range(2):
-        workspace.repository.refresh(force=True)
-    assert laptop.does("flash", board.name, "digits@2", "--json").json["state"] == "confirmed"
-    shutil.rmtree(repository)
-    shutil.copytree(tmp_path / "backup", repository, symlinks=True)
-    refused = laptop.does("flash", board.name, "digits@1", "--json", code=3).json
+class OldCopy:
+    """The laptop's repository comes back as it was at some moment; its boards went on without it."""
+
+    def __init__(self, laptop: Laptop, board: SimBoard, place: Path) -> None:
+        self._repository, self._place = laptop.folder / "repository", place
+        self._workspace = Workspace(FleetFolder.open(laptop.folder), lambda _: PASSPHRASE)
+        self._device_id = laptop.device(board.name)["device_id"]
+        shutil.copytree(self._repository, place, symlinks=True)
+
+    def assign(self, *device_ids: str) -> None:
+        """Sign what the board is asked for once more, for it or for others."""
+        repository = self._workspace.repository
+        last = repository.desired(self._device_id)
+        assert last is not None
+        for device_id in device_ids or (self._device_id,):
+            counter = repository.next_counter(device_id)
+            generation = replace(last.generation, number=counter)
+            repository.assign(replace(last, device=device_id, counter=counter, generation=generation))
+
+    def comes_back(self) -> None:
+        shutil.rmtree(self._repository)
+        shutil.copytree(self._place, self._repository, symlinks=True)
+
+
+def test_an_old_copy_of_the_folder_goes_past_what_the_board_has_seen(
+    laptop: Laptop, board: SimBoard, tmp_path: Path
+) -> None:
+    old = OldCopy(laptop, board, tmp_path / "old")
+    for release in ("digits@2", "digits@1"):
+        assert laptop.does("flash", board.name, release, "--json").json["state"] == "confirmed"
+    old.comes_back()
+    flashed = laptop.does("flash", board.name, "digits@2")
+    assert "it is past them now" in flashed.err
+    assert f"{board.name} runs digits@2" in flashed.err
+
+
+def test_what_a_board_did_not_take_is_no_success_and_a_restore_goes_past_all_bins(
+    laptop: Laptop, board: SimBoard, tmp_path: Path
+) -> None:
+    """The board saw newer bins of other boards; it does not report those, and takes no older ones."""
+    old = OldCopy(laptop, board, tmp_path / "old")
+    old.assign(*(f"b-{number}" for number in range(20)))
+    assert laptop.does("flash", board.name, "digits@1", "--json").json["state"] == "confirmed"
+    old.comes_back()
+    for _ in range(30):
+        old.assign()
+    refused = laptop.does("flash", board.name, "digits@2", "--json", code=3).json
     assert (refused["taken"], refused["state"]) == (False, "refused")
     assert refused["reported"]["code"] == "artifact.replay-refused"
-    assert refused["reported"]["current"]["models"][0]["release"] == "digits@2"
-    for _ in range(3):
-        workspace.repository.refresh(force=True)
+    assert "edge key restore" in refused["reported"]["hint"]
+    assert refused["reported"]["current"]["models"][0]["release"] == "digits@1"
+    assert f"{board.name} has seen nothing newer" in laptop.does("key", "restore").err
     assert laptop.does("flash", board.name, "digits@1", "--json").json["changed"]
+
+
+def test_a_hostile_board_is_named_and_drags_no_fleet_along(laptop: Laptop, board: SimBoard) -> None:
+    file = board.root / "state/reported.json"
+    whole = file.read_bytes()
+    envelope = decode(Signed, whole)
+    absurd = {"role": "timestamp", "version": 1 << 63, "expires": 0}
+    payload = json.dumps(json.loads(envelope.payload) | {"trust": [absurd]})
+    forged = sign(UpdateFolder(board.root), device=envelope.device, counter=envelope.counter, payload=payload)
+    file.write_bytes(encode(forged))
+    try:
+        said = laptop.does("key", "restore", code=4).err
+        assert "[repository.versions-absurd]" in said
+        assert f"--believe {board.name}" in said
+        assert "[repository.versions-absurd]" in laptop.does("flash", board.name, "digits@2", code=4).err
+    finally:
+        file.write_bytes(whole)
+    repository = Workspace(FleetFolder.open(laptop.folder), lambda _: PASSPHRASE).repository
+    version = repository.versions(envelope.device)["timestamp"]
+    assert version < 10_000
 
 
 def test_a_board_that_was_forgotten_is_taken_in_again(laptop: Laptop, board: SimBoard) -> None:
@@ -206,6 +266,40 @@ def test_another_fleets_board_is_left_alone(laptop: Laptop, board: SimBoard, tmp
         assert "--adopt" in refused.err
     assert "it belongs to the fleet" in stranger.does("doctor", board.name, code=1).err
     assert board.serves()
+
+
+@pytest.mark.bed
+def test_the_board_of_a_lost_fleet_serves_until_the_new_fleets_release_does(
+    laptop: Laptop, board: SimBoard, tmp_path: Path
+) -> None:
+    anew = Laptop(tmp_path / "anew")
+    for suffix in ("", ".pub"):  # the user lets the new fleet's key in, as for any board
+        shutil.copy(laptop.folder / "keys" / f"ssh{suffix}", anew.folder / "keys" / f"ssh{suffix}")
+    anew.does(
+        "publish",
+        "digits",
+        str(make_bundle(tmp_path / "bundle", profile="sim-onnx", model="digits.onnx", mark="anew")),
+    )
+    anew.does("device", "add", f"{board.plan.user}@127.0.0.1:{board.plan.port}", "--name", "kept", "-y")
+    refused = anew.does("flash", "kept", "digits@1", code=1)
+    assert "--reset-trust" in refused.err
+    assert (
+        "[usage.option-invalid]"
+        in anew.does("flash", "kept", "digits@1", "--reset-trust", "--adopt", code=2).err
+    )
+    before = laptop.device(board.name)
+    sample = digits()[0][1]
+    with Client(board.agent()["port"], sample.tolist()) as client:
+        anew.does("flash", "kept", "digits@1", "--reset-trust")
+    assert client.failed == []
+    assert client.answered > 20
+    after = anew.device("kept")
+    assert after["device_id"] != before["device_id"]
+    assert after["public_key"] != before["public_key"]
+    assert anew.reported("kept")["verified"].startswith("tuf root 1")
+    assert "belongs to the fleet" in laptop.does("flash", board.name, "digits@1", code=1).err
+    laptop.does("flash", board.name, "digits@1", "--reset-trust")
+    anew.does("collect", "stop")
 
 
 def test_a_board_gets_a_new_identity(laptop: Laptop, board: SimBoard) -> None:

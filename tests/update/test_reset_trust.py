@@ -184,6 +184,8 @@ def wherever_it_is_cut(lost: Board, fleet: Fleet, path: Path, *, step: int, firs
             wait_until(lambda b=board: serves_first_generation(b), where)
             bare.bring()
             key = bare.enrol(reset_trust=True).public_key
+            of_before = (board.root / "outbox/of-the-earlier-life").exists()
+            assert of_before == (fleet.folder.config.fleet == lost.fleet.folder.config.fleet), where
             envelope = decode(Signed, (board.root / "state/reported.json").read_bytes())
             assert envelope.device == board.report.device, where
             assert key == (board.root / "state/device.pub").read_text().strip()
