@@ -52,7 +52,8 @@ def _runs(reported: Reported, now: int) -> Iterator[Row]:
         yield Row("verified", reported.verified or "not known: the record of it was lost")
     if previous is not None:
         yield Row(
-            "before", f"{previous.title} (generation {previous.number}), kept: going back needs nothing sent"
+            "before",
+            f"{previous.title} (generation {previous.number}), kept: `edge flash TARGET --previous` goes back to it",
         )
     elif current is not None:
         yield Row("before", "nothing is kept to go back to")
