@@ -134,6 +134,7 @@ class World:
     counter: int = 0
     passed: set[int] = field(default_factory=set)
     begun: Counter[int] = field(default_factory=Counter)
+    serves: int | None = None
     turn: Turn | None = None
     service: Nobody = field(default_factory=Nobody)
 
@@ -146,8 +147,8 @@ class World:
             journal, store=store, service=self.service, newer=lambda: False, waits=waits, files=files
         )
 
-    def play(self, turn: Turn | None) -> None:
-        """One run: what `apply` does, without an inbox."""
+    def play(self, turn: Turn | None) -> bool:
+        """One run: what `apply` does, without an inbox. Whether it fell over."""
         self.turn = turn
         try:
             machine = self.open()
@@ -161,11 +162,13 @@ class World:
             if not machine.run():
                 machine.supersede(self.counter + 1)
         except Cut:
-            pass
+            return True
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             self.folder.trial.unlink(missing_ok=True)
+            return True
+        return False
 
     def ask(self, machine: Machine) -> None:
         bundle = f"{self.counter:064x}"
@@ -261,22 +264,25 @@ def drawn_outcomes() -> Iterator[list[World]]:
     def probation(desired: DesiredState, **_: Any) -> Reason | None:
         before = load(now[-1].folder)
         assert before.state is UpdateState.PROBATION, "saved before it is acted on"
+        now[-1].serves = desired.generation.number
         return now[-1].step("probation")
 
     def serve(number: int, **_: Any) -> Look:
         turn = now[-1].turn
         now[-1].service.reload()
+        if turn is None or turn.returns:
+            now[-1].serves = number
         return Look(reason="" if turn is None or turn.returns else "it does not start")
 
     with pytest.MonkeyPatch.context() as patch:
         for name, what in (("check", check), ("probation", probation), ("serve", serve)):
             patch.setattr(stepping, name, what)
-        patch.setattr(stepping, "served_generation", lambda _folder: None)
+        patch.setattr(stepping, "served_generation", lambda _folder: now[-1].serves)
         patch.setattr(stepping, "serving_connected", lambda _folder, _host: False)
         yield now
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plan=st.lists(turns, max_size=8))
 def test_whatever_happens_an_end_is_reached_and_only_what_passed_is_current(
     drawn_outcomes: list[World], plan: list[Turn]
@@ -294,6 +300,8 @@ def test_whatever_happens_an_end_is_reached_and_only_what_passed_is_current(
         assert board.folder.linked(board.folder.current) == record.current
         assert board.folder.linked(board.folder.trial) is None
         assert record.attempts <= ATTEMPTS
+        if record.current is not None:
+            assert board.serves in (None, record.current), "what was on trial serves no more"
         if not before.in_progress:
             assert record.current == before.current
         board.play(replace(PASSES, asks=True))
@@ -301,6 +309,27 @@ def test_whatever_happens_an_end_is_reached_and_only_what_passed_is_current(
             "every end is left by the next desired state"
         )
         assert load(board.folder).current == board.counter
+
+
+@pytest.mark.parametrize("fall", ["before", "full"])
+@pytest.mark.parametrize("probation", ["passes", "fails"])
+def test_an_update_that_falls_over_at_any_change_is_settled_by_the_next_run(
+    drawn_outcomes: list[World], probation: str, fall: str
+) -> None:
+    at, fell = 0, True
+    while fell:
+        with world() as board:
+            drawn_outcomes.append(board)
+            board.play(replace(PASSES, asks=True))
+            fell = board.play(replace(PASSES, asks=True, probation=probation, fall=fall, at=at))
+            board.holds()
+            board.play(None)
+            board.holds()
+            record = load(board.folder)
+            assert record.state in END_STATES
+            assert board.serves == record.current, f"what is current serves, {fall} change {at}"
+        at += 1
+    assert at > 20
 
 
 PASSES = Turn(asks=False, check="passes", probation="passes", returns=True, fall="", at=0)
