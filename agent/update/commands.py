@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config import read_config
@@ -33,7 +35,7 @@ from agent.update.inbox import Inbox
 from agent.update.objects import MARGIN_BYTES, Needed, ObjectStore, read_manifest
 from agent.update.removal import remove
 from agent.update.report import read_signed
-from agent.update.service import Service
+from agent.update.service import Service, service_of
 
 __all__ = ["apply", "place", "recover", "remove", "status"]
 
@@ -63,16 +65,8 @@ def apply(root: Path, *, files: Files = DISK, service: Service | None = None) ->
         except EdgeError:
             _drop_request(folder, files)
             raise
-        try:
+        with _saving(folder, files, tell=lambda: (service or service_of(config, folder)).reload()):
             return int(UpdateRun(folder, config, within=within, files=files, service=service).apply())
-        except OSError as error:
-            _leave_trial(folder, config, files=files, service=service)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                free = disk_free_bytes(root)
-                raise BoardDiskFull(
-                    what="the update's state", needed_bytes=MARGIN_BYTES, free_bytes=free
-                ) from error
-            raise
 
 
 def recover(root: Path, *, files: Files = DISK, service: Service | None = None) -> int:
@@ -83,6 +77,7 @@ def recover(root: Path, *, files: Files = DISK, service: Service | None = None) 
 
     Raises:
         AgentConfigInvalid, BoardCloned: nothing was settled.
+        BoardDiskFull: nothing could be saved; nothing is left on trial.
     """
     from agent.update.deadline import SETTLE_S, deadlines
     from agent.update.running import UpdateRun, update_lock
@@ -92,7 +87,8 @@ def recover(root: Path, *, files: Files = DISK, service: Service | None = None) 
     try:
         with deadlines() as within, within(SETTLE_S), update_lock(folder, files):
             _check_hardware(folder, config, files)
-            UpdateRun(folder, config, waits=False, within=within, files=files, service=service).recover()
+            with _saving(folder, files):
+                UpdateRun(folder, config, waits=False, within=within, files=files, service=service).recover()
     except UpdateRunning as error:
         sys.stderr.write(f"{error}; it settles by itself\n")
     return ExitCode.DONE
@@ -166,10 +162,28 @@ def _drop_request(folder: UpdateFolder, files: Files) -> None:
     files.remove(folder.resume)
 
 
-def _leave_trial(folder: UpdateFolder, config: BoardConfig, *, files: Files, service: Service | None) -> None:
-    """Where nothing can be saved any more: at least serve `current`. The next run settles the record."""
-    from agent.update.service import service_of
+@contextmanager
+def _saving(folder: UpdateFolder, files: Files, *, tell: Callable[[], None] | None = None) -> Iterator[None]:
+    """Where nothing can be saved any more: at least serve `current`. The next run settles the record.
 
-    if folder.trial.is_symlink():
-        files.remove(folder.trial)
-        (service or service_of(config, folder)).reload()
+    Args:
+        folder: the board's.
+        files: the file system.
+        tell: tells an agent that may serve what was on trial; None where none runs yet.
+
+    Raises:
+        BoardDiskFull: there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if folder.trial.is_symlink():
+            files.remove(folder.trial)
+            if tell is not None:
+                tell()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = disk_free_bytes(folder.root)
+            raise BoardDiskFull(
+                what="the update's state", needed_bytes=MARGIN_BYTES, free_bytes=free
+            ) from error
+        raise

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import encode
+from agent.contract.errors import BoardDiskFull
 from agent.update.commands import apply, recover
+from agent.update.files import Files
 
 
 @pytest.fixture
@@ -46,3 +51,18 @@ def test_a_rotation_that_was_cut_leaves_nothing_beside_the_roots(board: Path) ->
     (roots / ".new-2.root.json-0123abcd").write_bytes(b"{")
     assert apply(board) == 0
     assert not list(board.rglob(".new-*"))
+
+
+class Full(Files):
+    """A disk without room."""
+
+    def write(self, path: Path, chunks: Iterable[bytes], *, mode: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_what_was_on_trial_is_not_served_after_a_cut_on_a_full_disk(board: Path) -> None:
+    assert recover(board) == 0
+    (board / "trial").symlink_to("generations/2")
+    with pytest.raises(BoardDiskFull):
+        recover(board, files=Full())
+    assert not (board / "trial").is_symlink()
