@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,9 @@ def written(old: Path) -> dict[str, Any]:
 )
 def test_a_boards_documents_are_read_and_nothing_of_them_is_lost(old: Path, name: str, kind: type) -> None:
     stored = (old / "board" / name).read_bytes()
-    assert within(json.loads(stored), json.loads(encode(decode(kind, stored))))
+    document: Any = decode(kind, stored)
+    assert within(json.loads(stored), json.loads(encode(document)))
+    assert list(strangers(document)) == [], "a field that was renamed is kept, and means nothing"
 
 
 def test_a_boards_record_is_loaded_and_its_report_believed(old: Path) -> None:
@@ -65,6 +69,7 @@ def test_a_boards_record_is_loaded_and_its_report_believed(old: Path) -> None:
     assert verify_signed(envelope, (old / "board/state/device.pub").read_text().strip())
     reported = decode(Reported, envelope.payload.encode())
     assert within(json.loads(envelope.payload), json.loads(encode(reported)))
+    assert list(strangers(reported)) == []
     assert reported.history[0].checks[0].code == reported.code
     assert {role.role for role in reported.trust} >= {"root", "timestamp", "snapshot", "targets", "desired"}
 
@@ -95,7 +100,9 @@ def test_a_board_verifies_a_push_down_to_the_last_manifest(old: Path) -> None:
     (model,) = desired.generation.models
     _, runtime = verifier.runtime(desired.generation.runtime)
     _, manifest = verifier.bundle(model.bundle)
-    assert verifier.release(model.release).bundles.values()
+    release = verifier.release(model.release)
+    assert model.bundle in release.bundles.values()
+    assert [name for one in (desired, runtime, manifest, release) for name in strangers(one)] == []
     assert (manifest.model, len(runtime.layers)) == ("digits", 3)
 
 
@@ -117,6 +124,17 @@ def test_this_version_still_writes_what_it_wrote_first(tmp_path: Path) -> None:
         if not name.startswith("board/"):
             assert name in new
             assert within(shape, new[name]), name
+
+
+def strangers(document: Any) -> Iterator[str]:
+    """Fields, at any depth, that this version does not know."""
+    if dataclasses.is_dataclass(document):
+        yield from getattr(document, "extra", {})
+        for field in dataclasses.fields(document):
+            yield from strangers(getattr(document, field.name))
+    elif isinstance(document, tuple):
+        for item in document:
+            yield from strangers(item)
 
 
 def shapes(folder: Path) -> dict[str, Any]:
