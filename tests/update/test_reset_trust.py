@@ -20,6 +20,7 @@ from tests.update.bare import Bare
 from tests.update.test_cuts import copy_of
 from tests.update.world import Board, Fleet, copied_fleet, passphrase, wait_until
 
+pytestmark = pytest.mark.timeout(300)
 STEP = 5
 """Every so many of the points at which the installer can be cut is tried in the quick lane."""
 
@@ -199,7 +200,6 @@ def wherever_it_is_cut(lost: Board, fleet: Fleet, path: Path, *, step: int, firs
     return len(points)
 
 
-@pytest.mark.timeout(300)
 def test_a_reset_of_trust_that_is_cut_serves_and_the_next_one_finishes_it(
     lost: Board, anew: Fleet, tmp_path: Path
 ) -> None:
