@@ -22,6 +22,7 @@ from agent.contract.errors import (
     BoardNotFlashed,
     EdgeError,
     ExitCode,
+    StateDamaged,
     UpdateRunning,
 )
 from agent.contract.messages import Reported
@@ -33,6 +34,7 @@ from agent.update.folder import UpdateFolder
 from agent.update.hardware import disk_free_bytes
 from agent.update.inbox import Inbox
 from agent.update.objects import MARGIN_BYTES, Needed, ObjectStore, read_manifest
+from agent.update.record import load
 from agent.update.removal import remove
 from agent.update.report import read_signed
 from agent.update.service import Service, service_of
@@ -162,9 +164,17 @@ def _drop_request(folder: UpdateFolder, files: Files) -> None:
     files.remove(folder.resume)
 
 
+def _is_confirmed(folder: UpdateFolder) -> bool:
+    """Whether what the link `trial` leads to was confirmed, and only the link `current` is still to be made."""
+    try:
+        return load(folder).current == folder.linked(folder.trial)
+    except StateDamaged:
+        return False
+
+
 @contextmanager
 def _saving(folder: UpdateFolder, files: Files, *, tell: Callable[[], None] | None = None) -> Iterator[None]:
-    """Where nothing can be saved any more: at least serve `current`. The next run settles the record.
+    """Where nothing can be saved any more: at least serve what is confirmed. The next run settles the record.
 
     Args:
         folder: the board's.
@@ -177,7 +187,7 @@ def _saving(folder: UpdateFolder, files: Files, *, tell: Callable[[], None] | No
     try:
         yield
     except OSError as error:
-        if folder.trial.is_symlink():
+        if folder.trial.is_symlink() and not _is_confirmed(folder):
             files.remove(folder.trial)
             if tell is not None:
                 tell()

@@ -128,7 +128,12 @@ class Files:
         """Make `path` a symbolic link to `target`, by rename of a new one."""
         temporary = temporary_beside(path)
         self.symlink(temporary, target)
-        self.rename(temporary, path)
+        try:
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink(temporary)
+            raise
         self.sync_folder(path.parent)
 
     def remove(self, path: Path) -> None:

@@ -197,12 +197,14 @@ class Machine:
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def _attempt(self) -> None:
-        """One step. What goes wrong in it after it was counted spends the attempt; what prevents counting is raised."""
+        """One step. What goes wrong in it after it was counted spends the attempt. What prevents counting is raised; so is
+        what keeps an end that is saved from coming true: the next run settles it."""
         spent = self.journal.record.attempts
         try:
             self._step()
         except (OSError, ValueError, KeyError, EdgeError) as error:
-            if self.journal.record.attempts == spent:
+            has_ended = isinstance(error, OSError) and not self.journal.record.in_progress
+            if self.journal.record.attempts == spent or has_ended:
                 raise
             self._last_trouble = f"{type(error).__name__}: {error}"
             sys.stderr.write(f"attempt {spent + 1} broke off: {self._last_trouble}\n")

@@ -40,7 +40,7 @@ def explore_full(*, fleet: Fleet, work: Path, pool: Executor, only: str | None =
     chosen = [pair for pair in wanted if only in (None, f"{pair[0]}:{pair[1].value}")]
     print(f"{NAME}: an update without room at one of its operations: {len(chosen)} runs", flush=True)
     violations = []
-    for done, violation in enumerate(pool.map(lambda pair: _one(recorded, *pair), chosen), 1):
+    for done, violation in enumerate(pool.map(lambda pair: without_room(recorded, *pair), chosen), 1):
         if violation is not None:
             violations.append(violation)
             print(violation, flush=True)
@@ -49,9 +49,11 @@ def explore_full(*, fleet: Fleet, work: Path, pool: Executor, only: str | None =
     return Explored(NAME, len(recorded.log), len(wanted), len(chosen), 0, 0, tuple(violations))
 
 
-def _one(recorded: Recorded, number: int, full: Full) -> Violation | None:
+def without_room(recorded: Recorded, number: int, full: Full) -> Violation | None:
+    """Let the disk be full at one operation of an update. What that broke, or None."""
+
     def way(board: Board, promise: Promise) -> list[str]:
-        return _without_room(board, promise, number, full)
+        return _way(board, promise, number, full)
 
     scenario = replace(UPDATE, way=way)
     folder = recorded.work / f"full-{number}-{full.value}"
@@ -69,7 +71,7 @@ def _one(recorded: Recorded, number: int, full: Full) -> Violation | None:
     return Violation(NAME, f"{number}:{full.value}", last, (), ran.broken)
 
 
-def _without_room(board: Board, promise: Promise, number: int, full: Full) -> list[str]:
+def _way(board: Board, promise: Promise, number: int, full: Full) -> list[str]:
     board.more_environment |= {
         "EDGE_RECORD_FULL": str(number),
         "EDGE_RECORD_ONCE": str(int(full is Full.ONCE)),

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.crash.explore import Recorded, cut, record
+from tests.crash.full import Full, without_room
 from tests.crash.invariants import of_a_cut
-from tests.crash.points import Point
+from tests.crash.points import Point, told
 from tests.crash.recording import LOG, lines
 from tests.crash.scenarios import UPDATE
 from tests.crash.world import small_fleet
@@ -58,6 +59,17 @@ def test_cut_at_any_change_of_a_link_or_of_the_record_the_board_comes_to_its_end
             violation for violation, _ in pool.map(lambda point: cut(recorded, point), points) if violation
         ]
     assert not found, "\n".join(str(violation) for violation in found)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["rename board/.new-trial", "symlink board/.new-current"],
+    ids=["of a trial, nothing of it is left", "of what was confirmed, the next run makes it"],
+)
+def test_without_room_for_the_link(recorded: Recorded, operation: str) -> None:
+    number = next(number for number, line in enumerate(recorded.log) if told(line).startswith(operation))
+    violation = without_room(recorded, number, Full.ONCE)
+    assert violation is None, str(violation)
 
 
 def test_a_change_past_the_interface_is_heard(tmp_path: Path) -> None:
