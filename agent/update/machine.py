@@ -197,7 +197,7 @@ class Machine:
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def _attempt(self) -> None:
-        """One step. What goes wrong in it after it was counted spends the attempt. What prevents counting is raised; so is
+        """One step. What goes wrong in it once it was counted spends the attempt. What prevents counting is raised, and
         what keeps an end that is saved from coming true: the next run settles it."""
         spent = self.journal.record.attempts
         try:
