@@ -138,7 +138,7 @@ class Repository:
                 self._store.take_blob(bundle.folder / entry.path, entry.sha256, entry.size_bytes, entry.path)
             documents[bundle_target(bundle.digest)] = bundle.manifest_bytes
         with self._alone() as roles:
-            version = 1 + max((known[1] for known in _releases(roles) if known[0] == name), default=0)
+            version = 1 + max((known[1] for known in roles.releases() if known[0] == name), default=0)
             release = Release(
                 name=name,
                 version=version,
@@ -192,7 +192,7 @@ class Repository:
     def releases(self) -> tuple[Release, ...]:
         """All releases, by name and version."""
         roles = self._load()
-        return tuple(self._release(roles, name, version) for name, version in _releases(roles))
+        return tuple(self._release(roles, name, version) for name, version in roles.releases())
 
     def release(self, title: str) -> Release:
         """The release `digits@2`.
@@ -203,7 +203,7 @@ class Repository:
         """
         name, version = parse_release(title)
         roles = self._load()
-        known = _releases(roles)
+        known = roles.releases()
         if (name, version) not in known:
             titles = [f"{known_name}@{known_version}" for known_name, known_version in known]
             listed = ", ".join(titles) or "none yet"
@@ -391,14 +391,3 @@ class Repository:
             manifest = decode(BundleManifest, documents[bundle_target(model.bundle)])
             blobs.update({e.sha256: self._store.blob(e.sha256, e.size_bytes) for e in manifest.files})
         return blobs
-
-
-def _releases(roles: Roles) -> list[tuple[str, int]]:
-    """Name and version of every release, sorted."""
-    found = []
-    for path in roles.targets.targets:
-        kind, _, rest = path.partition("/")
-        if kind == "releases":
-            name, _, file = rest.partition("/")
-            found.append((name, int(file.removesuffix(".json"))))
-    return sorted(found)

@@ -157,6 +157,16 @@ class Roles:
         """The role `desired`: it names the bins."""
         return self._targets[DESIRED_ROLE].signed
 
+    def releases(self) -> list[tuple[str, int]]:
+        """Name and version of every release, sorted."""
+        found = []
+        for path in self.targets.targets:
+            kind, _, rest = path.partition("/")
+            if kind == "releases":
+                name, _, file = rest.partition("/")
+                found.append((name, int(file.removesuffix(".json"))))
+        return sorted(found)
+
     def bin_of(self, path: str) -> str:
         """Name of the hash bin that the target `path` belongs to."""
         return self._succinct().get_role_for_target(path)

@@ -18,7 +18,7 @@ from edge.identity import KeyRing, SshKey, keyfile
 from edge.repository import Repository
 from tests.cli.conftest import PASSPHRASE, Edge, Ended
 from tests.cli.terminal import at_terminal
-from tests.repository.fleet import make_bundle
+from tests.repository.fleet import make_bundle, quick_keys
 
 EDGE = str(Path(sys.executable).with_name("edge"))
 ROLES = ("root", "targets", "desired", "snapshot", "timestamp")
@@ -27,8 +27,7 @@ ROLES = ("root", "targets", "desired", "snapshot", "timestamp")
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetFolder]:
     """A fleet whose passphrases are guessed quickly: none of these tests is about that."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keyfile, "KDF_ROUNDS", 1)
+    with quick_keys():
         folder = FleetFolder.create(tmp_path_factory.mktemp("fleet") / "f", "kitchen")
         keys = KeyRing(folder.keys)
         keys.create(lambda _: PASSPHRASE)

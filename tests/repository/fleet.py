@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +23,20 @@ from agent.contract.manifest import (
 from agent.contract.release import DesiredState, Generation, GenerationModel, Release
 from agent.contract.runtime import Layer, Platform, RuntimeManifest
 from edge.config import FleetFolder
-from edge.identity import KeyRing
+from edge.identity import KeyRing, keyfile
 from edge.repository import Repository, Trust, new_nonce
 
 PASSPHRASE = "correct horse"
+
+
+@contextmanager
+def quick_keys() -> Iterator[None]:
+    """New keys are opened at once, where no test is about that: it takes 0.3 s otherwise, on purpose."""
+    usual, keyfile.KDF_ROUNDS = keyfile.KDF_ROUNDS, 1
+    try:
+        yield
+    finally:
+        keyfile.KDF_ROUNDS = usual
 
 
 def passphrase(name: str) -> str:
