@@ -164,6 +164,13 @@ def collect_garbage(
 def _check_release(model: GenerationModel, *, verifier: Verifier, config: BoardConfig) -> None:
     """A desired state may not put a bundle under the name or the budgets of a release that is not its own."""
     release = verifier.release(model.release)
+    if config.profile not in release.bundles:
+        raise WrongBoard(
+            artifact=model.release,
+            made_for=", ".join(f"`{profile}`" for profile in release.bundles) or "no board",
+            board=config.profile,
+            reason="it holds no bundle for this profile",
+        )
     reasons = {
         f"it holds another bundle than {model.bundle[:12]}… for `{config.profile}`": (
             release.bundles.get(config.profile) != model.bundle

@@ -57,7 +57,7 @@ def test_metadata_that_its_own_key_did_not_sign_is_refused(
         if role != "timestamp":
             books.sign_one("timestamp", bump=False)
         books.put(victim.board, request=f"attack {counter}")
-        report = victim.refused(DOUBTED, really=role == BIN)
+        report = victim.refused(DOUBTED, really=role == BIN and how is signed_by_another_role)
         assert f"`{books.name(role)}`" in str(report.message)
     victim.pushed(9)
     victim.accepted(9)

@@ -37,8 +37,10 @@ def lead(books: Books) -> None:
         books.signed(role).version += 9
 
 
-@pytest.mark.parametrize("role", ["timestamp", "snapshot", *LEAF_FIRST])
-@pytest.mark.parametrize("version", FAR)
+@pytest.mark.parametrize(
+    ("role", "version"),
+    [*((role, FAR[1]) for role in ("timestamp", "snapshot", *LEAF_FIRST)), ("snapshot", FAR[0])],
+)
 def test_a_version_far_ahead_ends_with_the_keys_that_signed_it(
     victim: Victim, role: str, version: int
 ) -> None:

@@ -73,12 +73,6 @@ def test_a_push_that_was_held_back_for_a_year_is_refused_and_a_fresh_one_goes_th
     victim.accepted(3, really=True)
 
 
-def test_a_year_without_contact_stops_no_good_push(victim: Victim) -> None:
-    victim.set_clock(1.5 * YEAR_S)
-    push_of(victim, 2, after_s=1.5 * YEAR_S)
-    victim.accepted(2, really=True)
-
-
 # --- clocks ----------------------------------------------------------------------------------------------------
 
 
@@ -160,12 +154,9 @@ def request(victim: Victim) -> str:
 def test_a_board_that_nothing_new_reaches_shows_that_it_is_stale(victim: Victim) -> None:
     """Whoever keeps pushes away, or shows old ones again, can't keep that from being seen."""
     victim.pushed(2)
-    assert "stale" not in victim.board.run("status").stdout
     victim.accepted(2)
-    shown = victim.board.run("status").stdout
-    assert "stale" not in shown
+    assert "stale" not in victim.board.run("status").stdout
     victim.set_clock(STALE_AFTER_S + DAY_S)
-    assert "stale" in victim.board.run("status").stdout
     (victim.inbox / "request").write_text("the same again")
     assert victim.board.apply() == 0
     assert "stale" in victim.board.run("status").stdout, "the same files again are no news"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -13,8 +13,11 @@ from securesystemslib.signer import CryptoSigner
 from agent.contract.messages import Reported
 from agent.contract.release import DesiredState, Release
 from agent.update import commands
+from edge.config import FleetFolder
+from edge.identity import KeyRing
+from edge.repository import Repository
 from tests.attacks.stolen import BIN, Books
-from tests.update.world import Board, Fleet, copied_fleet
+from tests.update.world import Board, Fleet, passphrase
 
 EXIT_CODES = {"update.inbox-incomplete": 4, "document.invalid": 1}
 """Of refusals; 3 for all others."""
@@ -50,19 +53,26 @@ class Victim:
         return self.board.root / "inbox"
 
     def copied(self, path: Path) -> Victim:
-        """The same in folders of its own."""
+        """The same in folders of its own. What is large is shared: nothing writes into a blob or into a layer."""
+        folder = path / "fleet"
+        shutil.copytree(self.fleet.folder.path, folder, ignore=shutil.ignore_patterns("blobs"))
+        shutil.copytree(
+            self.fleet.folder.repository / "blobs", folder / "repository/blobs", copy_function=os.link
+        )
+        opened, keys = FleetFolder.open(folder), KeyRing(folder / "keys")
+        repository = Repository(opened.repository, keys, passphrase)
         board = copy.copy(self.board)
-        board.fleet = copied_fleet(self.fleet, path)
+        board.fleet = replace(self.fleet, folder=opened, keys=keys, repository=repository, work=path)
         board.root = path / "board"
         board.more_environment = {}
-        root = self.board.root
-        shutil.copytree(
-            root,
-            board.root,
-            symlinks=True,
-            ignore=lambda folder, _: ["objects", "run"] * (folder == str(root)),
-        )
-        shutil.copytree(root / "objects", board.root / "objects", copy_function=os.link)
+        root, layers = self.board.root, {self.fleet.agent.sha256, self.fleet.packages.sha256}
+
+        def apart(folder: str, _: list[str]) -> set[str]:
+            return {"run"} if Path(folder) == root else layers if Path(folder) == root / "objects" else set()
+
+        shutil.copytree(root, board.root, symlinks=True, ignore=apart)
+        for layer in layers:
+            (board.root / "objects" / layer).symlink_to(root / "objects" / layer)
         (board.root / "run").mkdir()
         return Victim(board, self.release, self.better, self.keys)
 
