@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +64,18 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     made.short = runtime(made.fleet)  # type: ignore[attr-defined]
     made.good = made.fleet.publish("good connected")  # type: ignore[attr-defined]
     flash(made, made.short)  # type: ignore[attr-defined]
+    begun_by_the_short_supervisor(made)
     yield made
     made.stop()
+
+
+def begun_by_the_short_supervisor(board: Board) -> None:
+    """An agent goes on by the deadlines of the supervisor that began it."""
+    assert board.supervisor is not None
+    command = Path(f"/proc/{board.supervisor.pid}/cmdline")
+    wait_until(lambda: "--root" in command.read_text(), "the supervisor has executed itself anew")
+    os.kill(board.served()["pid"], signal.SIGKILL)
+    wait_until(lambda: board.served() != {}, "the agent is started again")
 
 
 def flash(board: Board, digest: str, behaviour: str | None = None, **options: object) -> Reported:
