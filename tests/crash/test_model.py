@@ -13,6 +13,7 @@ from tests.crash import recording
 from tests.crash.model import Cut, Disk, File, Folder, Impossible, Link
 from tests.crash.trees import Contents, scan
 
+QUICK = settings(max_examples=40)
 NAMES = ("a", "b", "c")
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
 START = {"a": Folder(0o755), "a/b": File("old", 0o644), "c": Link("a")}
@@ -46,12 +47,14 @@ def done(log: list[dict[str, Any]]) -> Disk:
     return disk
 
 
+@QUICK
 @given(st.lists(operations(), max_size=12))
 def test_torn_and_zero_have_the_names_of_clean(log: list[dict[str, Any]]) -> None:
     disk = done(log)
     assert disk.after(Cut.TORN).keys() == disk.after(Cut.ZERO).keys() == disk.after(Cut.CLEAN).keys()
 
 
+@QUICK
 @given(st.lists(operations(), max_size=12))
 def test_what_is_lost_was_never_there_or_is_told_as_unsynced(log: list[dict[str, Any]]) -> None:
     disk = done(log)
@@ -62,6 +65,7 @@ def test_what_is_lost_was_never_there_or_is_told_as_unsynced(log: list[dict[str,
         assert any(line.startswith("name ") for line in disk.unsynced())
 
 
+@QUICK
 @given(st.lists(operations(), max_size=12))
 def test_when_all_is_synced_a_cut_takes_nothing(log: list[dict[str, Any]]) -> None:
     disk = done(log)
@@ -74,6 +78,7 @@ def test_when_all_is_synced_a_cut_takes_nothing(log: list[dict[str, Any]]) -> No
     assert all(disk.after(cut) == tree for cut in Cut)
 
 
+@QUICK
 @given(st.lists(operations(), max_size=12))
 def test_a_cut_board_begins_with_what_is_durable(log: list[dict[str, Any]]) -> None:
     lost = done(log).after(Cut.LOST)
@@ -81,7 +86,7 @@ def test_a_cut_board_begins_with_what_is_durable(log: list[dict[str, Any]]) -> N
     assert all(again.after(cut) == lost for cut in Cut)
 
 
-@settings(max_examples=60)
+@QUICK
 @given(st.lists(operations(), max_size=10))
 def test_clean_is_what_a_real_disk_holds(tmp_path_factory: Any, log: list[dict[str, Any]]) -> None:
     base: Path = tmp_path_factory.mktemp("model") / "base"
