@@ -9,6 +9,7 @@ earlier fleet's, and the whole is done again. Generations keep their numbers, an
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from agent.update.record import CLEAR, UpdateRecord, load, numbers_on_disk, save
 UPDATE_WAIT_S = 120.0
 """How long an update that is under way is waited for; it ends by itself."""
 POLL_S = 0.2
+MOST_ROOTS = 1024
+"""More than that no client walks along in one update."""
 
 
 @contextmanager
@@ -54,9 +57,20 @@ def replace_trust(folder: UpdateFolder, root_metadata: bytes) -> None:
     ):  # then `recover` makes a record from what is on the disk, which trusts nobody yet
         save(folder, _trusting_nobody(folder, load(folder)))
     DISK.remove(folder.trial)
-    Inbox(folder.inbox).discard(METADATA, "timestamp.json")
+    _clear_inbox(folder, after=int(json.loads(root_metadata)["signed"]["version"]))
     DISK.remove_tree(folder.tuf_metadata)
     DISK.replace(folder.tuf_root, root_metadata)
+
+
+def _clear_inbox(folder: UpdateFolder, *, after: int) -> None:
+    """What earlier pushes left: newer roots too, which a client would walk along to keys that are lost."""
+    inbox = Inbox(folder.inbox)
+    inbox.discard(METADATA, "timestamp.json")
+    for version in range(after + 1, after + MOST_ROOTS):
+        name = f"{version}.root.json"
+        if not os.path.lexists(folder.inbox / METADATA / name):
+            return
+        inbox.discard(METADATA, name)
 
 
 def forget_identity(folder: UpdateFolder) -> None:

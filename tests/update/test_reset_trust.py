@@ -15,7 +15,7 @@ from agent.contract.codec import decode
 from agent.contract.messages import Signed
 from edge.config import FleetFolder
 from edge.identity import KeyRing
-from edge.repository import Repository
+from edge.repository import Repository, Trust
 from tests.update.bare import Bare
 from tests.update.test_cuts import copy_of
 from tests.update.world import Board, Fleet, copied_fleet, passphrase, wait_until
@@ -138,6 +138,21 @@ def test_the_same_fleet_with_other_keys_keeps_who_the_board_is(
     board.supervise()
     assert board.push_and_wait().state.value == "confirmed"
     assert release.title in board.served()["releases"]
+
+
+def test_newer_roots_that_earlier_pushes_left_lead_nowhere(board: Board, lost: Board, tmp_path: Path) -> None:
+    """The keys were changed, and only a backup from before that is left: the board has seen root 2."""
+    old = copied_fleet(lost.fleet, tmp_path)
+    after = copied_fleet(lost.fleet, tmp_path / "after")
+    Trust(after.folder.repository, after.keys, passphrase).rotate("timestamp")
+    of_fleet(board, after)
+    assert board.update(2, after.publish("good two")) == 0
+    assert (board.root / "inbox/metadata/2.root.json").exists()
+    installer(board, old).enrol(reset_trust=True)
+    board.run("remove")
+    of_fleet(board, old)
+    board.supervise()
+    assert board.flash(board.report.counter + 1, old.publish("good three")).state.value == "confirmed"
 
 
 def test_a_damaged_record_and_a_hostile_clock_floor_do_not_stand_in_the_way(
