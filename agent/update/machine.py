@@ -161,8 +161,13 @@ class Machine:
         reason = Reason.of(Superseded(counter=record.counter, newer=newer))
         self._end_badly(_E.SUPERSEDED, reason, bad=False)
 
-    def finalise(self, up_to: int) -> None:
-        """Let go of the generation before `current`, when the host says that it may be; no trial is in progress."""
+    def finalise(self, up_to: int, *, keep: frozenset[str] = frozenset()) -> None:
+        """Let go of the generation before `current`, when the host says that it may be; no trial is in progress.
+
+        Args:
+            up_to: the highest `current` that it is said of.
+            keep: objects that are to be used next.
+        """
         record = self.journal.record
         if record.in_progress or record.current is None or record.current > up_to:
             return
@@ -174,7 +179,7 @@ class Machine:
         generation = self.journal.generation(record.current)
         if generation is not None:
             self._files.replace(self._folder.bootstrap, f"{generation.runtime}\n".encode())
-        self.reclaim()
+        self.reclaim(keep=keep)
 
     def reclaim(self, *, keep: frozenset[str] = frozenset()) -> None:
         """Take away what nothing refers to; only while no update is in progress.

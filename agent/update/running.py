@@ -246,7 +246,8 @@ class UpdateRun:
         try:
             self._stage(planned)
         except BoardDiskFull:
-            machine.finalise(desired.finalise)
+            # What a push saw on the board it did not send: that stays, whoever had it
+            machine.finalise(desired.finalise, keep=planned.digests)
             machine.reclaim(keep=planned.digests)
             self._stage(planned)
         machine.accept(verified, request=self._request)

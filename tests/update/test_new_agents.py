@@ -275,12 +275,14 @@ def test_where_there_is_no_room_the_generation_before_goes_when_its_rollout_is_f
     tight = runtime(board.fleet, {"agent/update/hardware.py": hardware})
     report = flash(board, tight)
     assert (report.state, report.previous is not None) == (UpdateState.CONFIRMED, True)
-    before, earlier = board.served(), report.previous.number  # type: ignore[union-attr]
+    assert report.previous is not None
+    before, earlier = board.served(), report.previous
 
     refused = flash(board, tight, "good third")
     assert refused.code == "update.disk-full", refused.message
-    assert (board.root / "generations" / str(earlier)).is_dir(), "nobody said that it may go"
+    assert (board.root / "generations" / str(earlier.number)).is_dir(), "nobody said that it may go"
     is_as_before(board, before)
-    report = flash(board, tight, "good third", finalise=before["generation"])
+    # Its runtime belongs to no other generation, and the push did not send what was there
+    report = flash(board, earlier.runtime, "good third", finalise=before["generation"])
     assert report.state is UpdateState.CONFIRMED, report.message
-    assert not (board.root / "generations" / str(earlier)).exists()
+    assert not (board.root / "generations" / str(earlier.number)).exists()
