@@ -60,6 +60,8 @@ def _end(found: Found) -> Iterator[str]:
         yield f"failed: {look['failed']}"
     if look["kernel"]:
         yield f"the file system: {look['kernel']}"
+    if not found.arrived and found.reported.request == found.desired.nonce:
+        yield f"what was asked for was not taken: {look['code']}: {look['message']}"
     if found.arrived:
         ends = ("confirmed",) if found.good else ("refused",)
         if look["record"]["state"] not in ends:

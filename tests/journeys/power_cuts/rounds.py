@@ -85,6 +85,7 @@ class Rounds:
             push = Push(self._fleet, desired)
             push.wait_for_begin()
             time.sleep(max(0.0, push.begun_at + cut.moment_s - time.monotonic()))
+            assert push.error is None, f"the push failed before the cut: {push.error!r}"
             cut_at = time.monotonic()
             self._board.cut()
         push.join(timeout=120)
