@@ -103,7 +103,7 @@ os.open(base / "seen", os.O_RDONLY)
 
 
 @pytest.mark.bed
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
 def test_every_operation_times_every_variant_of_every_scenario() -> None:
     done = subprocess.run([sys.executable, "-m", "tests.crash"], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0

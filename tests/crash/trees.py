@@ -21,6 +21,8 @@ from tests.crash.model import HALF, ZERO, Entry, File, Folder, Link, Tree
 
 RECORD, REPORT = "board/state/update.json", "board/state/reported.json"
 REQUEST, TAKEN = "board/inbox/request", "board/inbox/request.taken"
+PID = re.compile(r'pid\\*": \d+')
+"""In what the fixture agent answers, which a report may quote."""
 TEMPORARY = re.compile(r"^\.new-(?P<name>.+)-[0-9a-f]{8}$")
 SECRETS = ("device.key", "device.pub", "mqtt.key", "mqtt.pub")
 TIMES = (
@@ -114,10 +116,10 @@ def canonical(tree: Tree, contents: Contents, *, again: bool = False) -> str:
     """A digest that equal trees share.
 
     Left out: what lies under a temporary name (`.new-…`), file or folder, since whoever comes next removes it whatever
-    it holds; the random part of such names; what locks hold; times, free space and the counter of signed reports; how
-    often a run was begun (`state/resume`; its bound has a test of its own); what the report says, while the record can
-    be read, since it is written anew from the record before anything else; and random keys, which are only there or
-    not, whole or not.
+    it holds; the random part of such names; what locks hold; times, process numbers, free space and the counter of
+    signed reports; how often a run was begun (`state/resume`; its bound has a test of its own); what the report says,
+    while the record can be read, since it is written anew from the record before anything else; and random keys, which
+    are only there or not, whole or not.
 
     With `again`, for second cuts, also what the first cuts have shown for each: a temporary name is gone after the next
     run, and a request that was taken is given back by it.
@@ -170,7 +172,7 @@ def _tell(name: str, file: File, contents: Contents) -> str:
         return "a key"
     if name in ("update.json", "reported.json"):
         with contextlib.suppress(ValueError):
-            return json.dumps(_without_times(json.loads(data)), sort_keys=True)
+            return PID.sub("pid", json.dumps(_without_times(json.loads(data)), sort_keys=True))
     return hashlib.sha256(data).hexdigest()
 
 

@@ -6,6 +6,7 @@ packages of this environment. `put_board` places them once with the real `place`
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -355,7 +356,7 @@ class Board:
             port = json.loads((self.root / "run/agent.json").read_bytes())["port"]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/serving", timeout=2) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # or it ended in the middle of its answer
             return {}
         return found
 
