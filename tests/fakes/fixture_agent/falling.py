@@ -1,7 +1,7 @@
-"""A file system that kills its process before its n-th change, once: SIGKILL of the process, or of the whole board.
+"""A file system that kills its process before its n-th change, once, with SIGKILL.
 
 `EDGE_FALL_LOG` names a file that every change is appended to; `EDGE_FALL_AT` is the number of the change before which
-to fall, counted over that file; `EDGE_FALL_ALL` kills supervisor and agent, too, as a power cut does.
+to fall, counted over that file.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ def _falling(real: Callable[..., Any], name: str, log: Path) -> Callable[..., An
                 f"{name} {path} {' '.join(str(one) for one in arguments if isinstance(one, (str, Path)))}\n"
             )
         if done == int(os.environ.get("EDGE_FALL_AT", "-1")):
-            if os.environ.get("EDGE_FALL_ALL"):
-                os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, path, *arguments, **options)
 
