@@ -81,8 +81,8 @@ MUTATIONS = (
     Mutation(
         name="confirmed is saved before `current` moves",
         file="agent/update/machine.py",
-        before="            **CLEAR,\n        )\n        self.journal.save(confirmed",
-        after="            **CLEAR,\n        )\n        self._link_current(number)\n        self.journal.save(confirmed",
+        before="        self.journal.save(confirmed",
+        after="        self._link_current(number)\n        self.journal.save(confirmed",
         test=_TREES,
     ),
     Mutation(
