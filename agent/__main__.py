@@ -14,6 +14,17 @@ from pathlib import Path
 
 from agent.contract.errors import EdgeError, ExitCode, OptionInvalid
 
+PARTS = (
+    "agent.app",
+    "agent.supervisor",
+    "agent.update.commands",
+    "agent.update.identity",
+    "agent.update.running",
+    "agent.update.verify",
+)
+"""What must be there on a board after its update to this runtime; the runtime before looks (`agent.update.rehearsal`)
+and takes the names from here, so that modules may get other names."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.

@@ -20,6 +20,8 @@ from agent.update.service import AGENT_UNIT, RECOVER_UNIT, UPDATE_PATH_UNIT, UPD
 
 RESTART_S = 5
 """From the end of an agent to its next start; a swap needs none."""
+AGAIN_S = 5
+"""Until the update process is begun again where it ended and could not answer, as on a full disk."""
 _WRITES = """\
 ReadWritePaths={folder.run}
 ReadWritePaths=-{folder.outbox}
@@ -66,7 +68,7 @@ def units(folder: UpdateFolder, config: BoardConfig, *, python: str, user: bool)
     return {
         AGENT_UNIT: _agent(folder, config, start, user=user),
         RECOVER_UNIT: _recover(folder, start),
-        UPDATE_UNIT: _update(start),
+        UPDATE_UNIT: _update(folder, start),
         UPDATE_PATH_UNIT: _update_path(folder),
     }
 
@@ -116,19 +118,21 @@ TimeoutStartSec={RECOVER_TIMEOUT_S}
 {_LOG_LIMITS}"""
 
 
-def _update(start: str) -> str:
+def _update(folder: UpdateFolder, start: str) -> str:
+    """Without a limit of starts: where one is reached, systemd gives the path unit up, too, and no update comes any
+    more before the board is started anew."""
     return f"""\
 [Unit]
 Description=edge update process: verifies, tries, confirms or takes back
 After={RECOVER_UNIT}
 OnFailure={RECOVER_UNIT}
-StartLimitIntervalSec=60
-StartLimitBurst=30
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
 NotifyAccess=main
 ExecStart={start} apply
+ExecStopPost=/bin/sh -c '[ ! -e {folder.request} -a ! -e {folder.resume} ] || sleep {AGAIN_S}'
 SuccessExitStatus=1 2 3 4
 Restart=on-abnormal
 RestartSec=2

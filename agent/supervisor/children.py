@@ -25,14 +25,12 @@ NEVER = float("inf")
 class Child:
     """One program that the supervisor keeps, by process id; None while it does not run.
 
-    `started` and `until` are on the monotonic clock: at `until` it is ended for being hung. `started_at` is in seconds
-    since 1970, as the file system's times are; 0 where an earlier supervisor started it.
+    `started` and `until` are on the monotonic clock: at `until` it is ended for being hung.
     """
 
     name: str
     pid: int | None = None
     started: float = 0.0
-    started_at: float = 0.0
     until: float = NEVER
     pause_s: float = FIRST_PAUSE_S
     not_before: float = 0.0
@@ -44,7 +42,7 @@ class Child:
             process = subprocess.Popen(  # noqa: S603 - our own launcher
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment
             )
-        self.pid, self.started, self.started_at = process.pid, time.monotonic(), time.time()
+        self.pid, self.started = process.pid, time.monotonic()
         self.until = self.started + timeout_s
         process.returncode = 0  # reaped by `reap`, whoever started it
 

@@ -19,22 +19,35 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Notices:
-    """A socket without a place in the file system: a path would be too long for one on some boards.
+    """A socket without a place in the file system: a path would be too long for one on some boards. It is kept open
+    when the supervisor executes itself anew: everybody on the board could take a name that is free for a moment.
 
     Args:
-        name: of an earlier one that children know; None for a new one.
+        descriptor: of one that is open and that children know; None for a new one.
+
+    Raises:
+        OSError: `descriptor` is no socket.
     """
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or f"edge-{os.getpid()}-{secrets.token_hex(8)}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(f"\0{self.name}")
+    def __init__(self, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.bind(f"\0edge-{os.getpid()}-{secrets.token_hex(8)}")
+        else:
+            self._socket = socket.socket(fileno=descriptor)
+        self._socket.setblocking(False)
+        self._socket.set_inheritable(False)
 
     @property
     def address(self) -> str:
         """What `NOTIFY_SOCKET` is set to."""
-        return f"@{self.name}"
+        return f"@{self._socket.getsockname()[1:].decode()}"
+
+    def kept(self) -> int:
+        """Its descriptor, which stays open when this process executes something else."""
+        self._socket.set_inheritable(True)
+        return self._socket.fileno()
 
     def heard(self) -> Iterator[tuple[int, str]]:
         """Process id and word (`WATCHDOG=1`), oldest first; never waits."""

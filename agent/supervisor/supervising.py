@@ -27,8 +27,8 @@ from agent.supervisor.notices import Notices
 LOOK_S = 0.2
 LOG_BYTES = 1_000_000
 CHILDREN = "EDGE_SUPERVISED"
-"""What is kept over an execution, as JSON: the agent's process id, the name of the socket that it speaks to, and how
-often it was asked to."""
+"""What is kept over an execution, as JSON: the agent's process id, the socket that it speaks to, and how often it was
+asked to."""
 CALLS = ("request", "request.taken")
 
 
@@ -42,6 +42,7 @@ class Supervisor:
         self._agent = Child("run", log=self._run / "agent.log")
         self._apply = Child("apply", log=self._run / "update.log")
         self._watchdog_s: float = WATCHDOG_S
+        self._begun_with: tuple[str, ...] | None = None
         self._ends = False
         self._reload = False
         self._restart = False
@@ -96,9 +97,10 @@ class Supervisor:
             self._reload = False
             if self._agent.pid is None:
                 self._agent.at_once()
-            elif self._serves_the_links():
-                return
+            elif self._begun_with == self._links():
+                return  # it serves them; a trial would take another start for a crash
             elif self._wanted():
+                self._begun_with = None
                 self._agent.tell(signal.SIGHUP)
             else:
                 self._agent.end()
@@ -108,14 +110,17 @@ class Supervisor:
     def _wanted(self) -> bool:
         return self._folder.trial.is_symlink() or self._folder.current.is_symlink()
 
-    def _serves_the_links(self) -> bool:
-        """Whether the agent was started after the links changed last: then it is not to be started anew, which a
-        trial would take for a crash. The links lie in the root folder, whose time changes with each of them."""
-        return self._agent.started_at > self._folder.root.stat().st_mtime
+    def _links(self) -> tuple[str, ...]:
+        """Where the links lead that are there."""
+        found = []
+        for link in (self._folder.trial, self._folder.current):
+            with contextlib.suppress(OSError):
+                found.append(str(link.readlink()))
+        return tuple(found)
 
     def _keep_agent(self) -> None:
         if self._agent.pid is None and self._wanted() and time.monotonic() >= self._agent.not_before:
-            self._watchdog_s = WATCHDOG_S
+            self._watchdog_s, self._begun_with = WATCHDOG_S, self._links()
             self._start(self._agent, timeout_s=START_TIMEOUT_S, WATCHDOG_USEC=str(WATCHDOG_S * 1_000_000))
 
     # --- the update process ----------------------------------------------------------------------------------------
@@ -137,7 +142,7 @@ class Supervisor:
         self._start(settling, timeout_s=NEVER)
         if settling.wait(RECOVER_TIMEOUT_S) != 0:
             sys.stderr.write("`recover` failed; what was on trial is not served\n")
-            settling.tell(signal.SIGKILL)
+            settling.end()
             self._folder.trial.unlink(missing_ok=True)
 
     # --- children --------------------------------------------------------------------------------------------------
@@ -223,11 +228,10 @@ class Supervisor:
             or self._runtime() == self._launched_from
         ):
             return
-        kept: dict[str, Any] = {"notices": self._notices.name, "watchdog_s": self._watchdog_s}
+        kept: dict[str, Any] = {"notices": self._notices.kept(), "watchdog_s": self._watchdog_s}
         if self._agent.pid is not None:
             kept[self._agent.name] = self._agent.pid
         os.environ[CHILDREN] = json.dumps(kept)
-        self._notices.close()
         os.close(lock)
         os.execv(sys.executable, self._command("supervise"))  # noqa: S606 - our own launcher
 
@@ -239,11 +243,11 @@ class Supervisor:
         with contextlib.suppress(ValueError):
             kept = json.loads(text or "{}")
         kept = kept if isinstance(kept, dict) else {}
-        pid, name, watchdog_s = (kept.get(key) for key in (self._agent.name, "notices", "watchdog_s"))
-        self._notices = Notices(name if isinstance(name, str) else None)
+        pid, socket, watchdog_s = (kept.get(key) for key in (self._agent.name, "notices", "watchdog_s"))
+        self._notices = Notices(socket if isinstance(socket, int) else None)
         if isinstance(pid, int):
             self._agent.pid, self._agent.started = pid, time.monotonic()
-            if isinstance(name, str) and isinstance(watchdog_s, (int, float)):
+            if isinstance(socket, int) and isinstance(watchdog_s, (int, float)):
                 self._watchdog_s = watchdog_s
                 self._agent.until = self._agent.started + watchdog_s
         return text is not None

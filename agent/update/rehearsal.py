@@ -1,7 +1,8 @@
 """The rehearsal: a new runtime's own agent, update process and supervisor are started on a board that is made for it.
 
 The rule: what would be all that the board has after the confirmation (nobody could take it back then) is seen to
-start before. It runs as the user whom the agent runs as, in a folder of its own, on copies.
+start before. It runs as the user whom the agent runs as, in a folder of its own, on copies, and ends with whoever waits
+for it. What a runtime's modules are called is its own affair: it says itself which there must be.
 """
 
 from __future__ import annotations
@@ -20,11 +21,18 @@ from agent.contract.codec import encode
 from agent.update.folder import UpdateFolder
 from agent.update.objects import MANIFEST
 
-_IMPORTS = "import sys; sys.path[:] = sys.argv[1:] + sys.path; import agent.app, agent.supervisor, agent.update.commands, agent.update.verify, agent.update.identity"  # noqa: E501
+_PARTS = """\
+import importlib, sys
+sys.path[:] = sys.argv[1:] + sys.path
+import agent.__main__ as runtime
+for part in getattr(runtime, "PARTS", ()):
+    importlib.import_module(part)
+"""
 _SUPERVISED = """\
-import os, subprocess, sys, time
+import ctypes, os, signal, subprocess, sys, time
 settled, *command = sys.argv[1:]
-process = subprocess.Popen(command)
+dies_with_us = lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+process = subprocess.Popen(command, preexec_fn=dies_with_us)
 while process.poll() is None and not os.path.exists(settled):
     time.sleep(0.05)
 time.sleep(0.5)
@@ -62,7 +70,7 @@ def rehearsals(
             _give(place, user)
         commands = [
             ("importing the agent and the update process of the new runtime",
-             [sys.executable, "-I", "-S", "-c", _IMPORTS, *paths]),
+             [sys.executable, "-I", "-S", "-c", _PARTS, *paths]),
             ("starting the update process of the new runtime", _command(found, runtime, "recover")),
         ]  # fmt: skip
         if config.service == SERVICE_SUPERVISOR:
@@ -103,6 +111,7 @@ def _layers(folder: UpdateFolder, runtime: str) -> list[str]:
 
 
 def _give(place: Path, user: str) -> None:
-    for path in (place, *place.rglob("*")):
+    """The outermost folder last: before, nobody else can come in and lay a link in the place of what is given."""
+    for path in (*place.rglob("*"), place):
         if not path.is_symlink():
             shutil.chown(path, user, user)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,3 +70,40 @@ def test_a_32_bit_board_is_refused_with_the_way_out() -> None:
 @pytest.mark.parametrize("text", ["", "0", "Default string", "0000000000000000", "To be filled by O.E.M."])
 def test_a_serial_that_every_board_shows_is_none(text: str) -> None:
     assert probe.usable(text) == ""
+
+
+def test_a_key_that_is_none_takes_no_line_of_the_authorized_keys_away(tmp_path: Path) -> None:
+    lines = "ssh-ed25519 AAAAours kitchen\nssh-ed25519 AAAAtheirs somebody\n"
+    keys = tmp_path / ".ssh/authorized_keys"
+    keys.parent.mkdir()
+    keys.write_text(lines)
+
+    def withdraw(key: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-c", onboard.script("withdraw")],
+            input=json.dumps({"key": key}).encode(), env={**os.environ, "HOME": str(tmp_path)}, capture_output=True,
+        ).returncode  # fmt: skip
+
+    assert withdraw("") != 0
+    assert withdraw("ssh-ed25519") != 0
+    assert keys.read_text() == lines
+    assert withdraw("ssh-ed25519 AAAAours kitchen") == 0
+    assert keys.read_text() == "ssh-ed25519 AAAAtheirs somebody\n"
+
+
+CLEARS = """\
+import sys
+sys.addaudithook(lambda event, facts: print(facts[0]) if event == "os.chmod" else None)
+"""
+
+
+@pytest.mark.bed
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root can be led nowhere")
+def test_root_changes_no_modes_in_an_inbox_that_somebody_else_may_change(tmp_path: Path) -> None:
+    root = tmp_path / "edge"
+    (root / "inbox/blobs").mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CLEARS + onboard.script("clear").replace("from __future__ import annotations\n", "")],
+        input=json.dumps({"root": str(root)}).encode(), capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [b'\x1e{"left": false}']

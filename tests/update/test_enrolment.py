@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import stat
 import subprocess
@@ -145,3 +146,24 @@ def test_the_units_are_what_systemd_accepts(tmp_path: Path, user: bool) -> None:
     assert "MemoryMax=256M" in texts["edge-agent.service"]
     assert ("User=edge" in texts["edge-agent.service"]) != user
     assert ("ReadWritePaths=-/opt/edge/outbox" in texts["edge-agent.service"]) != user
+
+
+def test_systemd_begins_an_update_process_that_could_not_answer_again_for_ever_and_with_a_pause(
+    tmp_path: Path,
+) -> None:
+    config = BoardConfig("kitchen-abcdef", DEVICE, "none", PROFILE, SERVICE_SYSTEMD)
+    folder = UpdateFolder(tmp_path)
+    text = units(folder, config, python=sys.executable, user=False)["edge-update.service"]
+    assert "StartLimitIntervalSec=0" in text, "or the path unit is given up with it"
+    (line,) = [line for line in text.splitlines() if line.startswith("ExecStopPost=")]
+    pauses = shlex.split(line.removeprefix("ExecStopPost="))[-1].replace("sleep ", "echo ")
+
+    def paused() -> bool:
+        return subprocess.run(["sh", "-c", pauses], capture_output=True, check=True).stdout != b""
+
+    assert not paused(), "what was answered is followed by the next at once"
+    for path in (folder.request, folder.resume):
+        path.parent.mkdir()
+        path.touch()
+        assert paused()
+        path.unlink()

@@ -26,7 +26,11 @@ def left_of_a_wipe(root: str) -> list[str]:
 
 
 def remove(path: str) -> None:
-    """Objects are sealed: a folder is made writable before what is in it goes."""
+    """Objects are sealed: a folder is made writable before what is in it goes. Root needs no leave, and could be led
+    elsewhere: a folder of the inbox may become a link at any moment."""
+    if os.geteuid() == 0:
+        shutil.rmtree(path)
+        return
     os.chmod(path, 0o700)
     for folder, names, _ in os.walk(path):
         for name in names:

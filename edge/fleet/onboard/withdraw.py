@@ -11,7 +11,8 @@ from typing import Any
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     path = os.path.realpath(os.path.join(os.path.expanduser("~"), ".ssh", "authorized_keys"))
-    body = " ".join(request["key"].split()[:2]).encode()
+    kind, public = request["key"].split()[:2]
+    body = f"{kind} {public}".encode()
     try:
         with open(path, "rb") as file:
             lines = file.read().splitlines(True)

@@ -1,0 +1,33 @@
+"""A board that an earlier version flashed takes the next flash."""
+
+from __future__ import annotations
+
+import json
+
+from agent.contract.states import UpdateState
+from tests.update.world import Board
+
+RECORD = {
+    "attempts", "bad", "checks", "clock_floor", "clock_seen", "code", "counter", "current", "current_checks",
+    "current_verified", "desired", "digest", "hint", "history", "message", "previous", "request", "schema", "signed",
+    "since", "state", "trial", "trust", "verified",
+}  # fmt: skip
+ENDED = {"at", "code", "counter", "message", "state", "title"}
+"""The fields that the first version wrote; all others came later."""
+
+
+def test_a_board_whose_record_is_from_before_the_later_fields_takes_the_next_flash(board: Board) -> None:
+    assert board.flash(1, board.fleet.publish("good first")).state is UpdateState.CONFIRMED
+    board.stop()
+    record = board.record
+    assert record.keys() - RECORD, "there are later fields"
+    earlier = {name: value for name, value in record.items() if name in RECORD}
+    earlier["history"] = [{name: entry[name] for name in ENDED & entry.keys()} for entry in record["history"]]
+    (board.root / "state/update.json").write_text(json.dumps(earlier))
+
+    board.supervise()
+    report = board.flash(2, board.fleet.publish("good second"))
+    assert (report.state, board.served()["generation"]) == (UpdateState.CONFIRMED, 2)
+    assert report.previous is not None
+    assert [entry.counter for entry in report.history] == [2, 1]
+    assert not (board.root / "state/update.damaged").exists()
