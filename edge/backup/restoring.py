@@ -90,7 +90,8 @@ def restore(path: Path, passphrase: str, folder: Path) -> Restored:
         try:
             index, _ = _unpack(path, passphrase, staging, with_blobs=True)
             _verified(path, staging)
-            _take_over_blobs(folder / BLOBS, staging / BLOBS)
+            for old in (folder / BLOBS, *sorted(folder.glob(f"{ASIDE}*/{BLOBS}"))):
+                _take_over_blobs(old, staging / BLOBS)  # aside: a restore that was cut moved them there
             aside = put_in_place(staging, folder)
         finally:
             shutil.rmtree(staging)

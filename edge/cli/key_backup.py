@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.contract.errors import BackupPassphraseMissing, ExitCode, OptionInvalid
+from agent.contract.errors import (
+    BackupExists,
+    BackupMissing,
+    BackupPassphraseMissing,
+    ExitCode,
+    OptionInvalid,
+    TransferError,
+)
 from edge.cli import output
 from edge.cli.environment import secret
 from edge.cli.passphrase import asker
@@ -40,9 +47,12 @@ def backup(file: Path, check: bool, with_blobs: bool, as_json: bool) -> None:
 
     missing: tuple[str, ...] = ()
     if check:
+        _must_be_there(file)
         index, missing = check_backup(file, _passphrase(new=False))
     else:
         fleet = FleetFolder.find()
+        if file.exists():
+            raise BackupExists(path=file)
         index = write_backup(fleet, file, _passphrase(new=True), with_blobs=with_blobs)
     if as_json:
         output.data({
@@ -98,7 +108,8 @@ def restore(file: Path | None, folder: Path, believe: Sequence[str], yes: bool, 
         output.data(_plain(restored, caught_up))
     if caught_up.complete:
         return ExitCode.DONE
-    output.hint("bring these boards back, then: edge key restore; or each flash does it for its board")
+    if any(isinstance(board.problem, TransferError) for board in caught_up.asked):
+        output.hint("bring the boards back, then: edge key restore; or each flash does it for its board")
     return ExitCode.INCOMPLETE
 
 
@@ -107,6 +118,7 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
     from edge.backup.restoring import restore as bring_back
     from edge.rollouts.folders import RolloutFolders
 
+    _must_be_there(file)
     passphrase = _passphrase(new=False)
     index, _ = check_backup(file, passphrase)
     output.line("note", f"{file}: {_said(index)}")
@@ -118,7 +130,7 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
             )
         if not answer:
             return None
-        _end_collector(folder)
+        _end_collector(folder, index)
     restored = bring_back(file, passphrase, folder)
     output.line("good", f"fleet `{index.fleet}` is back in {restored.folder.path}")
     if restored.aside is not None:
@@ -137,12 +149,13 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
     return restored
 
 
-def _end_collector(folder: Path) -> None:
-    """A collector would go on with the keys and boards that are moved aside."""
+def _end_collector(folder: Path, index: BackupIndex) -> None:
+    """A collector would go on with the keys and boards that are moved aside; `edge.toml` may be damaged or gone."""
     from edge.collector import client
-    from edge.config import EDGE_TOML, FleetFolder
+    from edge.config import FleetFolder
+    from edge.settings import FleetConfig
 
-    if (folder / EDGE_TOML).exists() and client.stop(FleetFolder.open(folder)):
+    if client.stop(FleetFolder(folder.resolve(), FleetConfig(fleet=index.fleet))):
         output.line("note", "the collector has ended; the next flash starts it again")
 
 
@@ -164,8 +177,8 @@ def _show(board: Asked) -> None:
 def _said(index: BackupIndex) -> str:
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(index.created_at))
     return (
-        f"fleet `{index.fleet}` as of {made}: its keys, {index.devices} boards, {index.releases} releases,"
-        f" {index.files} files"
+        f"fleet `{index.fleet}` as of {made}: its keys; boards: {index.devices}, releases: {index.releases},"
+        f" files: {index.files}"
     )
 
 
@@ -190,6 +203,12 @@ def _plain(restored: Restored | None, caught_up: CaughtUp) -> dict[str, object]:
             "missing": restored.missing,
         }
     return found
+
+
+def _must_be_there(file: Path) -> None:
+    """Nobody is asked for the passphrase of a file that is not there."""
+    if not file.exists():
+        raise BackupMissing(path=file, reason="there is no such file")
 
 
 def _passphrase(*, new: bool) -> str:

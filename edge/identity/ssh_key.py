@@ -52,10 +52,12 @@ class SshKey:
             durable.write(self._path / FORMER, self.current.read_bytes(), mode=0o600)
         former = self._path / FORMER
         if _line(former) == _line(self.current):
-            (self._path / f"{CURRENT}.pub").unlink(missing_ok=True)
             keyfile.write_private(self._path / CURRENT, keyfile.new_key(), None)
-        self.public_line(self.current)
-        self.public_line(former)
+        for path in (
+            self.current,
+            former,
+        ):  # who opens a board meanwhile may have written the public half of before
+            durable.write(path.with_name(f"{path.name}.pub"), f"{_line(path)} edge\n".encode())
 
     def forget_former(self) -> None:
         """Remove the former key: all boards know the new one."""

@@ -52,19 +52,12 @@ class Versions:
         return any(digest(path.read_bytes()) == sha256 for path in files)
 
     def ahead(self, trust: Iterable[TrustedRole]) -> dict[str, int]:
-        """Roles of which a board has seen what this repository did not sign, with the version that it saw.
-
-        Of one number and with another end is another document: both were made after the copy.
-        """
+        """Roles of which a board has seen what this repository did not sign, with the version that it saw."""
         roles = self._load()
         return {
             one.role: one.version
             for one in trust
-            if (own := _signed(roles, one.role)) is not None
-            and (
-                one.version > own.version
-                or (one.version == own.version and one.expires != int(own.expires.timestamp()))
-            )
+            if (own := _signed(roles, one.role)) is not None and _unseen(one, own)
         }
 
     def check(self, trust: Iterable[TrustedRole], *, device: str, most: int | None = MOST_AHEAD) -> None:
@@ -76,7 +69,7 @@ class Versions:
             most: how many versions ahead it is believed to be; None for any.
 
         Raises:
-            RootOther: its keys are newer than this folder's.
+            RootOther: its keys are newer than this folder's, or were changed to others at the same time.
             VersionsAbsurd: it is further ahead than `most`.
         """
         roles = self._load()
@@ -84,7 +77,7 @@ class Versions:
             own = _signed(roles, one.role)
             if own is None:
                 continue
-            if one.role == "root" and one.version > own.version:
+            if one.role == "root" and _unseen(one, own):
                 reason = f"they were changed after this copy was made: root {one.version}, here {own.version}"
                 raise RootOther(device=device, reason=reason)
             if most is not None and one.version - own.version > most:
@@ -132,6 +125,16 @@ class Versions:
             roles = self._load()
             roles.settle()
             yield roles
+
+
+def _unseen(one: TrustedRole, own: Signed) -> bool:
+    """Whether a board has seen what this repository did not sign.
+
+    Of one number and with another end is another document: both were made after the copy.
+    """
+    if one.version == own.version:
+        return one.expires != int(own.expires.timestamp())
+    return one.version > own.version
 
 
 def _signed(roles: Roles, role: str) -> Signed | None:

@@ -85,7 +85,8 @@ def catch_up(workspace: Workspace, progress: Progress, *, believe: Collection[st
         asked = tuple(pool.map(lambda device: _ask(workspace, device, device.name in believe), devices))
     passed = _highest(board.ahead for board in asked)
     timestamp = workspace.versions.go_past(passed)
-    progress.step(f"signed past what {len(asked)} boards have seen: timestamp {timestamp}")
+    believed = sum(board.problem is None for board in asked)
+    progress.step(f"signed past what {believed} of {len(asked)} boards have seen: timestamp {timestamp}")
     return CaughtUp(asked=asked, passed=passed, timestamp=timestamp)
 
 

@@ -10,10 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agent.contract.errors import EdgeError
+from edge.config import lock
 from edge.fleet.authorize import authorize, withdraw
 from edge.fleet.connection import connect, log_in_with
 from edge.identity.ssh_key import SshKey
 from edge.rollouts.workspace import Workspace
+
+BUSY_WAIT_S = 1.0
+"""Another one asks all boards, which takes longer than anybody would wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +38,18 @@ def replace_ssh_key(workspace: Workspace) -> tuple[Rekeyed, ...]:
 
     Boards that can't be reached keep the former key, and so does the fleet folder; the same command goes on with
     them, and every connection tries both until then.
+
+    Raises:
+        FleetFolderBusy: another one replaces the key already: of two, one could take the other's new key for the
+            former, which boards need.
     """
     key = SshKey(workspace.folder.keys)
-    key.replace()
-    with ThreadPoolExecutor(max_workers=workspace.folder.config.pool) as pool:
-        found = tuple(pool.map(lambda name: _rekeyed(workspace, name, key), workspace.inventory.names()))
-    if all(board.problem is None for board in found):
-        key.forget_former()
+    with lock(workspace.folder.keys, wait_s=BUSY_WAIT_S):
+        key.replace()
+        with ThreadPoolExecutor(max_workers=workspace.folder.config.pool) as pool:
+            found = tuple(pool.map(lambda name: _rekeyed(workspace, name, key), workspace.inventory.names()))
+        if all(board.problem is None for board in found):
+            key.forget_former()
     return found
 
 

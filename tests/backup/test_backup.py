@@ -74,6 +74,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def blobs(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "repository/blobs").iterdir()}
+
+
 def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_path: Path) -> None:
     index, missing = check_backup(file, WORD)
     assert missing == ("digits@1",)
@@ -204,6 +208,9 @@ def test_cut_anywhere_nothing_is_lost_and_the_same_again_finishes_it(
         if point % 8 == 1:
             restore(file, WORD, folder)
             assert contents(folder) == contents(new)
+            assert blobs(folder) == blobs(full.folder.path), (
+                "files of bundles that were there are still there"
+            )
             assert not list(folder.glob(f"{STAGING}*"))
     assert point > 15
 

@@ -132,7 +132,7 @@ def test_two_people_hold_keys_and_both_must_sign(
         ("rotate roots", 2, "'roots' is not one of"),
         ("rotate root --key ffffffff", 2, "[key.unknown]"),
         ("threshold root 0", 2, "not in the range"),
-        ("threshold root 2", 2, "`root` would have 1 keys where 2 must sign [key.threshold-unreachable]"),
+        ("threshold root 2", 2, "`root` would have 1 of the 2 keys that must sign [key.threshold-unreachable]"),
         ("threshold root many", 2, "not a valid integer"),
         ("revoke root ffffffff -y", 2, "[key.unknown]"),
         ("revoke root ffffffff", 2, "say --yes to revoke a key [usage.option-invalid]"),
@@ -142,6 +142,9 @@ def test_two_people_hold_keys_and_both_must_sign(
         ("passphrase desired", 2, "its key has no passphrase"),
         ("passphrase root --key ffffffff", 2, "name one key of `root` that is here: none"),
         ("passphrase root", 2, "give the new passphrase in it"),
+        ("backup edge.toml", 1, "[backup.exists]"),
+        ("backup --check none.edge", 2, "[backup.missing]"),
+        ("restore none.edge -y", 2, "[backup.missing]"),
     ],
 )
 def test_what_a_command_ends_with(key: Edge, fleet: Path, command: str, code: int, words: str) -> None:
@@ -179,6 +182,18 @@ def test_a_new_key_has_one_passphrase(key: Edge, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("EDGE_KEY_PASSPHRASE", f"{PASSPHRASE}\nother")
     ended = key("add", "root")
     assert (ended.code, "EDGE_KEY_NEW_PASSPHRASE" in ended.err) == (2, True)
+
+
+def test_a_damaged_edge_toml_does_not_stand_in_the_way_of_a_restore(
+    key: Edge, fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_BACKUP_PASSPHRASE", "of the backup")
+    file, before = tmp_path / "b.edge", (fleet / "edge.toml").read_bytes()
+    assert key("backup", file).code == 0
+    (fleet / "edge.toml").write_text("{ nonsense")
+    ended = key("restore", file, "-y")
+    assert ended.code == 0, ended
+    assert (fleet / "edge.toml").read_bytes() == before
 
 
 def test_exposed_keys_are_named_by_the_doctor(key: Edge, edge: Edge, fleet: Path) -> None:

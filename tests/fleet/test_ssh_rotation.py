@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.errors import AuthenticationFailed
-from edge.config import FleetFolder
+from agent.contract.errors import AuthenticationFailed, FleetFolderBusy
+from edge.config import FleetFolder, lock
 from edge.fleet.connection import connect
 from edge.identity import SshKey
 from edge.inventory import Device
@@ -96,3 +96,24 @@ def test_a_board_that_does_not_take_the_new_key_does_not_lose_the_old_one(
     assert isinstance(board.problem, AuthenticationFailed)
     assert authorized.read_text() == lines
     assert key.former is not None
+
+
+def test_of_two_at_once_only_one_replaces_the_key(workspace: Workspace) -> None:
+    key = SshKey(workspace.folder.keys)
+    before = key.current.read_bytes()
+    with lock(workspace.folder.keys), pytest.raises(FleetFolderBusy):
+        replace_ssh_key(workspace)
+    assert key.current.read_bytes() == before
+    assert key.former is None
+
+
+def test_a_public_half_of_before_does_not_stay_beside_the_new_key(tmp_path: Path) -> None:
+    """Who opens a board while the key is replaced may write it once more."""
+    key = SshKey(tmp_path)
+    before = key.public_line(key.current)
+    key.replace()
+    (tmp_path / "ssh.pub").write_text(before)
+    key.replace()
+    assert key.public_line(key.current) != before
+    assert key.former is not None
+    assert key.public_line(key.former) == before

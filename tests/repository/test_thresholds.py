@@ -84,7 +84,7 @@ def test_a_key_is_revoked_and_a_lost_one_too(shared: Fleet, follower: Follower, 
     shared.trust.revoke("targets", keyid[:8])
     assert keyid not in {key.keyid for key in shared.trust.states()[1].keys.keys}
     check_all(shared, follower, tmp_path)
-    with pytest.raises(ThresholdUnreachable, match="would have 1 keys where 2 must sign"):
+    with pytest.raises(ThresholdUnreachable, match="would have 1 of the 2 keys that must sign"):
         shared.trust.revoke("targets", shared.trust.states()[1].keys.keys[0].keyid)
 
 

@@ -143,6 +143,15 @@ def test_keys_that_were_changed_after_the_copy_are_named(copy: Copy) -> None:
         copy.versions.check(copy.trust, device="pi")
 
 
+def test_keys_that_were_changed_on_both_sides_are_other_keys(copy: Copy) -> None:
+    """Restored and rotated again: both have a root 2, and the board's does not lead to this folder's."""
+    (root,) = (one for one in copy.trust if one.role == "root")
+    copy.versions.check([root], device="pi")
+    other = TrustedRole(role="root", version=root.version, expires=root.expires - 1)
+    with pytest.raises(RootOther, match="root 1, here 1"):
+        copy.versions.check([other], device="pi")
+
+
 def test_a_passphrase_that_is_not_given_signs_nothing(copy: Copy) -> None:
     copy.lost_updates()
     before = copy.timestamp.read_bytes()

@@ -76,7 +76,7 @@ class SignaturesMissing(RepositoryError):
 
 class ThresholdUnreachable(RepositoryError):
     code = "key.threshold-unreachable"
-    template = "`{role}` would have {have} keys where {need} must sign"
+    template = "`{role}` would have {have} of the {need} keys that must sign"
     hint_template = "add a key with `edge key add {role}`, or choose with `edge key threshold {role} N`"
     exit_code = ExitCode.USAGE
 
