@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check test-all format constraints clean system-packages
+.PHONY: help demo test crash mutations check test-all format constraints clean system-packages
 
 in_range := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -25,6 +25,9 @@ test: system-packages $(INSTALLED) ## the tests, without test beds (under 15 min
 
 crash: $(INSTALLED) ## every crash point of the update process; prints how many there are, and what they broke
 	$(BIN)/python -m tests.crash
+
+mutations: $(INSTALLED) ## safeguards taken away one by one, and the test that must notice each
+	$(BIN)/python -m tests.mutations
 
 check: $(INSTALLED) ## format, lint, import fence, types, bare wheel (under 90 s)
 	$(BIN)/ruff format --check .

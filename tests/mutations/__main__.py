@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.mutations.mutations import MUTATIONS
+from tests.mutations.mutations import MUTATIONS, table
 from tests.mutations.running import Outcome, tried
 
 
@@ -20,9 +20,7 @@ def main() -> int:
     chosen = parser.parse_args()
     picked = [one for one in MUTATIONS if not chosen.names or any(name in one.name for name in chosen.names)]
     if chosen.table:
-        print("| taken away | in | test that fails |\n|---|---|---|")
-        for one in picked:
-            print(f"| {one.name} | `{one.file}` | `{one.test.partition('::')[2]}` |")
+        print(table(picked))
         return 0
     bad = 0
     for result in tried(picked):

@@ -6,6 +6,7 @@ reason. Who moves such a line moves it here too: `make test` sees that every lin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -297,3 +298,9 @@ MUTATIONS = (
         test="tests/backup/test_backup.py::test_cut_anywhere_nothing_is_lost_and_the_same_again_finishes_it",
     ),
 )
+
+
+def table(mutations: Sequence[Mutation] = MUTATIONS) -> str:
+    """The list as the docs show it."""
+    rows = (f"| {one.name} | `{one.file}` | `{one.test.partition('::')[2]}` |" for one in mutations)
+    return "\n".join(("| taken away | in | test that fails |", "|---|---|---|", *rows))
