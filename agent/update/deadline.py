@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from agent.system import tell_systemd
 
 SETTLE_S = 100.0
-"""To settle what an earlier run left."""
+"""To settle what an earlier run left, while the agent waits to be started."""
 LOOK_S = 300.0
 """To verify what is in the inbox, and to read all manifests that it leads to."""
 STAGE_S = 300.0

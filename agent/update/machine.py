@@ -23,7 +23,7 @@ from agent.contract.release import DesiredState, TrialTerms
 from agent.contract.states import UpdateEvent, UpdateState
 from agent.update.checking import check
 from agent.update.child import Interrupted
-from agent.update.deadline import RECLAIM_S, SETTLE_S, SPARE_S, Within, unbounded
+from agent.update.deadline import RECLAIM_S, SPARE_S, Within, unbounded
 from agent.update.files import DISK, Files
 from agent.update.folder import UpdateFolder
 from agent.update.golden_traffic import GoldenTraffic, traffic_of
@@ -86,17 +86,6 @@ class Machine:
     def settle_at_start(self) -> None:
         """Settle what a power cut or a kill left, before the agent starts: it serves `current` then, and an update
         that is in progress waits for the update process. An attempt was counted when it began."""
-        with self._within(SETTLE_S):
-            self._settle_at_start()
-
-    def settle_agent(self) -> None:
-        """Bring the agent back to `current` where an earlier run took a trial back and ended before that was seen."""
-        record = self.journal.record
-        ended = record.state in (_S.ROLLED_BACK, _S.INCONSISTENT)
-        if ended and served_generation(self._folder) not in (None, record.current):
-            self._return_to_current()
-
-    def _settle_at_start(self) -> None:
         record = self.journal.record
         if record.in_progress:
             exhausted = record.attempts >= self._desired.terms.max_attempts
@@ -106,6 +95,13 @@ class Machine:
                 self.journal.save(record.after(_E.INTERRUPTED))
         self._link_current(self.journal.record.current)
         self._files.remove(self._folder.trial)
+
+    def settle_agent(self) -> None:
+        """Bring the agent back to `current` where an earlier run took a trial back and ended before that was seen."""
+        record = self.journal.record
+        ended = record.state in (_S.ROLLED_BACK, _S.INCONSISTENT)
+        if ended and served_generation(self._folder) not in (None, record.current):
+            self._return_to_current()
 
     # --- the way through -----------------------------------------------------------------------------------------
 

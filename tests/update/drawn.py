@@ -21,6 +21,7 @@ from agent.contract.manifest import EngineName
 from agent.contract.release import DesiredState, Generation, GenerationModel, TrialTerms
 from agent.contract.runtime import Layer, Platform, RuntimeManifest
 from agent.update.child import Interrupted
+from agent.update.deadline import Within, unbounded
 from agent.update.files import Files
 from agent.update.folder import UpdateFolder
 from agent.update.identity import ensure_key
@@ -129,6 +130,7 @@ class World:
     begun: Counter[int] = field(default_factory=Counter)
     serves: int | None = None
     turn: Turn | None = None
+    within: Within = unbounded
     service: Nobody = field(default_factory=Nobody)
 
     def open(self, *, waits: bool = True) -> Machine:
@@ -137,8 +139,9 @@ class World:
         journal = Journal(self.folder, config, load(self.folder), files=files)
         store = ObjectStore(self.folder, Inbox(self.folder.inbox), files)
         return Machine(
-            journal, store=store, service=self.service, newer=lambda: False, waits=waits, files=files
-        )
+            journal, store=store, service=self.service, newer=lambda: False, waits=waits, within=self.within,
+            files=files,
+        )  # fmt: skip
 
     def play(self, turn: Turn | None) -> bool:
         """One run: what `apply` does, without an inbox. Whether it fell over."""

@@ -5,6 +5,7 @@ what passed is `current`. What the steps themselves do is tested elsewhere on re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -120,6 +121,33 @@ def test_what_always_breaks_off_is_given_up_after_its_attempts(
         record = load(board.folder)
         assert (record.code, record.attempts, record.current) == ("trial.attempts-exhausted", ATTEMPTS, 1)
         assert runs <= ATTEMPTS + 1
+
+
+def test_what_is_taken_back_at_the_start_of_a_run_has_as_long_as_any_other(
+    drawn_outcomes: list[World],
+) -> None:
+    left_s = [float("inf")]
+    cut_short: list[bool] = []
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        cut_short.append(seconds > left_s[-1])
+        left_s.append(seconds)
+        yield
+        left_s.pop()
+
+    with world() as board:
+        drawn_outcomes.append(board)
+        board.play(replace(PASSES, asks=True))
+        board.play(replace(PASSES, asks=True, probation="cut"))
+        while load(board.folder).attempts < ATTEMPTS:
+            board.play(replace(PASSES, probation="cut"))
+        assert load(board.folder).in_progress
+        board.within = within
+        board.play(None)
+        assert load(board.folder).state is UpdateState.ROLLED_BACK
+    assert cut_short
+    assert not any(cut_short)
 
 
 @pytest.mark.parametrize("way", ["it does not start", "nobody can be told", "nothing can be stopped"])

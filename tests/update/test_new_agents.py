@@ -46,7 +46,14 @@ TAKEN_BACK = {
         )
     },
     "it listens elsewhere": {
-        APP: changed(APP, {"_listen(config.address, config.port)": "_listen(config.address, 0)"})
+        APP: changed(
+            APP,
+            {
+                "    listening = _listen(config.address, config.port)\n": (
+                    "    os.environ.pop(LISTEN_FD, None)\n    listening = _listen(config.address, 0)\n"
+                )
+            },
+        )
     },
 }
 
