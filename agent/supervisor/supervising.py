@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from agent.config import BoardFolder
-from agent.plain_file import launched
+from agent.processes import end_launched, start_ticks
 from agent.supervisor.children import HEALTHY_S, NEVER, STOP_S, Child
 from agent.supervisor.deadlines import RECOVER_TIMEOUT_S, START_TIMEOUT_S, UPDATE_TIMEOUT_S, WATCHDOG_S
 from agent.supervisor.notices import Notices
@@ -189,22 +189,13 @@ class Supervisor:
 
     def _end_orphan(self) -> None:
         """End an agent that a supervisor which was killed left behind: it holds the port."""
-        pid = launched(self._folder.running, self._folder.launcher)
-        if pid is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            until = time.monotonic() + STOP_S
-            while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
-                time.sleep(0.05)
+        end_launched(self._folder.running, self._folder.launcher, patience_s=STOP_S)
 
     # --- itself ----------------------------------------------------------------------------------------------------
 
     def _write_pid(self) -> None:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         temporary = self._run / ".supervisor.json.new"
-        temporary.write_text(json.dumps({"pid": os.getpid(), "started": int(fields[19])}))
+        temporary.write_text(json.dumps({"pid": os.getpid(), "started": start_ticks(os.getpid())}))
         temporary.replace(self._run / "supervisor.json")
 
     def _runtime(self) -> str:

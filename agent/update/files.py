@@ -12,7 +12,6 @@ import contextlib
 import glob
 import os
 import secrets
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -211,11 +210,6 @@ def chunks_of(descriptor: int, *, size_bytes: int = 1 << 18) -> Iterator[bytes]:
     """What an open file holds, piece by piece."""
     while chunk := os.read(descriptor, size_bytes):
         yield chunk
-
-
-def is_regular(descriptor: int) -> bool:
-    """Whether an open descriptor is a plain file."""
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -17,7 +17,8 @@ from agent.contract.board import BoardConfig, RunningAgent
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, ProbationFailed, TrialTimedOut
 from agent.contract.release import DesiredState
-from agent.plain_file import process_told, read_plain
+from agent.plain_file import read_plain
+from agent.processes import process_told
 from agent.update.asking import ask
 from agent.update.child import Interrupted
 from agent.update.folder import UpdateFolder

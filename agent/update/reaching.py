@@ -17,7 +17,8 @@ from pathlib import Path
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, EdgeError, LinkLost
 from agent.contract.link import LinkConfig
-from agent.plain_file import process_told, read_plain
+from agent.plain_file import read_plain
+from agent.processes import process_told
 from agent.update.asking import ask
 from agent.update.folder import UpdateFolder
 

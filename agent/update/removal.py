@@ -7,20 +7,17 @@ is not gone, the host removes it (`edge/fleet/onboard/clear.py`).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
-import time
 from pathlib import Path
 
 from agent.config import read_config
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER, SYSTEM_USER, BoardConfig
 from agent.contract.errors import AgentConfigInvalid, ExitCode
-from agent.plain_file import launched
+from agent.processes import end_launched
 from agent.update.files import DISK, leftovers_of
 from agent.update.folder import UpdateFolder
-from agent.update.service import UNITS, Systemd, run_command, start_ticks, stop_supervisor, units_folder
+from agent.update.service import UNITS, Systemd, run_command, stop_supervisor, units_folder
 
 LINGER_MARK = "lingering"
 """Field of `board.json` that says that enrolment switched lingering on."""
@@ -42,7 +39,7 @@ def remove(root: Path, wipe: bool) -> int:
         stop_supervisor(folder)
     else:
         _remove_units(user=config.service == SERVICE_SYSTEMD_USER)
-    _end_agent(folder)
+    end_launched(folder.running, folder.launcher, patience_s=AGENT_GOES_S)
     if not wipe:
         return ExitCode.DONE
     if config is not None and config.extra.get(LINGER_MARK):
@@ -68,16 +65,3 @@ def _remove_units(*, user: bool) -> None:
         DISK.remove(units / name)
     systemd.call("daemon-reload", may_fail=True)
     systemd.call("reset-failed", *UNITS, may_fail=True)
-
-
-def _end_agent(folder: UpdateFolder) -> None:
-    """End an agent that whoever ran it left behind: only a process that runs this folder's launcher."""
-    pid = launched(folder.running, folder.launcher)
-    if pid is None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        end = time.monotonic() + AGENT_GOES_S
-        while start_ticks(pid) is not None and time.monotonic() < end:
-            time.sleep(0.05)

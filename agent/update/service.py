@@ -17,7 +17,7 @@ from typing import Protocol
 
 from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD_USER, BoardConfig
 from agent.contract.errors import InstallFailed
-from agent.plain_file import process_told
+from agent.processes import process_told, start_ticks
 from agent.update.folder import UpdateFolder
 
 AGENT_UNIT = "edge-agent.service"
@@ -120,15 +120,6 @@ def supervisor_pid(folder: UpdateFolder) -> int | None:
     told = process_told(folder.supervisor)
     pid = told.get("pid")
     return pid if isinstance(pid, int) and start_ticks(pid) == told.get("started") else None
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process was started, in the kernel's clock ticks since boot; None where there is no such process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def start_supervisor(folder: UpdateFolder) -> None:

@@ -24,8 +24,9 @@ from agent.contract.board import BoardConfig
 from agent.contract.codec import encode
 from agent.install import ownership
 from agent.install.ownership import give_folders
+from agent.processes import end_launched
 from agent.supervisor import Supervisor
-from agent.update import asking, commands, removal
+from agent.update import asking, commands
 from agent.update.files import DISK
 from agent.update.folder import UpdateFolder
 from agent.update.probation import look, served_generation
@@ -188,7 +189,7 @@ def test_what_the_agents_user_lays_into_its_folder_holds_no_update_up(system: In
         assert seen.reason
         assert "root:" not in seen.reason
         served_generation(system.folder)
-        removal._end_agent(system.folder)
+        end_launched(system.folder.running, system.folder.launcher, patience_s=5.0)
         assert time.monotonic() - began < 2
     finally:
         if writer is not None:
@@ -252,7 +253,7 @@ def test_root_ends_no_process_that_the_agents_user_points_at(
     path.write_text(json.dumps(RUNNING | {"pid": victim.pid}))
     os.chown(path, AGENT, AGENT)
     try:
-        removal._end_agent(system.folder)
+        end_launched(system.folder.running, system.folder.launcher, patience_s=5.0)
         assert victim.poll() is None
     finally:
         path.unlink()

@@ -19,8 +19,8 @@ from agent.contract.board import SERVICE_SUPERVISOR, SERVICE_SYSTEMD, BoardConfi
 from agent.contract.codec import decode, encode
 from agent.contract.runtime import RuntimeManifest
 from agent.install.units import units
+from agent.processes import start_ticks
 from agent.update.folder import UpdateFolder
-from agent.update.service import start_ticks
 from tests.update.bare import Bare
 from tests.update.bundles import PROFILE
 from tests.update.world import DEVICE, Board, Fleet, wait_until
