@@ -16,7 +16,13 @@ from typing import Any
 
 import paramiko
 
-from agent.contract.errors import ConnectionLost, PlatformUnsupported, RemoteCommandFailed, SudoRefused
+from agent.contract.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    PlatformUnsupported,
+    RemoteCommandFailed,
+    SudoRefused,
+)
 from edge.config import FleetFolder
 from edge.fleet import sudo as root
 from edge.fleet.address import Address
@@ -59,8 +65,7 @@ def connect(
     """
     limits = timeouts or _timeouts(fleet)
     address = _address(device)
-    key_files = _key_files(fleet) if fleet else ()
-    connection = open_connection(address, key_files=key_files, password=password, timeouts=limits)
+    connection = _opened(address, fleet, password, limits)
     return Board(connection, name=address.name, sudo_password=sudo_password, timeouts=limits)
 
 
@@ -318,9 +323,20 @@ def _address(device: Device | Address) -> Address:
     )
 
 
-def _key_files(fleet: FleetFolder) -> tuple[Path, ...]:
+def _opened(address: Address, fleet: FleetFolder | None, password: str | None, timeouts: Timeouts) -> Any:
+    """An open connection, by the fleet's key; while that is being replaced, a second one by the former key.
+
+    Not both on one: paramiko asks for the service anew with each key, and not every server answers that twice.
+    """
+    if fleet is None:
+        return open_connection(address, key_files=(), password=password, timeouts=timeouts)
     key = SshKey(fleet.keys)
-    return (key.current, key.former) if key.former else (key.current,)
+    current, former = key.current, key.former
+    if former is None or password is not None:
+        return open_connection(address, key_files=(current,), password=password, timeouts=timeouts)
+    with suppress(AuthenticationFailed):
+        return open_connection(address, key_files=(current,), password=None, timeouts=timeouts, others=False)
+    return open_connection(address, key_files=(former,), password=None, timeouts=timeouts)
 
 
 def _timeouts(fleet: FleetFolder | None) -> Timeouts:

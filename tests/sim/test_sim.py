@@ -28,6 +28,9 @@ from edge.fleet.connection import Board, connect, scan_host_key
 from edge.fleet.install import choose_placement, stage
 from edge.fleet.probe import probe
 from edge.fleet.upload import document, upload
+from edge.inventory import Device
+from edge.rollouts.ssh_rotation import replace_ssh_key
+from edge.rollouts.workspace import Workspace
 from edge.sim import disk, processes
 from edge.sim.boards import SimBoard, boards, break_board, down, up
 from edge.sim.plan import plans
@@ -131,6 +134,30 @@ def test_a_wrong_user_and_a_strange_key_are_refused(
     address = Address(host=board.host, port=board.port, user="nobody-here", host_key=board.host_key)
     with pytest.raises(AuthenticationFailed):
         connect(address, fleet=fleet)
+
+
+def test_they_take_another_key_of_the_folder_and_let_the_former_one_in_no_more(
+    fleet: FleetFolder, board: SimBoard, tmp_path: Path
+) -> None:
+    workspace = Workspace(fleet, lambda _: "")
+    former = FleetFolder.create(tmp_path / "former", "former")
+    shutil.copytree(fleet.keys, former.keys, dirs_exist_ok=True)
+    for sim in boards(fleet):
+        workspace.inventory.add(
+            Device(
+                name=sim.name, device_id=f"b-{sim.name}", host=sim.host, port=sim.port, user=sim.user,
+                host_key=sim.host_key, fingerprint="x",
+            )
+        )  # fmt: skip
+    try:
+        assert [one.problem for one in replace_ssh_key(workspace)] == [None, None]
+    finally:
+        for sim in boards(fleet):
+            workspace.inventory.remove(sim.name)
+    with open_sim(fleet, board) as link:
+        assert link.run(["true"]).status == 0
+    with pytest.raises(AuthenticationFailed):
+        open_sim(former, board)
 
 
 def test_a_cut_resets_connections_and_welcomes_new_ones(fleet: FleetFolder, board: SimBoard) -> None:
