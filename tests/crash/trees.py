@@ -32,6 +32,7 @@ TIMES = (
     "at",
     "wall",
     "contact",
+    "code_at",
     "disk_free_bytes",
     "disk_total_bytes",
     "clock_floor",
