@@ -32,8 +32,9 @@ TRAFFIC_EVERY_S = 1.0
 READY = "/v2/health/ready"
 ANSWER_TIMEOUT_S = 5.0
 INSIST_AFTER = 0.5
-"""Share of the deadline after which an agent that did not follow a `reload` is restarted. Not sooner: one that is
-starting, on a slow board for half a minute, would be ended in the middle of it."""
+"""Share of the deadline after which an agent that does not say that it followed a `reload` is restarted. Not sooner:
+one that is starting, on a slow board for half a minute, would be ended in the middle of it. One that says so and loads
+its models has the whole deadline."""
 LONGEST_WAIT_S = 3 * LINK_S
 """Beyond the probation, for an agent that is to be seen connected, or whose last looks were not all good."""
 MISSES = 3
@@ -128,8 +129,9 @@ def serve(
         if interrupted():
             raise Interrupted
         if not asked_again and waited > timeout_s * INSIST_AFTER:
-            service.restart()
             asked_again = True
+            if served_generation(folder) != number:
+                service.restart()
         time.sleep(POLL_S)
 
 

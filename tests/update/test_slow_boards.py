@@ -70,6 +70,20 @@ def test_an_agent_that_is_starting_is_ended_only_when_half_of_its_time_is_over(
     assert told.words == words
 
 
+def test_an_agent_that_loads_its_models_has_all_of_its_time(tmp_path: Path) -> None:
+    folder = UpdateFolder(tmp_path)
+    folder.run.mkdir()
+    config = BoardConfig(
+        fleet="f", device="d-0123456789", serial="s", profile="p", service=SERVICE_SUPERVISOR, port=0
+    )
+    loading = RunningAgent(pid=os.getpid(), boot="b", generation=2, port=1, started=0.0, ready=False)
+    folder.running.write_bytes(encode(loading))
+    told = Told()
+    seen = probation.serve(2, folder=folder, config=config, service=told, timeout_s=1.0)
+    assert seen.reason == "the agent is not ready"
+    assert "restart" not in told.words[1:], "it would begin once more"
+
+
 def test_what_settles_before_the_agent_starts_does_not_import_tuf() -> None:
     asks = "import json, sys, agent.update.running; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
