@@ -1,12 +1,12 @@
 """The backup's file: a tar archive, sealed whole with the backup's own passphrase.
 
-The rule: nothing is written that is not sealed, and what is read is taken only under the names that a backup holds.
-Root and targets keys stay encrypted inside it, as they are in the folder. The first member says what there must be.
+The rule: nothing is written that is not sealed; what is read was seen to be whole, under the names that a backup holds,
+before any of it is handed out. Root and targets keys stay encrypted inside it, as they are in the folder. The first
+member says what there must be.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tarfile
 import time
@@ -20,13 +20,12 @@ from agent.contract.codec import decode, encode
 from agent.contract.errors import (
     BackupDamaged,
     BackupExists,
-    BackupLocked,
     BackupMissing,
     ContractError,
     DocumentInvalid,
 )
 from edge import durable
-from edge.backup.age import Damaged, Locked, Opening, Sealing
+from edge.backup.seal import COPIES, seal, see_memory, unseal
 from edge.config import EDGE_TOML, FleetFolder, lock
 
 INDEX = "backup.json"
@@ -75,6 +74,26 @@ class BackupIndex:
             )
 
 
+@dataclass(frozen=True)
+class Backup:
+    """A backup that was opened: it is whole, and holds only what backups do.
+
+    Attributes:
+        path: its file. index: what it says of itself. archive: what it holds, in memory.
+    """
+
+    path: Path
+    index: BackupIndex
+    archive: tarfile.TarFile
+
+    def files(self) -> Iterator[tuple[str, IO[bytes]]]:
+        """Its files and their names in a fleet folder."""
+        for member in self.archive:
+            content = self.archive.extractfile(member)
+            if content is not None and member.name != INDEX:
+                yield member.name, content
+
+
 def write_backup(fleet: FleetFolder, path: Path, passphrase: str, *, with_blobs: bool) -> BackupIndex:
     """Make a backup of a fleet folder. Cut short, there is none.
 
@@ -86,10 +105,21 @@ def write_backup(fleet: FleetFolder, path: Path, passphrase: str, *, with_blobs:
 
     Raises:
         BackupExists: there is something at `path`.
+        BackupBeyondMachine: there is too little memory for it.
         FleetFolderBusy: someone else is writing to the repository.
     """
     if path.exists():
         raise BackupExists(path=path)
+    index, plain = packed(fleet, path, with_blobs=with_blobs)
+    try:
+        durable.write_new(path, seal(plain, passphrase), mode=0o600)
+    except FileExistsError as error:
+        raise BackupExists(path=path) from error
+    return index
+
+
+def packed(fleet: FleetFolder, path: Path, *, with_blobs: bool) -> tuple[BackupIndex, bytes]:
+    """The archive of the backup that is to be at `path`, not sealed yet; raises as `write_backup`."""
     with lock(fleet.repository), lock(fleet.devices):
         names = sorted(_names(fleet.path, with_blobs=with_blobs))
         index = BackupIndex(
@@ -102,42 +132,55 @@ def write_backup(fleet: FleetFolder, path: Path, passphrase: str, *, with_blobs:
             releases=sum(name.startswith("repository/targets/releases/") for name in names),
             bundles=with_blobs,
         )
-        try:
-            with durable.new_file(path, mode=0o600) as file:
-                sealing = Sealing(file, passphrase)
-                with tarfile.open(mode="w|", fileobj=sealing, format=tarfile.PAX_FORMAT) as archive:
-                    _add(archive, INDEX, encode(index))
-                    for name in names:
-                        _add_file(archive, name, fleet.path / name)
-                sealing.finish()
-        except FileExistsError as error:
-            raise BackupExists(path=path) from error
-    return index
+        see_memory(path, COPIES * index.size_bytes)
+        out = io.BytesIO()
+        with tarfile.open(mode="w:", fileobj=out, format=tarfile.PAX_FORMAT) as archive:
+            data = encode(index)
+            member = tarfile.TarInfo(INDEX)
+            member.size, member.mode = len(data), 0o600
+            archive.addfile(member, io.BytesIO(data))
+            for name in names:
+                _add(archive, name, fleet.path / name)
+        return index, out.getvalue()
 
 
-@contextlib.contextmanager
-def read_backup(path: Path, passphrase: str) -> Iterator[tuple[BackupIndex, Iterator[tuple[str, IO[bytes]]]]]:
-    """What a backup says of itself, and its files, each to be read before the next one is asked for.
-
-    All of it was there and unchanged when the iterator has ended, and not before.
+def open_backup(path: Path, passphrase: str) -> Backup:
+    """Open a backup's file.
 
     Raises:
         BackupMissing: there is no such file. BackupLocked: the passphrase does not open it.
-        BackupDamaged: it is cut or changed, no backup, or holds what no backup does; while it is read, too.
+        BackupDamaged: it is cut or changed, no backup, or holds what no backup does.
+        BackupBeyondMachine: there is too little memory for it, or time.
     """
     try:
-        file = path.open("rb")
+        see_memory(path, COPIES * path.stat().st_size)
+        data = path.read_bytes()
     except OSError as error:
         raise BackupMissing(path=path, reason=error.strerror or str(error)) from error
-    with file, _told(path):
-        stream = io.BufferedReader(Opening(file, passphrase), 1 << 16)
-        with tarfile.open(mode="r|", fileobj=stream) as archive:
-            members = _members(path, archive)
-            name, first = next(members, ("", io.BytesIO()))
-            if name != INDEX:
-                raise BackupDamaged(path=path, reason=f"its first member is {name!r}, not {INDEX!r}")
-            index = decode(BackupIndex, first.read())
-            yield index, _counted(path, index, members, stream)
+    return unpacked(path, unseal(path, data, passphrase))
+
+
+def unpacked(path: Path, plain: bytes) -> Backup:
+    """The backup of a file that was unsealed.
+
+    Raises:
+        BackupDamaged: what is in it is no backup, or not all of one.
+    """
+    try:
+        archive = tarfile.TarFile(fileobj=io.BytesIO(plain))
+        members = archive.getmembers()
+        for member in members:
+            if not member.isreg() or not _is_ours(member.name):
+                raise BackupDamaged(path=path, reason=f"it holds {member.name!r}, which no backup does")
+        first = archive.extractfile(members[0]) if members and members[0].name == INDEX else None
+        if first is None:
+            raise BackupDamaged(path=path, reason=f"it does not begin with {INDEX!r}")
+        index = decode(BackupIndex, first.read())
+    except (ContractError, tarfile.TarError) as error:
+        raise BackupDamaged(path=path, reason=str(error)) from error
+    if (count := len(members) - 1) != index.files:
+        raise BackupDamaged(path=path, reason=f"it holds {count} files, {index.files} were put in")
+    return Backup(path, index, archive)
 
 
 def _names(folder: Path, *, with_blobs: bool) -> Iterator[str]:
@@ -150,13 +193,7 @@ def _names(folder: Path, *, with_blobs: bool) -> Iterator[str]:
                 yield path.relative_to(folder).as_posix()
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o600
-    archive.addfile(member, io.BytesIO(data))
-
-
-def _add_file(archive: tarfile.TarFile, name: str, path: Path) -> None:
+def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:
     with path.open("rb") as file:
         member = tarfile.TarInfo(name)
         status = path.stat()
@@ -164,41 +201,8 @@ def _add_file(archive: tarfile.TarFile, name: str, path: Path) -> None:
         archive.addfile(member, file)
 
 
-def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
-    for member in archive:
-        content = archive.extractfile(member) if member.isreg() else None
-        if content is None or not _is_ours(member.name):
-            raise BackupDamaged(path=path, reason=f"it holds {member.name!r}, which no backup does")
-        yield member.name, content
-
-
 def _is_ours(name: str) -> bool:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or str(pure) != name or "\0" in name:
         return False
     return name == INDEX or any(name == part or name.startswith(f"{part}/") for part in PARTS)
-
-
-def _counted(
-    path: Path, index: BackupIndex, members: Iterator[tuple[str, IO[bytes]]], stream: io.BufferedIOBase
-) -> Iterator[tuple[str, IO[bytes]]]:
-    count = 0
-    for name, content in members:
-        count += 1
-        yield name, content
-    while stream.read(
-        1 << 20
-    ):  # what is behind the archive's end, so that the seal is seen to the last piece
-        pass
-    if count != index.files:
-        raise BackupDamaged(path=path, reason=f"it holds {count} files, {index.files} were put in")
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Locked as error:
-        raise BackupLocked(path=path) from error
-    except (Damaged, ContractError, tarfile.TarError, EOFError) as error:
-        raise BackupDamaged(path=path, reason=str(error)) from error

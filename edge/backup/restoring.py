@@ -21,7 +21,7 @@ from typing import IO
 
 from agent.contract.errors import BackupDamaged, ContractError, RepositoryError
 from edge import durable
-from edge.backup.archive import BLOBS, BackupIndex, read_backup
+from edge.backup.archive import BLOBS, Backup, BackupIndex
 from edge.config import EDGE_TOML, FleetFolder, lock
 from edge.identity import PLAIN, KeyRing
 from edge.inventory import Inventory
@@ -59,26 +59,25 @@ class Restored:
     missing: tuple[str, ...]
 
 
-def check_backup(path: Path, passphrase: str) -> tuple[BackupIndex, tuple[str, ...]]:
-    """See that a backup opens, is whole, and holds a fleet folder whose keys and signed repository belong together.
+def check(backup: Backup) -> tuple[str, ...]:
+    """See that a backup holds a fleet folder whose keys and signed repository belong together.
 
     Returns:
-        What it says of itself, and titles of releases whose files are not in it.
+        Titles of releases whose files are not in it.
 
     Raises:
-        BackupMissing, BackupLocked, BackupDamaged: it does not.
+        BackupDamaged: it does not.
     """
     with tempfile.TemporaryDirectory(prefix="edge-backup-") as scratch:
-        index, blobs = _unpack(path, passphrase, Path(scratch), with_blobs=False)
-        fleet = _verified(path, Path(scratch))
-        return index, _releases_without_files(fleet, blobs)
+        blobs = _unpack(backup, Path(scratch), with_blobs=False)
+        return _releases_without_files(_verified(backup.path, Path(scratch)), blobs)
 
 
-def restore(path: Path, passphrase: str, folder: Path) -> Restored:
+def restore(backup: Backup, folder: Path) -> Restored:
     """Bring a backup back into `folder`, which is made where it is missing.
 
     Raises:
-        BackupMissing, BackupLocked, BackupDamaged: the backup is not good; nothing was changed.
+        BackupDamaged: the backup is not good; nothing was changed.
         FleetFolderBusy: a command or a collector is at work in the folder.
     """
     folder = folder.resolve()
@@ -88,8 +87,8 @@ def restore(path: Path, passphrase: str, folder: Path) -> Restored:
             shutil.rmtree(left)
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
         try:
-            index, _ = _unpack(path, passphrase, staging, with_blobs=True)
-            _verified(path, staging)
+            _unpack(backup, staging, with_blobs=True)
+            _verified(backup.path, staging)
             for old in (folder / BLOBS, *sorted(folder.glob(f"{ASIDE}*/{BLOBS}"))):
                 _take_over_blobs(old, staging / BLOBS)  # aside: a restore that was cut moved them there
             aside = put_in_place(staging, folder)
@@ -98,7 +97,7 @@ def restore(path: Path, passphrase: str, folder: Path) -> Restored:
             durable.flush_folder(folder)
     fleet = FleetFolder.open(folder)
     missing = _releases_without_files(fleet, {blob.name for blob in (folder / BLOBS).iterdir()})
-    return Restored(index=index, folder=fleet, aside=aside, missing=missing)
+    return Restored(index=backup.index, folder=fleet, aside=aside, missing=missing)
 
 
 @contextmanager
@@ -112,25 +111,22 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _unpack(
-    path: Path, passphrase: str, folder: Path, *, with_blobs: bool
-) -> tuple[BackupIndex, frozenset[str]]:
-    """All files of a backup, durable, readable by their owner alone where they were; and the names of all blobs."""
+def _unpack(backup: Backup, folder: Path, *, with_blobs: bool) -> frozenset[str]:
+    """All files of a backup, durable, readable by their owner alone where they were; returns the names of all blobs."""
     folders, blobs = {folder}, set()
-    with read_backup(path, passphrase) as (index, files):
-        for name, content in files:
-            if name.startswith(f"{BLOBS}/"):
-                _see_blob(path, name, content, folder / name if with_blobs else None)
-                blobs.add(name.rpartition("/")[2])
-            else:
-                _write(folder / name, _pieces(content))
-            folders.add((folder / name).parent)
+    for name, content in backup.files():
+        if name.startswith(f"{BLOBS}/"):
+            _see_blob(backup.path, name, content, folder / name if with_blobs else None)
+            blobs.add(name.rpartition("/")[2])
+        else:
+            _write(folder / name, _pieces(content))
+        folders.add((folder / name).parent)
     for part, mode in (("keys", 0o700), ("telemetry", 0o700), ("devices", 0o755), (BLOBS, 0o755)):
         durable.make_folder(folder / part, mode=mode)
     for each in folders:
         if each.is_dir():
             durable.flush_folder(each)
-    return index, frozenset(blobs)
+    return frozenset(blobs)
 
 
 def _see_blob(path: Path, name: str, content: IO[bytes], to: Path | None) -> None:

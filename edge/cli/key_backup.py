@@ -41,14 +41,15 @@ def backup(file: Path, check: bool, with_blobs: bool, as_json: bool) -> None:
     FILE is encrypted with a passphrase of its own, asked for here (or taken from EDGE_BACKUP_PASSPHRASE). It is never
     written over.
     """
-    from edge.backup.archive import write_backup
-    from edge.backup.restoring import check_backup
+    from edge.backup import restoring
+    from edge.backup.archive import open_backup, write_backup
     from edge.config import FleetFolder
 
     missing: tuple[str, ...] = ()
     if check:
         _must_be_there(file)
-        index, missing = check_backup(file, _passphrase(new=False))
+        opened = open_backup(file, _passphrase(new=False))
+        index, missing = opened.index, restoring.check(opened)
     else:
         fleet = FleetFolder.find()
         if file.exists():
@@ -114,15 +115,15 @@ def restore(file: Path | None, folder: Path, believe: Sequence[str], yes: bool, 
 
 
 def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
-    from edge.backup.restoring import SWAPPED, check_backup
-    from edge.backup.restoring import restore as bring_back
+    from edge.backup import restoring
+    from edge.backup.archive import open_backup
     from edge.rollouts.folders import RolloutFolders
 
     _must_be_there(file)
-    passphrase = _passphrase(new=False)
-    index, _ = check_backup(file, passphrase)
-    output.line("note", f"{file}: {_said(index)}")
-    if any((folder / part).exists() for part in SWAPPED):
+    backup = open_backup(file, _passphrase(new=False))
+    restoring.check(backup)
+    output.line("note", f"{file}: {_said(backup.index)}")
+    if any((folder / part).exists() for part in restoring.SWAPPED):
         answer = output.confirm(f"Put it in the place of what is in {folder.resolve()}?", yes=yes)
         if answer is None:
             raise OptionInvalid(
@@ -130,9 +131,9 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
             )
         if not answer:
             return None
-        _end_collector(folder, index)
-    restored = bring_back(file, passphrase, folder)
-    output.line("good", f"fleet `{index.fleet}` is back in {restored.folder.path}")
+        _end_collector(folder, backup.index)
+    restored = restoring.restore(backup, folder)
+    output.line("good", f"fleet `{backup.index.fleet}` is back in {restored.folder.path}")
     if restored.aside is not None:
         output.line(
             "note", f"what was there is in {restored.aside}; remove it when all is well, it holds keys"

@@ -20,6 +20,7 @@ import pytest
 
 from agent.contract.codec import encode
 from agent.contract.errors import (
+    BackupBeyondMachine,
     BackupDamaged,
     BackupExists,
     BackupLocked,
@@ -29,9 +30,8 @@ from agent.contract.errors import (
     FleetFolderMissing,
 )
 from edge.backup import archive as archives
-from edge.backup.age import Sealing
-from edge.backup.archive import INDEX, BackupIndex, write_backup
-from edge.backup.restoring import ASIDE, STAGING, SWAPPED, check_backup, put_in_place, restore
+from edge.backup.archive import INDEX, Backup, BackupIndex, open_backup, packed, unpacked, write_backup
+from edge.backup.restoring import ASIDE, STAGING, SWAPPED, check, put_in_place, restore
 from edge.certificates import CertificateAuthority
 from edge.collector.records import enrolled_id, make_folder
 from edge.config import FleetFolder, lock
@@ -64,6 +64,13 @@ def file(full: Fleet, tmp_path: Path) -> Path:
     return tmp_path / "b.edge"
 
 
+@pytest.fixture
+def backup(full: Fleet, tmp_path: Path) -> Backup:
+    """Opened, and never sealed: that costs seconds, and is looked at by itself."""
+    path = tmp_path / "b.edge"
+    return unpacked(path, packed(full.folder, path, with_blobs=False)[1])
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """What a backup is about, in a folder."""
     return {
@@ -79,10 +86,11 @@ def blobs(folder: Path) -> set[str]:
 
 
 def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_path: Path) -> None:
-    index, missing = check_backup(file, WORD)
-    assert missing == ("digits@1",)
+    backup = open_backup(file, WORD)
+    index = backup.index
+    assert check(backup) == ("digits@1",)
     assert (index.fleet, index.devices, index.releases) == (full.folder.config.fleet, 1, 1)
-    restored = restore(file, WORD, tmp_path / "anew")
+    restored = restore(backup, tmp_path / "anew")
     assert contents(restored.folder.path) == contents(full.folder.path)
     assert (restored.aside, restored.missing) == (None, ("digits@1",))
     assert KeyRing(restored.folder.keys).exposed() == ()
@@ -96,8 +104,9 @@ def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_p
 def test_bundles_come_along_when_they_are_asked_for(full: Fleet, tmp_path: Path) -> None:
     index = write_backup(full.folder, tmp_path / "b", WORD, with_blobs=True)
     assert index.bundles
-    assert check_backup(tmp_path / "b", WORD) == (index, ())
-    restored = restore(tmp_path / "b", WORD, tmp_path / "anew")
+    backup = open_backup(tmp_path / "b", WORD)
+    assert (backup.index, check(backup)) == (index, ())
+    restored = restore(backup, tmp_path / "anew")
     assert restored.missing == ()
     assert restored.folder.path.joinpath("repository/blobs").is_dir()
     Repository(restored.folder.repository, KeyRing(restored.folder.keys)).push_set("b-1")
@@ -113,39 +122,58 @@ def test_no_private_key_can_be_read_in_it(full: Fleet, file: Path) -> None:
     assert b"PRIVATE KEY" not in data
 
 
-def test_it_is_never_written_over(full: Fleet, file: Path) -> None:
-    before = file.read_bytes()
+def test_it_is_never_written_over(full: Fleet, tmp_path: Path) -> None:
+    file = tmp_path / "b.edge"
+    file.write_text("an earlier one")
     with pytest.raises(BackupExists):
         write_backup(full.folder, file, WORD, with_blobs=False)
-    assert file.read_bytes() == before
+    assert file.read_text() == "an earlier one"
     assert sorted(path.name for path in file.parent.iterdir()) == ["b.edge", "fleet"]
 
 
-def test_a_backup_that_is_not_good_changes_nothing(full: Fleet, file: Path, tmp_path: Path) -> None:
-    before = contents(full.folder.path)
+def test_a_backup_that_is_not_good_is_not_opened(file: Path, tmp_path: Path) -> None:
     data = file.read_bytes()
     bad = tmp_path / "bad"
 
     def refused(error: type[EdgeError], changed: bytes, word: str = WORD) -> None:
         bad.write_bytes(changed)
-        for act in (lambda: check_backup(bad, word), lambda: restore(bad, word, full.folder.path)):
-            with pytest.raises(error):
-                act()
+        with pytest.raises(error):
+            open_backup(bad, word)
 
     refused(BackupLocked, data, "another")
-    refused(BackupDamaged, data[:-1])
     refused(BackupDamaged, data[: len(data) // 2])
     refused(BackupDamaged, b"")
-    flipped = bytearray(data)
-    flipped[len(data) // 2] ^= 1
-    refused(BackupDamaged, bytes(flipped))
     with pytest.raises(BackupMissing):
-        check_backup(tmp_path / "none", WORD)
-    assert contents(full.folder.path) == before
-    assert not list(full.folder.path.glob(f"{ASIDE}*"))
+        open_backup(tmp_path / "none", WORD)
+    with pytest.raises(BackupMissing):
+        open_backup(tmp_path, WORD)
 
 
-def test_over_a_damaged_folder_what_was_there_is_kept(full: Fleet, file: Path) -> None:
+def test_one_that_memory_does_not_hold_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(1 << 42)
+    with pytest.raises(BackupBeyondMachine):
+        open_backup(tmp_path / "large", WORD)
+
+
+def test_it_can_be_read_by_its_owner_alone_from_the_first_byte_on_and_is_never_plain(
+    full: Fleet, tmp_path: Path
+) -> None:
+    """Killed before each change of a file on the drive, the process leaves what an attacker would find."""
+    place = tmp_path / "place"
+    for point in itertools.count(1):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        cut = killed(point, place, lambda: write_backup(full.folder, place / "b", WORD, with_blobs=False))
+        for left in place.iterdir():
+            assert stat.S_IMODE(left.stat().st_mode) == 0o600
+            assert left.read_bytes()[:22] in (b"", b"age-encryption.org/v1\n")
+        if not cut:
+            break
+    assert point > 2
+
+
+def test_over_a_damaged_folder_what_was_there_is_kept(full: Fleet, backup: Backup) -> None:
     folder = full.folder.path
     before = contents(folder)
     (folder / "edge.toml").write_text("nonsense")
@@ -153,8 +181,8 @@ def test_over_a_damaged_folder_what_was_there_is_kept(full: Fleet, file: Path) -
     (folder / "repository/metadata/timestamp.json").write_bytes(b"{")
     (folder / "devices/pi.json").write_bytes(b"")
     with lock(folder / "telemetry", file="collector.lock"), pytest.raises(FleetFolderBusy):
-        restore(file, WORD, folder)
-    restored = restore(file, WORD, folder)
+        restore(backup, folder)
+    restored = restore(backup, folder)
     assert contents(folder) == before
     assert restored.aside is not None
     assert (restored.aside / "edge.toml").read_text() == "nonsense"
@@ -187,9 +215,9 @@ def half_swapped(folder: Path, new: Path, place: Path) -> tuple[Path, Path]:
 
 
 def test_cut_anywhere_nothing_is_lost_and_the_same_again_finishes_it(
-    full: Fleet, file: Path, tmp_path: Path
+    full: Fleet, backup: Backup, tmp_path: Path
 ) -> None:
-    new = restore(file, WORD, tmp_path / "new").folder.path
+    new = restore(backup, tmp_path / "new").folder.path
     for point in itertools.count(1):
         folder, staging = half_swapped(full.folder.path, new, tmp_path / f"cut-{point}")
         old = contents(folder)
@@ -206,7 +234,7 @@ def test_cut_anywhere_nothing_is_lost_and_the_same_again_finishes_it(
             whole = old if "the old one" in toml.read_text() else contents(new)
             assert contents(folder) == whole, "it is a fleet folder while all is there"
         if point % 8 == 1:
-            restore(file, WORD, folder)
+            restore(backup, folder)
             assert contents(folder) == contents(new)
             assert blobs(folder) == blobs(full.folder.path), (
                 "files of bundles that were there are still there"
@@ -215,17 +243,20 @@ def test_cut_anywhere_nothing_is_lost_and_the_same_again_finishes_it(
     assert point > 15
 
 
-def hostile(path: Path, index: BackupIndex, *members: tarfile.TarInfo) -> Path:
-    with path.open("wb") as out:
-        sealing = Sealing(out, WORD)
-        with tarfile.open(mode="w|", fileobj=sealing) as made:
-            first = tarfile.TarInfo(INDEX)
-            first.size = len(data := encode(index))
-            made.addfile(first, io.BytesIO(data))
-            for member in members:
-                made.addfile(member, io.BytesIO(b"x" * member.size))
-        sealing.finish()
-    return path
+def made_by_hand(index: bytes, *members: tarfile.TarInfo) -> bytes:
+    """What an archive holds, before it is sealed."""
+    out = io.BytesIO()
+    with tarfile.open(mode="w:", fileobj=out) as made:
+        first = tarfile.TarInfo(INDEX)
+        first.size = len(index)
+        made.addfile(first, io.BytesIO(index))
+        for member in members:
+            made.addfile(member, io.BytesIO(b"x" * member.size))
+    return out.getvalue()
+
+
+def opened(index: bytes, *members: tarfile.TarInfo) -> Backup:
+    return unpacked(Path("h"), made_by_hand(index, *members))
 
 
 @pytest.mark.parametrize(
@@ -249,42 +280,37 @@ def test_a_backup_that_leads_elsewhere_writes_nothing(full: Fleet, tmp_path: Pat
     member.size = 1
     if name == "keys":
         member.type, member.size, member.linkname = tarfile.SYMTYPE, 0, str(tmp_path)
-    file = hostile(tmp_path / "h", index, member)
     before = {path for path in tmp_path.rglob("*") if not path.name.endswith(".lock")}
     with pytest.raises(BackupDamaged):
-        restore(file, WORD, full.folder.path)
+        restore(opened(encode(index), member), full.folder.path)
     assert {path for path in tmp_path.rglob("*") if not path.name.endswith(".lock")} == before
     assert not Path("/tmp/out-of-a-backup").exists()
 
 
-def test_a_backup_of_another_version_and_one_that_lacks_something_are_refused(
-    full: Fleet, tmp_path: Path
-) -> None:
+def test_a_backup_of_another_version_and_one_that_lacks_something_are_refused(full: Fleet) -> None:
     index = BackupIndex(
         fleet="f-1", created_at=1, edge="1", files=0, size_bytes=0, devices=0, releases=0, bundles=False
     )
-    with pytest.raises(BackupDamaged, match=r"edge\.toml"):
-        check_backup(hostile(tmp_path / "empty", index), WORD)
+    before = contents(full.folder.path)
+    for act in (check, lambda backup: restore(backup, full.folder.path)):
+        with pytest.raises(BackupDamaged, match=r"edge\.toml"):
+            act(opened(encode(index)))
+    assert contents(full.folder.path) == before
+    assert not list(full.folder.path.glob(f"{ASIDE}*"))
     with pytest.raises(BackupDamaged, match="0 files, 2 were put in"):
-        check_backup(hostile(tmp_path / "less", replace(index, files=2)), WORD)
-    newer = hostile(tmp_path / "newer", index)
-    data = encode(index).replace(b"edge.backup/1", b"edge.backup/9")
-    with newer.open("wb") as out:
-        sealing = Sealing(out, WORD)
-        with tarfile.open(mode="w|", fileobj=sealing) as made:
-            first = tarfile.TarInfo(INDEX)
-            first.size = len(data)
-            made.addfile(first, io.BytesIO(data))
-        sealing.finish()
+        opened(encode(replace(index, files=2)))
     with pytest.raises(BackupDamaged, match=r"edge\.backup/9"):
-        check_backup(newer, WORD)
+        opened(encode(index).replace(b"edge.backup/1", b"edge.backup/9"))
+    for plain in (b"", b"x" * 1000, made_by_hand(encode(index))[:600]):
+        with pytest.raises(BackupDamaged):
+            unpacked(Path("h"), plain)
 
 
 def test_keys_that_do_not_belong_to_the_repository_are_noticed(full: Fleet, tmp_path: Path) -> None:
     (full.folder.keys / "root.pub").write_text(secrets.token_hex(32) + "\n")
-    write_backup(full.folder, tmp_path / "b", WORD, with_blobs=False)
+    plain = packed(full.folder, tmp_path / "b", with_blobs=False)[1]
     with pytest.raises(BackupDamaged):
-        check_backup(tmp_path / "b", WORD)
+        check(unpacked(tmp_path / "b", plain))
 
 
 def test_every_part_that_is_restored_can_be_in_a_backup() -> None:
@@ -296,7 +322,7 @@ def test_a_fleet_that_has_nothing_yet_comes_back_and_is_backed_up_again(tmp_path
     keys = KeyRing(folder.keys)
     shutil.copytree(fleet.folder.keys, folder.keys, dirs_exist_ok=True)
     Repository.create(folder.repository, keys, passphrase)
-    write_backup(folder, tmp_path / "a", WORD, with_blobs=True)
-    back = restore(tmp_path / "a", WORD, tmp_path / "back").folder
+    _, plain = packed(folder, tmp_path / "a", with_blobs=True)
+    back = restore(unpacked(tmp_path / "a", plain), tmp_path / "back").folder
     Inventory(back).add(Device(name="pi", device_id="b-1", host="h", user="u", host_key="x", fingerprint="y"))
-    assert write_backup(back, tmp_path / "b", WORD, with_blobs=False).devices == 1
+    assert packed(back, tmp_path / "b", with_blobs=False)[0].devices == 1

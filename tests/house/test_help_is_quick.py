@@ -14,7 +14,7 @@ from tests.house.tree import ROOT
 EDGE = Path(sys.executable).with_name("edge")
 HEAVY = {
     "ai_edge_litert", "amqtt", "asyncssh", "cryptography", "fabric", "h5py", "keras", "msgspec", "numpy", "onnx",
-    "onnxruntime", "orjson", "paho", "prometheus_client", "pyarrow", "sqlite3", "textual",
+    "onnxruntime", "orjson", "paho", "prometheus_client", "pyarrow", "pyrage", "sqlite3", "textual",
     "paramiko", "PIL", "sklearn", "tensorflow", "tf2onnx", "torch", "tuf",
 }  # fmt: skip
 SECONDS = 0.3

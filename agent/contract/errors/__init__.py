@@ -23,6 +23,7 @@ from agent.contract.errors.artifacts import (
     WrongBoard,
 )
 from agent.contract.errors.backups import (
+    BackupBeyondMachine,
     BackupDamaged,
     BackupExists,
     BackupLocked,
@@ -204,6 +205,7 @@ __all__ = [
     "AssignRefused",
     "AttemptsExhausted",
     "AuthenticationFailed",
+    "BackupBeyondMachine",
     "BackupDamaged",
     "BackupExists",
     "BackupLocked",

@@ -22,7 +22,19 @@ class BackupDamaged(RepositoryError):
 class BackupLocked(RepositoryError):
     code = "backup.locked"
     template = "the passphrase does not open the backup `{path}`"
-    hint_template = "give the one that the backup was made with, in EDGE_BACKUP_PASSPHRASE or at the prompt"
+    hint_template = (
+        "give the one that the backup was made with, in EDGE_BACKUP_PASSPHRASE or at the prompt; if it is that one,"
+        " the file's first lines were changed: take another copy of it"
+    )
+
+
+class BackupBeyondMachine(RepositoryError):
+    code = "backup.beyond-machine"
+    template = "the backup `{path}` is too much for this machine: {reason}"
+    hint_template = (
+        "take another machine; a backup without --with-blobs is small, and"
+        " `age --decrypt FILE | tar --extract` opens one in little memory"
+    )
 
 
 class BackupMissing(RepositoryError):
