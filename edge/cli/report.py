@@ -29,6 +29,11 @@ WORDS = {
         "`edge key restore`",
         "bad",
     ),
+    "other": (
+        "the board trusts other keys than this folder holds: they were changed after this copy was made. Take the "
+        "newest folder; where its keys are lost: `edge flash TARGET RELEASE --reset-trust`",
+        "bad",
+    ),
 }
 
 
@@ -51,7 +56,9 @@ def show_report(device: Device, state: BoardState, standing: Standing | None = N
     if reported.history:
         newest = [row for entry in reported.history[:SHOWN] for row in ended(entry, now)]
         output.rows("history", [row for row in newest if row.name not in ("attempts", "do", "measured")])
-        click.echo(f"  {'all':10}  {len(reported.history)}, with their numbers: `edge device history {device.name}`")
+        click.echo(
+            f"  {'all':10}  {len(reported.history)}, with their numbers: `edge device history {device.name}`"
+        )
 
 
 def show_history(state: BoardState) -> None:

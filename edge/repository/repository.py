@@ -277,12 +277,17 @@ class Repository:
         last = self.desired(device)
         return 1 + max(seen if seen < MAX_COUNTER else 0, last.counter if last else 0)
 
-    def push_set(self, device: str) -> PushSet:
+    def push_set(self, device: str, *, signed_alone: bool = False) -> PushSet:
         """What the board with this id is to be sent so that it can verify and run its desired state.
+
+        Args:
+            device: its id.
+            signed_alone: the roles and the desired state alone, for a board that carried that out already.
 
         Raises:
             NothingAssigned: it has none.
-            RepositoryDamaged: a file is missing or changed.
+            BlobMissing: a file of what it is to run is not here.
+            RepositoryDamaged: a file is changed, or what was signed is missing.
             FleetFolderBusy: someone else is writing.
         """
         check_name(device, what="device id")
@@ -292,7 +297,7 @@ class Repository:
                 raise NothingAssigned(device=device)
             path = desired_target(device)
             wanted = [roles.bin(roles.bin_of(path)).targets[path]]
-            for name in assignment.named_targets(state):
+            for name in () if signed_alone else assignment.named_targets(state):
                 if name not in roles.targets.targets:
                     raise RepositoryDamaged(path=self._folder, reason=f"`targets` does not name `{name}`")
                 wanted.append(roles.targets.targets[name])
@@ -301,7 +306,7 @@ class Repository:
                 self._folder / "outbox" / device,
                 metadata=roles.files(["targets", DESIRED_ROLE, roles.bin_of(path)]),
                 targets={prefixed(target): self._store.path(target) for target in wanted},
-                blobs=self._blobs_of(documents, state),
+                blobs={} if signed_alone else self._blobs_of(documents, state),
             )
 
     def versions(self, device: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
-from agent.contract.errors import RepositoryDamaged
+from agent.contract.errors import BlobMissing, RepositoryDamaged
 from edge import durable
 from edge.repository.roles import sweep
 
@@ -43,8 +43,11 @@ class Store:
         """The file of a blob.
 
         Raises:
-            RepositoryDamaged: it is not there, or of another length.
+            BlobMissing: it is not there.
+            RepositoryDamaged: it is of another length.
         """
+        if not (self._blobs / sha256).exists():
+            raise BlobMissing(sha256=sha256, size_bytes=size_bytes)
         if not self.has_blob(sha256, size_bytes):
             raise RepositoryDamaged(
                 path=self._blobs / sha256, reason=f"it must be there with {size_bytes} bytes"

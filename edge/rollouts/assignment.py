@@ -26,7 +26,7 @@ def assign(
     repository = workspace.repository
     seen = _highest(reported)
     last = repository.desired(device_id)
-    if last is not None and last.generation.same_content(content):
+    if last is not None and last.generation.same_content(content) and not has_ended(last, reported):
         under_way = reported is not None and last.counter == seen and reported.state not in END_STATES
         if last.counter > seen or under_way:
             return last
@@ -48,6 +48,12 @@ def assign(
     )
     repository.assign(desired)
     return desired
+
+
+def has_ended(desired: DesiredState, reported: Reported | None) -> bool:
+    """Whether a board remembers how a desired state ended; its counter begins anew where other keys sign these, and a
+    state that it refused before is not looked at once more then."""
+    return reported is not None and any(entry.counter == desired.counter for entry in reported.history)
 
 
 def _highest(reported: Reported | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from agent.contract.errors import (
     RootOther,
     StoreMissing,
 )
-from agent.contract.messages import Reported
+from agent.contract.messages import STALE_AFTER_S, Reported
 from agent.contract.profile import BoardFacts, DeviceProfile
 from edge.fleet import services
 from edge.fleet.checkup import Check, checkup
@@ -31,6 +32,7 @@ from edge.fleet.status import BoardStatus, read_status
 from edge.inventory import Device
 from edge.rollouts.choice import check_board
 from edge.rollouts.enrolment import locate, placement_of, settle_profile
+from edge.rollouts.memory import Memory
 from edge.rollouts.workspace import Workspace
 from edge.telemetry import query
 from edge.telemetry.store import Store
@@ -199,7 +201,8 @@ def check_device(workspace: Workspace, name: str) -> tuple[Check, ...]:
         facts = probe(board)
         _, status = locate(board, device, facts)
         profile = workspace.profile(device.profile) if device.profile else None
-        return (*_belonging(workspace, device, status), *checkup(board, facts, status, profile=profile))
+        whose = _belonging(workspace, device, status) or _trust(workspace, device, status)
+        return (*whose, *checkup(board, facts, status, profile=profile))
 
 
 def _belonging(workspace: Workspace, device: Device, status: BoardStatus) -> tuple[Check, ...]:
@@ -220,6 +223,36 @@ def _belonging(workspace: Workspace, device: Device, status: BoardStatus) -> tup
         return (Check(name="fleet", verdict="bad", text=text, hint=hint),)
     text = f"it is of this fleet, but this folder does not know it as `{config.device}`"
     return (Check(name="fleet", verdict="doubt", text=text, hint="flash it again: that takes it in"),)
+
+
+def _trust(workspace: Workspace, device: Device, status: BoardStatus) -> tuple[Check, ...]:
+    """How what a board of ours verified stands beside this folder, and whether it was shown anything lately."""
+    try:
+        reported = Memory(workspace, device).believed(status)
+        if reported is None:
+            return ()
+        workspace.versions.check(reported.trust, device=device.name)
+        unseen = workspace.versions.ahead(reported.trust)
+    except EdgeError as error:
+        return (Check(name="trust", verdict="bad", text=str(error), hint=error.hint or ""),)
+    if unseen:
+        roles = ", ".join(f"{role} {version}" for role, version in unseen.items())
+        text = (
+            f"it has seen {roles}, which this folder did not sign: this is an old copy, or another is at work"
+        )
+        hint = "take the newest folder, or go past it with `edge key restore`"
+        return (Check(name="trust", verdict="doubt", text=text, hint=hint),)
+    if reported.stale(int(time.time())):
+        days = STALE_AFTER_S // 86_400
+        return (
+            Check(
+                name="trust",
+                verdict="doubt",
+                text=f"it is stale: for {days} days it was shown nothing newly signed",
+                hint=f"run `edge device refresh {device.name}`",
+            ),
+        )
+    return (Check(name="trust", verdict="good", text="it has seen nothing that this folder did not sign"),)
 
 
 def remove_device(workspace: Workspace, name: str, *, wipe: bool, sudo_password: str | None = None) -> None:

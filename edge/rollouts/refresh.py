@@ -7,18 +7,17 @@ not carried out yet is no refresh: that needs a flash, or the rollout that asked
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agent.contract.errors import BoardNotFlashed, EdgeError, RefreshRefused, UpdateWaits
 from agent.contract.messages import Reported
-from agent.contract.targets import DESIRED_ROLE
 from edge.fleet.connection import connect
 from edge.fleet.push import push
 from edge.fleet.status import read_status, wait_for_end
 from edge.repository import new_nonce
+from edge.rollouts.assignment import has_ended
 from edge.rollouts.belonging import wake
 from edge.rollouts.memory import Memory
 from edge.rollouts.workspace import Workspace
@@ -73,13 +72,13 @@ def _show(workspace: Workspace, name: str) -> Reported:
         desired = workspace.repository.desired(device.device_id)
         if before is None or desired is None:
             raise BoardNotFlashed(device=name)
-        if desired.counter > before.counter or before.in_progress:
+        waits = desired.counter > before.counter and not has_ended(desired, before)
+        if waits or before.in_progress:
             raise UpdateWaits(device=name, counter=desired.counter)
         wake(board, device, status)
-        whole = workspace.repository.push_set(device.device_id)
-        assigned = {path: file for path, file in whole.targets.items() if path.startswith(f"{DESIRED_ROLE}/")}
         request = new_nonce()
-        push(board, device.root, dataclasses.replace(whole, targets=assigned, blobs={}), request=request)
+        news = workspace.repository.push_set(device.device_id, signed_alone=True)
+        push(board, device.root, news, request=request)
         after = wait_for_end(
             board,
             device.root,

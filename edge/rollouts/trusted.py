@@ -19,7 +19,8 @@ class Standing:
     """Both sides, as role to version.
 
     Attributes:
-        word: `same`; `ahead` where the folder has newer metadata; `behind` where the board saw what it did not sign.
+        word: `same`; `ahead` where the folder has newer metadata; `behind` where the board saw what it did not sign;
+            `other` where that is a root: it trusts other keys.
         unknown: roles of which it did.
     """
 
@@ -57,5 +58,6 @@ def compared(trust: Sequence[TrustedRole], folder: Mapping[str, int], unknown: C
     """The same from what was read: the folder's versions, and the roles of which the board saw what it did not sign."""
     board = {role.role: role.version for role in trust}
     ahead = any(folder.get(role, 0) > version for role, version in board.items())
-    word = "behind" if unknown else "ahead" if ahead else "same"
+    seen = "other" if "root" in unknown else "behind"
+    word = seen if unknown else "ahead" if ahead else "same"
     return Standing(word=word, board=board, folder=folder, unknown=tuple(unknown))

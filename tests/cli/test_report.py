@@ -72,6 +72,8 @@ def test_a_folder_that_is_older_than_what_the_board_knows_is_said_to_be(
     assert "`edge key restore`: timestamp 12 here, 14 there" in out
     assert compared(trust, {"root": 1, "timestamp": 14}, ()).word == "same"
     assert compared(trust, {"root": 1, "timestamp": 15}, ()).word == "ahead"
+    out = shown(capsys, STATE, compared(trust, {"root": 1, "timestamp": 12}, ("root", "timestamp")))
+    assert "--reset-trust`: root 1 here, 1 there, timestamp 12 here, 14 there" in out
     twin = compared(trust, {"root": 1, "timestamp": 14}, ("timestamp",))
     assert (twin.word, twin.differences) == ("behind", ": timestamp 14 here, 14 there")
 

@@ -9,7 +9,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
-from agent.contract.errors import RepositoryDamaged
+from agent.contract.errors import BlobMissing, RepositoryDamaged
 from edge.identity import KeyRing
 from edge.repository import Repository
 from edge.repository.roles import target_file
@@ -58,8 +58,11 @@ def test_a_changed_release_is_not_read(fleet: Fleet) -> None:
 def test_a_blob_that_is_gone_is_missed_before_a_push(fleet: Fleet) -> None:
     fleet.repository.assign(fleet.desired("b-1"))
     shutil.rmtree(fleet.folder.repository / "blobs")
-    with pytest.raises(RepositoryDamaged, match="must be there"):
+    with pytest.raises(BlobMissing, match="is not in this folder") as caught:
         fleet.repository.push_set("b-1")
+    assert "edge publish" in str(caught.value.hint)
+    news = fleet.repository.push_set("b-1", signed_alone=True)
+    assert (list(news.blobs), len(news.targets)) == ([], 1), "what is signed can be shown without it"
     assert not fleet.repository.has_runtime(fleet.runtime)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.messages import Reported
+from agent.contract.messages import HistoryEntry, Reported
 from agent.contract.release import Generation, TrialTerms
 from agent.contract.states import UpdateState
 from edge.rollouts.assignment import assign, finished, patience_s
@@ -73,6 +73,16 @@ def test_a_number_that_a_board_runs_is_not_given_again_after_its_trust_was_reset
 ) -> None:
     anew = replace(reported(0, UpdateState.NONE), current=replace(content(fleet), number=7, runtime="0" * 64))
     assert assign(workspace, "b-00000000000000bb", content(fleet), anew).counter == 8
+
+
+def test_what_was_refused_is_tried_anew_after_the_keys_of_desired_states_changed(
+    workspace: Workspace, fleet: Fleet
+) -> None:
+    """The board's counter begins anew then, and it refuses the same desired state once more."""
+    refused = assign(workspace, "b-00000000000000cc", content(fleet), None)
+    end = HistoryEntry(counter=refused.counter, title="digits@1", state=UpdateState.REFUSED, at=1)
+    anew = replace(reported(0, UpdateState.REFUSED), history=(end,))
+    assert assign(workspace, "b-00000000000000cc", content(fleet), anew).counter == refused.counter + 1
 
 
 def test_the_terms_are_those_of_the_folder(workspace: Workspace, fleet: Fleet) -> None:

@@ -193,6 +193,7 @@ def test_an_old_copy_of_the_folder_goes_past_what_the_board_has_seen(
     for release in ("digits@2", "digits@1"):
         assert laptop.does("flash", board.name, release, "--json").json["state"] == "confirmed"
     old.comes_back()
+    assert f"{board.name}: trust: it has seen timestamp" in laptop.does("doctor", board.name).err
     flashed = laptop.does("flash", board.name, "digits@2")
     assert "it is past them now" in flashed.err
     assert f"{board.name} runs digits@2" in flashed.err
@@ -229,6 +230,7 @@ def test_a_hostile_board_is_named_and_drags_no_fleet_along(laptop: Laptop, board
         said = laptop.does("key", "restore", code=4).err
         assert "[repository.versions-absurd]" in said
         assert f"--believe {board.name}" in said
+        assert f"{board.name}: trust: " in laptop.does("doctor", board.name, code=1).err
         assert "[repository.versions-absurd]" in laptop.does("flash", board.name, "digits@2", code=4).err
     finally:
         file.write_bytes(whole)

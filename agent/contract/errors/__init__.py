@@ -84,6 +84,7 @@ from agent.contract.errors.profiles import (
 )
 from agent.contract.errors.repository import (
     AssignRefused,
+    BlobMissing,
     BundleMissing,
     ConfigInvalid,
     FleetFolderBusy,
@@ -211,6 +212,7 @@ __all__ = [
     "BackupLocked",
     "BackupMissing",
     "BackupPassphraseMissing",
+    "BlobMissing",
     "BoardCloned",
     "BoardDiskFull",
     "BoardForeign",

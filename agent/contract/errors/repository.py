@@ -174,3 +174,9 @@ class RepositoryDamaged(RepositoryError):
     template = "`{path}` is not as it was signed: {reason}"
     hint_template = "restore the repository folder from your backup; nothing was signed anew"
     exit_code = ExitCode.NEGATIVE_VERDICT
+
+
+class BlobMissing(RepositoryError):
+    code = "repository.file-missing"
+    template = "a file of {size_bytes} bytes that was signed for is not in this folder: {sha256}"
+    hint_template = "a backup without --with-blobs does not hold it: `edge publish` the bundle again, then flash that release"
