@@ -44,6 +44,7 @@ MISSES = 3
 @dataclass(frozen=True)
 class Look:
     """What was seen of the agent: the start of it that serves, or why it does not; `fatal` when it said so itself.
+    `loads`: it listens where it should, and loads the models of this generation.
 
     `last_words` is what an agent that has ended said; whether it was of this attempt, its `boot` tells.
     """
@@ -52,6 +53,7 @@ class Look:
     port: int = 0
     reason: str = ""
     fatal: Reason | None = None
+    loads: bool = False
     last_words: Reason | None = None
 
 
@@ -73,7 +75,7 @@ def look(folder: UpdateFolder, config: BoardConfig, number: int) -> Look:
     if config.port not in (0, running.port):
         return Look(reason=f"the agent listens on port {running.port}, not on {config.port}")
     if not running.ready:
-        return Look(reason="the agent is not ready")
+        return Look(reason="the agent is not ready", loads=True)
     return _ask(host_of(config), running)
 
 
@@ -130,7 +132,7 @@ def serve(
             raise Interrupted
         if not asked_again and waited > timeout_s * INSIST_AFTER:
             asked_again = True
-            if served_generation(folder) != number:
+            if not seen.loads:
                 service.restart()
         time.sleep(POLL_S)
 
