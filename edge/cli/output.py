@@ -244,5 +244,5 @@ def _styled(text: str, style: str | None, stream: TextIO | None = None) -> str:
     if style is None or plain or not is_terminal(stream or sys.stderr):
         return text
     if style in ("bold", "dim"):
-        return click.style(text, bold=style == "bold", dim=style == "dim")
+        return click.style(text, **{style: True})  # one that is said to be off ends the other
     return click.style(text, fg=style)

@@ -51,7 +51,7 @@ def _from_environment(*, new: bool) -> str | None:
 def _asked(name: str, *, new: bool) -> str:
     if not output.can_ask():
         raise PassphraseMissing(role=name)
-    text = f"Passphrase for the fleet's {'new keys' if new else f'`{name}` key'}"
+    text = "New passphrase for the fleet's keys" if new else f"Passphrase for the fleet's `{name}` key"
     answer: str = click.prompt(
         text,
         default=None if new else "",

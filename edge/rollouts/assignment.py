@@ -53,7 +53,8 @@ def assign(
 def has_ended(desired: DesiredState, reported: Reported | None) -> bool:
     """Whether a board remembers how a desired state ended; its counter begins anew where other keys sign these, and a
     state that it refused before is not looked at once more then."""
-    return reported is not None and any(entry.counter == desired.counter for entry in reported.history)
+    asked = (desired.counter, desired.generation.title)
+    return reported is not None and asked in [(entry.counter, entry.title) for entry in reported.history]
 
 
 def _highest(reported: Reported | None) -> int:

@@ -83,7 +83,7 @@ def test_a_table_that_is_too_wide_becomes_names_and_values(tmp_path: Path) -> No
 def test_a_passphrase_is_chosen_twice_and_never_shown(tmp_path: Path) -> None:
     code, said = at_terminal(
         [EDGE, "init", "f", "--name", "kitchen"],
-        typed=[("new keys:", f"{PASSPHRASE}\n"), ("epeat", f"{PASSPHRASE}\n")],
+        typed=[("fleet's keys:", f"{PASSPHRASE}\n"), ("epeat", f"{PASSPHRASE}\n")],
         cwd=tmp_path,
     )
     assert code == 0
@@ -94,7 +94,7 @@ def test_a_passphrase_is_chosen_twice_and_never_shown(tmp_path: Path) -> None:
 
 
 def test_ctrl_d_at_a_question_is_an_interruption(tmp_path: Path) -> None:
-    code, said = at_terminal([EDGE, "init", "f"], typed=[("new keys:", "\x04")], cwd=tmp_path)
+    code, said = at_terminal([EDGE, "init", "f"], typed=[("fleet's keys:", "\x04")], cwd=tmp_path)
     assert (code, "interrupted" in said) == (130, True)
     assert list(tmp_path.iterdir()) == []
 
@@ -116,3 +116,8 @@ def test_a_no_changes_nothing(fleet: FleetFolder, tmp_path: Path) -> None:
     )
     assert (code, "nothing was changed" in said) == (1, True)
     assert Inventory(folder).names() == ("pi",)
+
+
+def test_headings_are_bold_at_a_terminal(tmp_path: Path) -> None:
+    code, said = at_terminal([EDGE, "profile", "list"], columns=200, cwd=tmp_path)
+    assert (code, "\x1b[1mprofile" in said) == (0, True), said

@@ -132,7 +132,11 @@ def test_two_people_hold_keys_and_both_must_sign(
         ("rotate roots", 2, "'roots' is not one of"),
         ("rotate root --key ffffffff", 2, "[key.unknown]"),
         ("threshold root 0", 2, "not in the range"),
-        ("threshold root 2", 2, "`root` would have 1 of the 2 keys that must sign [key.threshold-unreachable]"),
+        (
+            "threshold root 2",
+            2,
+            "`root` would have 1 of the 2 keys that must sign [key.threshold-unreachable]",
+        ),
         ("threshold root many", 2, "not a valid integer"),
         ("revoke root ffffffff -y", 2, "[key.unknown]"),
         ("revoke root ffffffff", 2, "say --yes to revoke a key [usage.option-invalid]"),
@@ -237,7 +241,7 @@ def test_passphrases_are_asked_for_at_a_terminal_the_new_one_twice(fleet: Path) 
     code, said = at_terminal(
         [EDGE, "key", "rotate", "root"], cwd=fleet, NO_COLOR="1",
         typed=[
-            ("`root` key: ", f"{PASSPHRASE}\n"), ("new keys: ", "new word\n"), ("confirmation: ", "new word\n"),
+            ("`root` key: ", f"{PASSPHRASE}\n"), ("fleet's keys: ", "new word\n"), ("confirmation: ", "new word\n"),
         ],
     )  # fmt: skip
     assert code == 0, said
