@@ -74,6 +74,7 @@ def test_a_collector_that_acknowledges_before_it_commits_loses(tmp_path: Path) -
     assert told["counted"]["lost"] > 0
 
 
+@pytest.mark.bed
 def test_an_agent_that_deletes_what_the_broker_has_loses(tmp_path: Path) -> None:
     code = copy_of_the_code(tmp_path / "code", DELETES_WHEN_THE_BROKER_HAS_IT)
     status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)

@@ -44,6 +44,7 @@ def test_ctrl_c_in_a_first_flash(sims: Laptop) -> None:
     assert sims.reported(board.name)["counter"] == 1, "the same update was carried on, no new one asked for"
 
 
+@pytest.mark.bed
 def test_an_upload_that_was_cut_in_the_middle_goes_on_there_and_so_does_any_other(sims: Laptop) -> None:
     board = SimBoard.take(sims, 3)
     with Link(board.plan.port) as link:

@@ -63,6 +63,7 @@ def test_a_power_cut_in_probation(sims: Laptop, board: SimBoard) -> None:
     wait_until(board.serves, "it serves")
 
 
+@pytest.mark.bed
 def test_a_port_that_is_taken(sims: Laptop) -> None:
     board = SimBoard.take(sims, 2)
     sims.settings(start_timeout_s="4.0")
@@ -77,6 +78,7 @@ def test_a_port_that_is_taken(sims: Laptop) -> None:
     assert board.agent()["port"] == port
 
 
+@pytest.mark.bed
 def test_a_full_disk(sims: Laptop, board: SimBoard, tmp_path: Path) -> None:
     if (why := disk.possible()) is not None:
         pytest.skip(why)

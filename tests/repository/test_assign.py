@@ -31,7 +31,9 @@ def test_the_counter_only_grows(fleet: Fleet) -> None:
             fleet.repository.assign(fleet.desired("b-1", counter))
     assert fleet.repository.next_counter("b-1") == 6
     assert fleet.repository.next_counter("b-1", seen=9) == 10
-    assert fleet.repository.next_counter("b-1", seen=2**53 - 1) == 6, "a stolen key went to the end of the range"
+    assert fleet.repository.next_counter("b-1", seen=2**53 - 1) == 6, (
+        "a stolen key went to the end of the range"
+    )
 
 
 def test_assigning_needs_no_passphrase(fleet: Fleet) -> None:
