@@ -6,22 +6,21 @@ The rule: a counter only grows, and nothing is asked of a board that this reposi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
-from agent.contract.errors import AssignRefused
+from tuf.api.metadata import TargetFile
+
+from agent.contract.codec import decode
+from agent.contract.errors import AssignRefused, RepositoryDamaged
+from agent.contract.manifest import BundleManifest
 from agent.contract.names import parse_release
 from agent.contract.release import DesiredState, Release
+from agent.contract.runtime import RuntimeManifest
 from agent.contract.targets import bundle_target, release_target, runtime_target
+from edge.repository.store import Store
 
 NONCE = re.compile(r"[0-9a-f]{16,64}\Z")
-
-
-def named_targets(state: DesiredState) -> list[str]:
-    """The targets of the role `targets` that a desired state leads to."""
-    names = [runtime_target(state.generation.runtime)]
-    for model in state.generation.models:
-        names += [bundle_target(model.bundle), release_target(*parse_release(model.release))]
-    return list(dict.fromkeys(names))
 
 
 def check(
@@ -54,6 +53,41 @@ def check(
             raise _refused(state, f"there is no release `{model.release}`")
         if model.bundle not in release(name, version).bundles.values():
             raise _refused(state, f"the bundle {model.bundle[:12]} is not of release `{model.release}`")
+
+
+def led_to(
+    state: DesiredState, targets: Mapping[str, TargetFile], store: Store
+) -> tuple[list[TargetFile], dict[str, Path]]:
+    """What a board must have to run a desired state.
+
+    Args:
+        state: what it is asked for.
+        targets: of the role `targets`, by path.
+        store: where they lie.
+
+    Returns:
+        The manifests, and the files of blobs by their hash.
+
+    Raises:
+        BlobMissing: one is not here.
+        RepositoryDamaged: a file is changed, or `targets` does not name what must be there.
+    """
+    names = [runtime_target(state.generation.runtime)]
+    for model in state.generation.models:
+        names += [bundle_target(model.bundle), release_target(*parse_release(model.release))]
+    manifests = {}
+    for name in names:
+        if name not in targets:
+            raise RepositoryDamaged(path=store.folder, reason=f"`targets` does not name `{name}`")
+        manifests[name] = targets[name]
+    blobs = {}
+    for layer in decode(RuntimeManifest, store.read(manifests[names[0]])).layers:
+        blobs[layer.sha256] = store.blob(layer.sha256, layer.size_bytes)
+    for model in state.generation.models:
+        for entry in decode(BundleManifest, store.read(manifests[bundle_target(model.bundle)])).files:
+            blobs[entry.sha256] = store.blob(entry.sha256, entry.size_bytes)
+        store.read(manifests[release_target(*parse_release(model.release))])
+    return list(manifests.values()), blobs
 
 
 def check_devices(states: Collection[DesiredState]) -> None:

@@ -24,7 +24,6 @@ from agent.contract.errors import (
     FileMissing,
     NothingAssigned,
     ReleaseUnknown,
-    RepositoryDamaged,
     RepositoryExists,
 )
 from agent.contract.manifest import BundleManifest
@@ -237,6 +236,7 @@ class Repository:
 
         Raises:
             AssignRefused: a counter that does not grow, a runtime, release or bundle that is not here, no nonce.
+            BlobMissing, RepositoryDamaged: what it leads to could not be sent; nothing is signed.
             FleetFolderBusy: someone else is writing.
         """
         assignment.check_devices(wanted)
@@ -250,6 +250,7 @@ class Repository:
                     targets=roles.targets.targets,
                     release=lambda name, version: self._release(roles, name, version),
                 )
+                assignment.led_to(state, roles.targets.targets, self._store)
             for state in wanted:
                 path = desired_target(state.device)
                 targets.append(target_file(path, data := encode(state)))
@@ -297,16 +298,15 @@ class Repository:
                 raise NothingAssigned(device=device)
             path = desired_target(device)
             wanted = [roles.bin(roles.bin_of(path)).targets[path]]
-            for name in () if signed_alone else assignment.named_targets(state):
-                if name not in roles.targets.targets:
-                    raise RepositoryDamaged(path=self._folder, reason=f"`targets` does not name `{name}`")
-                wanted.append(roles.targets.targets[name])
-            documents = {target.path: self._store.read(target) for target in wanted}
+            blobs: dict[str, Path] = {}
+            if not signed_alone:
+                manifests, blobs = assignment.led_to(state, roles.targets.targets, self._store)
+                wanted += manifests
             return link_set(
                 self._folder / "outbox" / device,
                 metadata=roles.files(["targets", DESIRED_ROLE, roles.bin_of(path)]),
                 targets={prefixed(target): self._store.path(target) for target in wanted},
-                blobs={} if signed_alone else self._blobs_of(documents, state),
+                blobs=blobs,
             )
 
     def versions(self, device: str) -> dict[str, int]:
@@ -388,11 +388,3 @@ class Repository:
         path = desired_target(check_name(device, what="device id"))
         target = roles.bin(roles.bin_of(path)).targets.get(path)
         return decode(DesiredState, self._store.read(target)) if target else None
-
-    def _blobs_of(self, documents: Mapping[str, bytes], state: DesiredState) -> dict[str, Path]:
-        runtime = decode(RuntimeManifest, documents[runtime_target(state.generation.runtime)])
-        blobs = {layer.sha256: self._store.blob(layer.sha256, layer.size_bytes) for layer in runtime.layers}
-        for model in state.generation.models:
-            manifest = decode(BundleManifest, documents[bundle_target(model.bundle)])
-            blobs.update({e.sha256: self._store.blob(e.sha256, e.size_bytes) for e in manifest.files})
-        return blobs

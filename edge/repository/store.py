@@ -26,6 +26,7 @@ class Store:
     """The folders `targets/` and `blobs/` of a repository."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._targets = folder / "targets"
         self._blobs = folder / "blobs"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.errors import AssignRefused, NothingAssigned
+from agent.contract.codec import digest
+from agent.contract.errors import AssignRefused, BlobMissing, NothingAssigned, RepositoryDamaged
 from agent.contract.release import DesiredState, GenerationModel
 from edge.identity import KeyRing
 from edge.repository import Repository
@@ -66,6 +67,19 @@ def test_what_the_repository_could_not_send_is_refused(fleet: Fleet) -> None:
         with pytest.raises(AssignRefused):
             fleet.repository.assign(wrong)
     fleet.repository.assign(state)
+
+
+def test_what_could_not_be_sent_is_not_asked_for(fleet: Fleet) -> None:
+    fleet.repository.assign(before := fleet.desired("b-1"))
+    release = fleet.repository.publish("digits", [fleet.bundle("next", weights=b"next")])
+    (fleet.folder.repository / "blobs" / digest(b"next")).unlink()
+    with pytest.raises(BlobMissing):
+        fleet.repository.assign(fleet.desired("b-1", 2, release))
+    for manifest in (fleet.folder.repository / "targets/runtimes").rglob("*.json"):
+        manifest.unlink()
+    with pytest.raises(RepositoryDamaged):
+        fleet.repository.assign(fleet.desired("b-1", 2))
+    assert fleet.repository.desired("b-1") == before
 
 
 def test_adding_a_board_signs_one_bin_anew(fleet: Fleet) -> None:
