@@ -38,6 +38,16 @@ def test_an_error_writes_its_own_sentence(kind: type[EdgeError]) -> None:
     assert kind.exit_code is not ExitCode.DONE
 
 
+@pytest.mark.parametrize(
+    "code", ["trial.crashed", "trial.timed-out", "trial.probation-failed", "trial.attempts-exhausted"]
+)
+def test_what_ends_a_trial_says_which_command_shows_why(code: str) -> None:
+    """And without facts: the board says it again for a process that told it by code and sentence."""
+    (kind,) = (kind for kind in concrete_errors() if kind.code == code)
+    assert "`edge logs TARGET`" in kind.hint_template
+    assert "{" not in kind.hint_template
+
+
 @NAMED
 def test_an_error_travels(kind: type[EdgeError]) -> None:
     error = kind(**facts(kind))

@@ -38,16 +38,21 @@ class TooLarge(UpdateError):
 class TrialCrashed(UpdateError):
     code = "trial.crashed"
     template = "the trial of generation {generation} died: {reason}"
+    hint_template = (
+        "`edge logs TARGET` shows its last words; publish a mended bundle or runtime, then flash that"
+    )
 
 
 class TrialTimedOut(UpdateError):
     code = "trial.timed-out"
     template = "the trial of generation {generation} did not finish {doing} within {timeout_s} s"
+    hint_template = "`edge logs TARGET` shows how far it came; where the board is only slow, raise check_timeout_s or start_timeout_s under [flash] in edge.toml, then flash again"
 
 
 class ProbationFailed(UpdateError):
     code = "trial.probation-failed"
     template = "generation {generation} did not stay healthy for its probation of {probation_s} s: {reason}"
+    hint_template = "`edge logs TARGET` shows what its agent said; publish what is mended, then flash that; the board serves what it served before"
 
 
 class LinkLost(UpdateError):
@@ -61,6 +66,7 @@ class LinkLost(UpdateError):
 class AttemptsExhausted(UpdateError):
     code = "trial.attempts-exhausted"
     template = "generation {generation} was tried {attempts} times without an end"
+    hint_template = "`edge logs TARGET` and `edge device show TARGET` show what broke it off; look after the board's power, then flash again"
 
 
 class KnownBad(UpdateError):
