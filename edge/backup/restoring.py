@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from agent.contract.errors import BackupDamaged, ContractError, RepositoryError
+from agent.contract.errors import BackupDamaged, ContractError, OptionInvalid, RepositoryError
 from edge import durable
 from edge.backup.archive import BLOBS, Backup, BackupIndex
 from edge.config import EDGE_TOML, FleetFolder, lock
@@ -73,13 +73,32 @@ def check(backup: Backup) -> tuple[str, ...]:
         return _releases_without_files(_verified(backup.path, Path(scratch)), blobs)
 
 
+def see_place(folder: Path) -> None:
+    """See that no fleet is brought back inside another one; over one that is there already it may be.
+
+    Raises:
+        OptionInvalid: `folder` lies in a fleet folder.
+    """
+    folder = folder.resolve()
+    if (folder / EDGE_TOML).exists():
+        return
+    for above in folder.parents:
+        if (above / EDGE_TOML).is_file():
+            raise OptionInvalid(
+                option="FOLDER",
+                reason=f"{folder} lies in the fleet folder {above}: run this there, or name a folder elsewhere",
+            )
+
+
 def restore(backup: Backup, folder: Path) -> Restored:
     """Bring a backup back into `folder`, which is made where it is missing.
 
     Raises:
+        OptionInvalid: `folder` lies in another fleet folder.
         BackupDamaged: the backup is not good; nothing was changed.
         FleetFolderBusy: a command or a collector is at work in the folder.
     """
+    see_place(folder)
     folder = folder.resolve()
     durable.make_folder(folder)
     with _alone(folder):

@@ -120,6 +120,7 @@ def _bring_back(file: Path, folder: Path, *, yes: bool) -> Restored | None:
     from edge.rollouts.folders import RolloutFolders
 
     _must_be_there(file)
+    restoring.see_place(folder)
     backup = open_backup(file, _passphrase(new=False))
     restoring.check(backup)
     output.line("note", f"{file}: {_said(backup.index)}")

@@ -28,6 +28,7 @@ from agent.contract.errors import (
     EdgeError,
     FleetFolderBusy,
     FleetFolderMissing,
+    OptionInvalid,
 )
 from edge.backup import archive as archives
 from edge.backup.archive import INDEX, Backup, BackupIndex, open_backup, packed, unpacked, write_backup
@@ -191,6 +192,13 @@ def test_over_a_damaged_folder_what_was_there_is_kept(full: Fleet, backup: Backu
     assert (folder / "model.h5").read_text() == "of the user"
     assert restored.missing == (), "files of bundles that were there are still there"
     Repository.open(restored.folder.repository, KeyRing(restored.folder.keys)).push_set("b-1")
+
+
+def test_no_fleet_is_brought_back_inside_another(full: Fleet, backup: Backup) -> None:
+    inside = full.folder.path / "models"
+    with pytest.raises(OptionInvalid, match=r"lies in the fleet folder .*/fleet: run this there"):
+        restore(backup, inside)
+    assert not inside.exists()
 
 
 def killed(point: int, inside: Path, act: Callable[[], object]) -> bool:
