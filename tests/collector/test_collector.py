@@ -106,9 +106,9 @@ def test_a_copied_folder_has_no_collector_yet(fleet: FleetFolder, tmp_path: Path
 def test_one_that_is_stopped_is_named_and_not_waited_for_without_end(
     fleet: FleetFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pid = client.ensure(fleet).pid
     monkeypatch.setattr(client, "START_S", 1.0)
     monkeypatch.setattr(client, "ENDING_S", 0.1)
-    pid = client.ensure(fleet).pid
     os.kill(pid, signal.SIGSTOP)
     try:
         for ask in (client.ensure, client.status, client.stop):

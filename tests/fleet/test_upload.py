@@ -164,9 +164,9 @@ def test_an_upload_that_trickles_ends_too_and_the_next_goes_on(
 def test_a_slow_link_is_no_stalled_one(open_board: Open, link: Link, inbox: Path) -> None:
     link.rate(100_000)
     try:
-        small = os.urandom(300_000)
+        small = os.urandom(400_000)
         item = document("metadata/slow.json", small)
-        assert upload(open_board(port=link.port, stall_s=1.0), ROOT, [item], what="it").seconds > 1.5
+        assert upload(open_board(port=link.port, stall_s=2.0), ROOT, [item], what="it").seconds > 2.5
     finally:
         link.rate(None)
 

@@ -213,7 +213,7 @@ def forwarded(laptop: Laptop, device: str, *, seconds: float = 60) -> Iterator[i
             assert started.interrupt().code == 0
 
 
-def wait_until(true: Callable[[], Any], what: str, *, seconds: float = 30) -> Any:
+def wait_until(true: Callable[[], Any], what: str, *, seconds: float = 60) -> Any:
     """Wait for something that must become true; what it returned."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

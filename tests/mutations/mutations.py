@@ -218,14 +218,8 @@ MUTATIONS = (
         file="agent/update/stage.py",
         before="        for reason in bundle_fits(manifest, runtime, profile=config.profile):\n",
         after="        for reason in ():\n",
-        test=_INBOX + "test_a_bundle_for_another_kind_of_board_is_refused",
-    ),
-    Mutation(
-        name="bundles and runtimes count only when the role `targets` names them",
-        file="agent/update/verify.py",
-        before="            target = self._client.top_level.targets.get(path)\n",
-        after="            target = self._client.get_targetinfo(path)\n",
-        test=_INBOX + "test_the_key_of_desired_states_can_sign_no_bundle",
+        test="tests/attacks/test_tuf_mix.py::"
+        "test_a_bundle_that_only_calls_itself_right_is_judged_by_what_it_is_made_for",
     ),
     Mutation(
         name="an attempt is counted before it begins",
