@@ -22,6 +22,7 @@ from typing import IO
 from agent.contract.errors import BackupDamaged, ContractError, OptionInvalid, RepositoryError
 from edge import durable
 from edge.backup.archive import BLOBS, Backup, BackupIndex
+from edge.backup.halves import Halves, halves
 from edge.config import EDGE_TOML, FleetFolder, lock
 from edge.identity import PLAIN, KeyRing
 from edge.inventory import Inventory
@@ -59,18 +60,29 @@ class Restored:
     missing: tuple[str, ...]
 
 
-def check(backup: Backup) -> tuple[str, ...]:
-    """See that a backup holds a fleet folder whose keys and signed repository belong together.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was seen in a backup that is good.
 
-    Returns:
-        Titles of releases whose files are not in it.
+    Attributes:
+        missing: titles of releases whose files are not in it.
+        keys: whose private halves are in it, of every role.
+    """
+
+    missing: tuple[str, ...]
+    keys: tuple[Halves, ...]
+
+
+def check(backup: Backup) -> Checked:
+    """See that a backup holds a fleet folder whose keys and signed repository belong together.
 
     Raises:
         BackupDamaged: it does not.
     """
     with tempfile.TemporaryDirectory(prefix="edge-backup-") as scratch:
         blobs = _unpack(backup, Path(scratch), with_blobs=False)
-        return _releases_without_files(_verified(backup.path, Path(scratch)), blobs)
+        fleet = _verified(backup.path, Path(scratch))
+        return Checked(missing=_releases_without_files(fleet, blobs), keys=halves(fleet))
 
 
 def see_place(folder: Path) -> None:

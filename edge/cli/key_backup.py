@@ -13,6 +13,7 @@ from agent.contract.errors import (
     BackupExists,
     BackupMissing,
     BackupPassphraseMissing,
+    EdgeError,
     ExitCode,
     OptionInvalid,
     TransferError,
@@ -23,7 +24,9 @@ from edge.cli.passphrase import asker
 
 if TYPE_CHECKING:
     from edge.backup.archive import BackupIndex
+    from edge.backup.halves import Halves
     from edge.backup.restoring import Restored
+    from edge.config import FleetFolder
     from edge.rollouts.catching_up import Asked, CaughtUp
 
 VARIABLE = "EDGE_BACKUP_PASSPHRASE"
@@ -32,7 +35,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--check", is_flag=True, help="Make none: see that FILE opens and is whole.")
+@click.option(
+    "--check", is_flag=True, help="Make none: see that FILE is whole, and whose private keys are in it."
+)
 @click.option("--with-blobs", is_flag=True, help="The files of bundles and runtimes too; they may be large.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def backup(file: Path, check: bool, with_blobs: bool, as_json: bool) -> None:
@@ -49,21 +54,24 @@ def backup(file: Path, check: bool, with_blobs: bool, as_json: bool) -> None:
     if check:
         _must_be_there(file)
         opened = open_backup(file, _passphrase(new=False))
-        index, missing = opened.index, restoring.check(opened)
+        index, seen = opened.index, restoring.check(opened)
+        missing, keys = seen.missing, seen.keys
     else:
         fleet = FleetFolder.find()
         if file.exists():
             raise BackupExists(path=file)
         index = write_backup(fleet, file, _passphrase(new=True), with_blobs=with_blobs)
+        keys = _halves(fleet)
     if as_json:
         output.data({
             "file": str(file), "file_bytes": file.stat().st_size, "checked": check, "backup": index,
-            "missing": missing,
+            "missing": missing, "keys": keys,
         })  # fmt: skip
     output.line(
         "good",
         f"{file} {'is whole' if check else 'is written'}: {output.size(file.stat().st_size)}, {_said(index)}",
     )
+    _say_keys(keys)
     if index.bundles and missing:
         output.line(
             "doubt", f"files are missing of {', '.join(missing)}: they were missing in the folder, too"
@@ -205,6 +213,32 @@ def _plain(restored: Restored | None, caught_up: CaughtUp) -> dict[str, object]:
             "missing": restored.missing,
         }
     return found
+
+
+def _halves(fleet: FleetFolder) -> tuple[Halves, ...]:
+    """Of a folder that may be damaged: it is backed up all the same."""
+    from edge.backup.halves import halves
+
+    try:
+        return halves(fleet)
+    except EdgeError as error:
+        output.line("doubt", f"whose private keys are in it can't be told: {error}")
+        return ()
+
+
+def _say_keys(keys: Sequence[Halves]) -> None:
+    inside = [f"{one.role} {', '.join(one.inside)}" for one in keys if one.inside]
+    if inside:
+        output.line("note", f"private keys in it: {'; '.join(inside)}")
+    for one in keys:
+        if one.outside:
+            output.line("doubt", f"{one.role}: the private half of {', '.join(one.outside)} is not in it")
+        if not one.enough:
+            output.line(
+                "doubt",
+                f"{one.role}: {one.threshold} must sign, {len(one.inside)} are in it: from this backup alone nothing"
+                f" can be signed for {one.role}; keep the others as safely as it",
+            )
 
 
 def _must_be_there(file: Path) -> None:

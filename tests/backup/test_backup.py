@@ -36,7 +36,7 @@ from edge.backup.restoring import ASIDE, STAGING, SWAPPED, check, put_in_place, 
 from edge.certificates import CertificateAuthority
 from edge.collector.records import enrolled_id, make_folder
 from edge.config import FleetFolder, lock
-from edge.identity import KeyRing, SshKey
+from edge.identity import KeyRing, SshKey, short
 from edge.inventory import Device, Inventory
 from edge.repository import Repository
 from tests.repository.cut import kill_before
@@ -89,7 +89,7 @@ def blobs(folder: Path) -> set[str]:
 def test_a_backup_comes_back_into_an_empty_folder(full: Fleet, file: Path, tmp_path: Path) -> None:
     backup = open_backup(file, WORD)
     index = backup.index
-    assert check(backup) == ("digits@1",)
+    assert check(backup).missing == ("digits@1",)
     assert (index.fleet, index.devices, index.releases) == (full.folder.config.fleet, 1, 1)
     restored = restore(backup, tmp_path / "anew")
     assert contents(restored.folder.path) == contents(full.folder.path)
@@ -106,7 +106,7 @@ def test_bundles_come_along_when_they_are_asked_for(full: Fleet, tmp_path: Path)
     index = write_backup(full.folder, tmp_path / "b", WORD, with_blobs=True)
     assert index.bundles
     backup = open_backup(tmp_path / "b", WORD)
-    assert (backup.index, check(backup)) == (index, ())
+    assert (backup.index, check(backup).missing) == (index, ())
     restored = restore(backup, tmp_path / "anew")
     assert restored.missing == ()
     assert restored.folder.path.joinpath("repository/blobs").is_dir()
@@ -192,6 +192,20 @@ def test_over_a_damaged_folder_what_was_there_is_kept(full: Fleet, backup: Backu
     assert (folder / "model.h5").read_text() == "of the user"
     assert restored.missing == (), "files of bundles that were there are still there"
     Repository.open(restored.folder.repository, KeyRing(restored.folder.keys)).push_set("b-1")
+
+
+def test_it_says_whose_private_keys_are_in_it(full: Fleet, tmp_path: Path) -> None:
+    """Those on a stick are not, nor is one that was deleted: a backup that can't sign for root says so."""
+    own, stick = full.with_own_keys(), tmp_path / "stick"
+    stick.mkdir()
+    away = short(own.trust.add("targets", stick))
+    (own.folder.keys / "root.key").unlink()
+    root, targets, *plain = check(
+        unpacked(tmp_path / "b", packed(own.folder, tmp_path / "b", with_blobs=False)[1])
+    ).keys
+    assert (root.inside, len(root.outside), root.enough) == ((), 1, False)
+    assert (len(targets.inside), targets.outside, targets.enough) == (1, (away,), True)
+    assert all((len(one.inside), one.outside, one.enough) == (1, (), True) for one in plain)
 
 
 def test_no_fleet_is_brought_back_inside_another(full: Fleet, backup: Backup) -> None:

@@ -200,6 +200,21 @@ def test_a_damaged_edge_toml_does_not_stand_in_the_way_of_a_restore(
     assert (fleet / "edge.toml").read_bytes() == before
 
 
+def test_a_backup_says_where_root_can_not_be_signed_for_with_it(
+    key: Edge, fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_BACKUP_PASSPHRASE", "of the backup")
+    (fleet / "keys/root.key").unlink()
+    file = tmp_path / "b.edge"
+    for command in (("backup", file), ("backup", "--check", file)):
+        ended = key(*command)
+        assert (ended.code, "root: 1 must sign, 0 are in it" in ended.err) == (0, True), ended
+        assert "targets: 1 must sign" not in ended.err
+    (root, *others) = key("backup", "--check", file, "--json").json["keys"]
+    assert (root["role"], root["inside"], root["enough"]) == ("root", [], False)
+    assert all(one["enough"] for one in others)
+
+
 def test_exposed_keys_are_named_by_the_doctor(key: Edge, edge: Edge, fleet: Path) -> None:
     (fleet / "keys/targets.key").chmod(0o644)
     ended = edge("doctor", folder=fleet)
