@@ -125,7 +125,10 @@ def test_one_that_dies_is_seen(tmp_path: Path, kind: str) -> None:
     assert broker.pid is not None
     os.kill(broker.pid, signal.SIGKILL)
     assert gone(broker.pid)
-    assert not broker.alive()
+    deadline = time.monotonic() + 5
+    while broker.alive():  # a process with threads is a zombie before the last of them has ended
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     broker.stop()
 
 

@@ -13,7 +13,7 @@ from tests.update.world import DEVICE, Board, Fleet, passphrase
 
 YEAR_S = 365 * 86_400
 ELSEWHERE = "another-profile"
-VERIFIED = "artifact.release-mixed"
+VERIFIED = "artifact.wrong-board"
 """What a release for another kind of board is refused for, after all of it was verified."""
 
 
