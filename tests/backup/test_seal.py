@@ -43,6 +43,7 @@ def test_where_passphrase_and_damage_cannot_be_told_apart_both_are_said(sealed: 
     assert "changed: take another copy" in refused.value.hint
 
 
+@pytest.mark.bed
 def test_a_flipped_bit_anywhere_is_refused(sealed: bytes) -> None:
     mac = sealed.index(b"\n--- ")
     quick = [0, 5, 20, 21, 22, 25, 31, mac + 1, mac + 4, mac + 48]

@@ -67,6 +67,7 @@ TAKES_WHAT_IT_HAS = (
 )
 
 
+@pytest.mark.bed
 def test_a_collector_that_acknowledges_before_it_commits_loses(tmp_path: Path) -> None:
     code = copy_of_the_code(tmp_path / "code", ACKNOWLEDGES_BEFORE_IT_COMMITS)
     status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)

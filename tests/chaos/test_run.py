@@ -15,7 +15,7 @@ from tests.chaos.edge_chaos import chaos, left_behind, start
 SMALL = ("--boards", "2", "--samples", "2000", "--kills", "2", "--cuts", "2")
 
 
-@pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
+@pytest.mark.parametrize("broker", ["mosquitto", pytest.param("embedded", marks=pytest.mark.bed)])
 def test_of_a_small_fleet_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path, broker: str) -> None:
     code, told = chaos("--seed", "3", "--broker", broker, *SMALL, temporary=tmp_path)
     counted = told["counted"]

@@ -16,6 +16,7 @@ POINTS = ("profile sim-onnx", "runtime pushed", "installed in", "digits@1 pushed
 """Words of a first flash, each at the end of a step."""
 
 
+@pytest.mark.bed
 def test_the_cable_breaks_after_each_step_of_a_first_flash(sims: Laptop) -> None:
     board = SimBoard.take(sims, 1)
     sims.settings(probation_s="3.0")
@@ -31,6 +32,7 @@ def test_the_cable_breaks_after_each_step_of_a_first_flash(sims: Laptop) -> None
     assert sims.reported(board.name)["state"] == "confirmed"
 
 
+@pytest.mark.bed
 def test_ctrl_c_in_a_first_flash(sims: Laptop) -> None:
     board = SimBoard.take(sims, 2)
     for point in POINTS[1::2] + POINTS[-1:]:

@@ -29,6 +29,7 @@ def board(sims: Laptop, flashed: SimBoard) -> SimBoard:
     return flashed
 
 
+@pytest.mark.bed
 def test_a_supervisor_and_an_agent_that_are_killed_in_mid_trial(sims: Laptop, board: SimBoard) -> None:
     before = board.links()["current"]
     sims.settings(probation_s="30.0")
@@ -45,6 +46,7 @@ def test_a_supervisor_and_an_agent_that_are_killed_in_mid_trial(sims: Laptop, bo
     wait_until(board.serves, "version 1 serves")
 
 
+@pytest.mark.bed
 def test_a_power_cut_in_probation(sims: Laptop, board: SimBoard) -> None:
     sims.settings(probation_s="5.0")
     flash = sims.started("flash", board.name, "digits@3", until="serves in probation")

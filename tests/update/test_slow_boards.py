@@ -44,7 +44,8 @@ class Ready(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("starts_in_s", "timeout_s", "words"), [(16.0, 40.0, ["reload"]), (3.0, 4.0, ["reload", "restart"])]
+    ("starts_in_s", "timeout_s", "words"),
+    [pytest.param(16.0, 40.0, ["reload"], marks=pytest.mark.bed), (3.0, 4.0, ["reload", "restart"])],
 )
 def test_an_agent_that_is_starting_is_ended_only_when_half_of_its_time_is_over(
     tmp_path: Path, starts_in_s: float, timeout_s: float, words: list[str]

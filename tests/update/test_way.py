@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agent.contract.release import Budgets
 from agent.contract.states import UpdateState
 from tests.update.world import DEVICE, QUICK, Board, wait_until
@@ -68,6 +70,7 @@ def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(board: Boa
     wait_until(lambda: not list((board.root / "generations").glob("[2-9]")), "what was refused is reclaimed")
 
 
+@pytest.mark.bed
 def test_what_fails_its_probation_is_taken_back(board: Board) -> None:
     board.flash(1, board.fleet.publish("good"))
     for counter, (behaviour, code) in enumerate(TAKEN_BACK.items(), start=2):
@@ -151,6 +154,7 @@ def test_a_newer_desired_state_in_mid_trial_first_returns_to_current(board: Boar
     assert report.previous.number == 1
 
 
+@pytest.mark.bed
 def test_a_new_runtime_comes_in_a_generation_and_a_broken_one_is_refused(board: Board) -> None:
     release = board.fleet.publish("good")
     board.flash(1, release)
