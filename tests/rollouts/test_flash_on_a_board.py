@@ -239,6 +239,7 @@ def test_a_hostile_board_is_named_and_drags_no_fleet_along(laptop: Laptop, board
     assert version < 10_000
 
 
+@pytest.mark.bed
 def test_a_board_that_was_forgotten_is_taken_in_again(laptop: Laptop, board: SimBoard) -> None:
     before = laptop.device(board.name)
     assert "goes on there" in laptop.does("device", "remove", board.name, "-y").err
