@@ -55,6 +55,7 @@ def test_a_flipped_bit_anywhere_is_refused(sealed: bytes) -> None:
             unseal(FILE, bytes(changed), WORD)
 
 
+@pytest.mark.bed
 def test_what_is_cut_or_longer_anywhere_is_refused(sealed: bytes) -> None:
     begin = sealed.index(b"\n--- ") + 49
     whole_piece = begin + 16 + 65536 + 16

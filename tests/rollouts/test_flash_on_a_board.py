@@ -305,6 +305,7 @@ def test_the_board_of_a_lost_fleet_serves_until_the_new_fleets_release_does(
     anew.does("collect", "stop")
 
 
+@pytest.mark.bed
 def test_a_board_gets_a_new_identity(laptop: Laptop, board: SimBoard) -> None:
     before = laptop.device(board.name)
     laptop.does("flash", board.name, "digits@1", "--re-enrol")

@@ -121,6 +121,7 @@ def test_a_lost_fleets_board_serves_on_until_the_new_fleets_release_is_confirmed
     wait_until(lambda: board.served().get("generation") == 2, "the new fleet's generation serves")
 
 
+@pytest.mark.bed
 def test_the_same_fleet_with_other_keys_keeps_who_the_board_is(
     board: Board, lost: Board, rotated: Fleet
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_same_fleet_with_other_keys_keeps_who_the_board_is(
     assert release.title in board.served()["releases"]
 
 
+@pytest.mark.bed
 def test_newer_roots_that_earlier_pushes_left_lead_nowhere(board: Board, lost: Board, tmp_path: Path) -> None:
     """The keys were changed, and only a backup from before that is left: the board has seen root 2."""
     old = copied_fleet(lost.fleet, tmp_path)

@@ -46,6 +46,7 @@ def test_a_bare_board_is_flashed_and_serves(board: Board) -> None:
     assert (board.link("current"), board.link("trial")) == (1, None)
 
 
+@pytest.mark.bed
 def test_a_first_generation_that_is_refused_leaves_none_and_says_why(board: Board) -> None:
     report = board.flash(1, board.fleet.publish("disagrees"))
     assert (report.state, report.code) == (UpdateState.REFUSED, "trial.golden-disagrees")
