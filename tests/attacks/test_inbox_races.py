@@ -19,7 +19,7 @@ from agent.update.objects import ObjectStore
 from edge.repository import new_nonce
 from tests.attacks.strangers import PUSHER, meanwhile, needs_root, open_folder
 from tests.update.bundles import Bundle, make_bundle
-from tests.update.world import Board, Fleet, copied_fleet
+from tests.update.world import Board, Fleet, Quiet, copied_fleet
 
 pytestmark = needs_root
 
@@ -96,14 +96,6 @@ def secret() -> Iterator[Path]:
 def give(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, PUSHER, PUSHER, follow_symlinks=False)
-
-
-class Quiet:
-    """Nobody runs an agent here."""
-
-    def reload(self) -> None: ...
-    def restart(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 def pushed(board: Board) -> None:

@@ -32,3 +32,10 @@ def board(bare: Board) -> Board:
     """The same with its supervisor."""
     bare.supervise()
     return bare
+
+
+@pytest.fixture
+def simulated(bare: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update process in this process takes the board for a simulated one, as a process of the board's own does."""
+    monkeypatch.setenv("EDGE_SIM", "1")
+    monkeypatch.setenv("EDGE_SIM_SERIAL_FILE", str(bare.root / "serial"))

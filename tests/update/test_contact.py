@@ -9,7 +9,7 @@ import pytest
 
 from agent.update import commands
 from edge.repository import Repository, Trust
-from tests.update.world import DEVICE, Board, Fleet, passphrase
+from tests.update.world import DEVICE, Board, Fleet, Quiet, passphrase
 
 YEAR_S = 365 * 86_400
 ELSEWHERE = "another-profile"
@@ -17,18 +17,7 @@ VERIFIED = "artifact.wrong-board"
 """What a release for another kind of board is refused for, after all of it was verified."""
 
 
-@pytest.fixture(autouse=True)
-def simulated(bare: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_SIM", "1")
-    monkeypatch.setenv("EDGE_SIM_SERIAL_FILE", str(bare.root / "serial"))
-
-
-class Quiet:
-    """Nobody runs an agent on these boards."""
-
-    def reload(self) -> None: ...
-    def restart(self) -> None: ...
-    def stop(self) -> None: ...
+pytestmark = pytest.mark.usefixtures("simulated")
 
 
 def apply(board: Board) -> str | None:

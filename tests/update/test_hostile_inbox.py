@@ -21,23 +21,12 @@ from agent.update import commands
 from edge.repository import Repository
 from edge.repository.roles import target_file
 from tests.update.bundles import PROFILE, make_bundle
-from tests.update.world import DEVICE, Board, Fleet, passphrase
+from tests.update.world import DEVICE, Board, Fleet, Quiet, passphrase
 
 YEAR_S = 365 * 86_400
 
 
-@pytest.fixture(autouse=True)
-def simulated(bare: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_SIM", "1")
-    monkeypatch.setenv("EDGE_SIM_SERIAL_FILE", str(bare.root / "serial"))
-
-
-class Quiet:
-    """Nobody runs an agent on these boards; a trial would fail at once."""
-
-    def reload(self) -> None: ...
-    def restart(self) -> None: ...
-    def stop(self) -> None: ...
+pytestmark = pytest.mark.usefixtures("simulated")
 
 
 def apply(board: Board) -> tuple[int, str | None]:
