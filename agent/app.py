@@ -176,8 +176,9 @@ class Agent:
         loop.call_soon_threadsafe(self._begin, generation, entries)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads' buffers are memory that nobody uses
         from agent.models import Model, open_bundle
-        from agent.serving import v1, v2  # noqa: F401 - so that the first request does not wait for them
         from agent.serving.catalog import time_model
+        from agent.serving.v1 import predict  # noqa: F401 - so that the first request does not wait for it
+        from agent.serving.v2 import inference  # noqa: F401 - as above
 
         for served in entries:
             try:

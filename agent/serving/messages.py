@@ -79,6 +79,12 @@ def refusal(status: int, text: str, *, close: bool = False, retry: bool = False)
     return Response(status, orjson.dumps({"error": text}), headers=headers, close=close)
 
 
+def wrong_method(allowed: str) -> Response:
+    """The path takes another method."""
+    response = refusal(405, "Method Not Allowed")
+    return response._replace(headers=((b"Allow", allowed.encode()),))
+
+
 def error_response(error: EdgeError) -> Response:
     """What a client is told of an error of ours."""
     status = error.facts.get("status") or STATUS.get(type(error), 500)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ModelUnavailable, RequestInvalid
 from agent.contract.manifest import TensorSpec
-from agent.serving.messages import Response, parse_json, tensor_json
+from agent.serving.inference import check_batch
+from agent.serving.messages import Request, Response, parse_json, tensor_json
 from agent.serving.tensors import Array, check_finite, contiguous, nested
-from agent.serving.v2 import check_batch
 
 if TYPE_CHECKING:
     from agent.models import Model
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 SIGNATURE = "serving_default"
 
 
-def predict(served: Served, body: bytes) -> Response | Awaitable[Response]:
+def predict(served: Served, request: Request) -> Response | Awaitable[Response]:
     """`POST /v1/models/M:predict`.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it.
         Overloaded, InferenceFailed: see `Served.run`.
     """
-    request = parse_json(body)
-    if not isinstance(request, dict):
+    document = parse_json(request.body)
+    if not isinstance(document, dict):
         raise RequestInvalid(reason="JSON Value is not an object")
-    if request.get("signature_name", SIGNATURE) not in (SIGNATURE, ""):
+    if document.get("signature_name", SIGNATURE) not in (SIGNATURE, ""):
         raise RequestInvalid(
-            reason=f'Serving signature name: "{request["signature_name"]}" not found in signature def'
+            reason=f'Serving signature name: "{document["signature_name"]}" not found in signature def'
         )
-    rows = "instances" in request
-    if rows == ("inputs" in request):
+    rows = "instances" in document
+    if rows == ("inputs" in document):
         raise RequestInvalid(reason="the request must hold either 'instances' or 'inputs', and not both")
     model = served.model
     if model is None:
         raise ModelUnavailable(model=served.name)
     names = [spec.name for spec in model.inputs]
-    columns = _by_rows(request["instances"], names) if rows else _by_columns(request["inputs"], names)
+    columns = _by_rows(document["instances"], names) if rows else _by_columns(document["inputs"], names)
     arrays = [
         _array(columns[spec.name], spec, dtype)
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ModelUnavailable, RequestInvalid
 from agent.contract.manifest import EngineName, TensorSpec
-from agent.serving.messages import Response, json_response, parse_json, tensor_json
+from agent.serving.inference import check_batch
+from agent.serving.messages import Request, Response, json_response, parse_json, tensor_json
 from agent.serving.tensors import DATATYPES, DTYPES, Array, check_finite, from_data
 
 if TYPE_CHECKING:
@@ -35,22 +36,22 @@ def model_metadata(served: Served) -> Response:
     )
 
 
-def infer(served: Served, body: bytes) -> Response | Awaitable[Response]:
+def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
     """`POST /v2/models/M/infer`.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it.
         Overloaded, InferenceFailed: see `Served.run`.
     """
-    request = parse_json(body)
-    if not isinstance(request, dict):
+    document = parse_json(request.body)
+    if not isinstance(document, dict):
         raise RequestInvalid(reason="failed to parse the request JSON buffer: the request must be an object")
-    identity = request.get("id")
+    identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise RequestInvalid(reason="Unable to parse 'id': attempt to access JSON non-string as string")
     model = _model(served)
-    arrays = _arrays(served, model, request, identity)
-    wanted = _wanted(served, model, request.get("outputs"))
+    arrays = _arrays(served, model, document, identity)
+    wanted = _wanted(served, model, document.get("outputs"))
     outcome = served.run(arrays)
     if isinstance(outcome, list):
         return _answer(served, model, identity, wanted, outcome)
@@ -139,22 +140,6 @@ def _array(
     if dtype != spec.dtype:
         check_finite(array, spec.name, spec.dtype)
     return array
-
-
-def check_batch(served: Served, model: Model, arrays: Sequence[Array]) -> None:
-    """Refuse batches that differ between inputs, or that the artifact's own batch does not divide.
-
-    Raises:
-        RequestInvalid: so.
-    """
-    counts = {len(array) for array in arrays}
-    count = counts.pop()
-    if counts:
-        raise RequestInvalid(reason=f"the inputs for model '{served.name}' have different batch sizes")
-    if model.fixed_batch is not None and count % model.fixed_batch:
-        raise RequestInvalid(
-            reason=f"batch size {count} for model '{served.name}' is no multiple of its own, {model.fixed_batch}"
-        )
 
 
 def _wanted(served: Served, model: Model, outputs: Any) -> Sequence[int]:

@@ -1,0 +1,99 @@
+"""One request for a model's answer, whatever its protocol: the model is found, run and counted.
+
+The rule: a request that comes while the models are loaded waits for them, and each request that found its model is
+counted once, answered or failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import EdgeError, InferenceFailed, RequestInvalid
+from agent.serving.catalog import Catalog, Served
+from agent.serving.messages import Request, Response, error_response
+
+if TYPE_CHECKING:
+    from agent.models import Model
+    from agent.serving.tensors import Array
+
+LOG = logging.getLogger("agent")
+
+Operation = Callable[[Served, Request], "Response | Awaitable[Response]"]
+"""What a protocol does with a request to one model: take it apart, have it run, and put the answer together."""
+
+
+class Inferences:
+    """All requests for answers.
+
+    Args:
+        catalog: what is served.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def __call__(
+        self, request: Request, operation: Operation, name: str, version: str | None
+    ) -> Response | Awaitable[Response]:
+        """Answer a request to a model, at once or later.
+
+        Raises:
+            ModelNotServed, ModelVersionNotServed: there is none. Where the answer comes later, nothing is raised.
+        """
+        if self._catalog.loading:
+            return self._when_loaded(request, operation, name, version)
+        served = self._catalog.find(name, version)
+        try:
+            outcome = operation(served, request)
+        except Exception as error:
+            return _failed(served, error)
+        if isinstance(outcome, Response):
+            served.metrics.answered(monotonic() - request.received)
+            return outcome
+        return _finished(served, request, outcome)
+
+    async def _when_loaded(
+        self, request: Request, operation: Operation, name: str, version: str | None
+    ) -> Response:
+        try:
+            await self._catalog.wait()
+            outcome = self(request, operation, name, version)
+            return outcome if isinstance(outcome, Response) else await outcome
+        except EdgeError as error:
+            return error_response(error)
+
+
+async def _finished(served: Served, request: Request, outcome: Awaitable[Response]) -> Response:
+    try:
+        response = await outcome
+    except Exception as error:
+        return _failed(served, error)
+    served.metrics.answered(monotonic() - request.received)
+    return response
+
+
+def _failed(served: Served, error: Exception) -> Response:
+    if not isinstance(error, EdgeError):
+        LOG.error("%s failed on a request", served.name, exc_info=error)
+        error = InferenceFailed(model=served.name, reason="the agent failed on this request")
+    served.metrics.failed(error.code)
+    return error_response(error)
+
+
+def check_batch(served: Served, model: Model, arrays: Sequence[Array]) -> None:
+    """Refuse batches that differ between inputs, or that the artifact's own batch does not divide.
+
+    Raises:
+        RequestInvalid: so.
+    """
+    counts = {len(array) for array in arrays}
+    count = counts.pop()
+    if counts:
+        raise RequestInvalid(reason=f"the inputs for model '{served.name}' have different batch sizes")
+    if model.fixed_batch is not None and count % model.fixed_batch:
+        raise RequestInvalid(
+            reason=f"batch size {count} for model '{served.name}' is no multiple of its own, {model.fixed_batch}"
+        )
