@@ -31,9 +31,10 @@ from agent.link.link import Link
 from agent.link.subject import Subject
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.accepting import stop_accepting
-from agent.serving.catalog import Catalog, Served
+from agent.serving.catalog import Catalog
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
+from agent.serving.served import Served
 from agent.system import BoardReader, memory_limit_bytes, rss_bytes, tell_systemd
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Agent:
         loop.call_soon_threadsafe(self._begin, generation, entries)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads' buffers are memory that nobody uses
         from agent.models import Model, open_bundle
-        from agent.serving.catalog import time_model
+        from agent.serving.served import time_model
         from agent.serving.v1 import predict  # noqa: F401 - so that the first request does not wait for it
         from agent.serving.v2 import inference  # noqa: F401 - as above
 

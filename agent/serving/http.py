@@ -17,15 +17,15 @@ from typing import Any, cast
 
 import httptools
 
-from agent.serving.messages import Request, Response, refusal
+from agent.serving.messages import RETRY_AFTER_S, Request, Response, refusal
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 LOG = logging.getLogger("agent")
 PHRASES = {
     200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
-    413: b"Content Too Large", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
-    503: b"Service Unavailable",
+    413: b"Content Too Large", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWEEP_S = 1.0
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if not self._server.add(self):
             self._transport.write(
-                rendered(refusal(503, "too many connections", close=True, retry=True), False)
+                rendered(refusal(503, "too many connections", close=True, retry_after_s=RETRY_AFTER_S), False)
             )
             self._transport.close()
 

@@ -12,8 +12,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import EdgeError, InferenceFailed, RequestInvalid
-from agent.serving.catalog import Catalog, Served
+from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response, error_response
+from agent.serving.served import Served
 
 if TYPE_CHECKING:
     from agent.models import Model

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from agent.contract.errors import (
+    BoardStrained,
     EdgeError,
     ModelNotServed,
     ModelUnavailable,
     ModelVersionNotServed,
     Overloaded,
+    RequestExpired,
     RequestInvalid,
 )
 
@@ -27,8 +29,11 @@ STATUS: Mapping[type[EdgeError], int] = {
     ModelVersionNotServed: 404,
     ModelUnavailable: 404,
     Overloaded: 503,
+    BoardStrained: 503,
+    RequestExpired: 504,
 }
 RETRY_AFTER_S = 1
+"""Where nobody knows better; an error's fact `retry_after_s` does."""
 
 
 class Request:
@@ -73,9 +78,9 @@ def json_response(document: Any, status: int = 200) -> Response:
     return Response(status, orjson.dumps(document))
 
 
-def refusal(status: int, text: str, *, close: bool = False, retry: bool = False) -> Response:
+def refusal(status: int, text: str, *, close: bool = False, retry_after_s: int | None = None) -> Response:
     """An error in the form that all the protocols share, `{"error": "..."}`."""
-    headers = ((b"Retry-After", str(RETRY_AFTER_S).encode()),) if retry else ()
+    headers = ((b"Retry-After", str(retry_after_s).encode()),) if retry_after_s is not None else ()
     return Response(status, orjson.dumps({"error": text}), headers=headers, close=close)
 
 
@@ -88,7 +93,8 @@ def wrong_method(allowed: str) -> Response:
 def error_response(error: EdgeError) -> Response:
     """What a client is told of an error of ours."""
     status = error.facts.get("status") or STATUS.get(type(error), 500)
-    return refusal(int(status), str(error), retry=status == 503)
+    retry_after_s = error.facts.get("retry_after_s", RETRY_AFTER_S) if status in (429, 503) else None
+    return refusal(int(status), str(error), retry_after_s=retry_after_s)
 
 
 def parse_json(body: bytes) -> Any:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from agent.config import read_generation
 from agent.models import Model, open_bundle
-from agent.serving.catalog import Catalog, Served
+from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response
 from agent.serving.routes import Routes
+from agent.serving.served import Served
 from tests.agent.boards import TestBoard
 
 NAMES = st.sampled_from(["x", "a", "b", "probabilities", "sum", "serving_default_keras_tensor:0"])

@@ -64,6 +64,7 @@ from agent.contract.errors.documents import ContractError, DocumentInvalid, Docu
 from agent.contract.errors.engines import (
     AgentConfigInvalid,
     AgentSilent,
+    BoardStrained,
     EngineError,
     EngineMissing,
     EngineRefusesModel,
@@ -73,6 +74,7 @@ from agent.contract.errors.engines import (
     ModelVersionNotServed,
     Overloaded,
     PortTaken,
+    RequestExpired,
     RequestInvalid,
 )
 from agent.contract.errors.profiles import (
@@ -218,6 +220,7 @@ __all__ = [
     "BoardForeign",
     "BoardNotFlashed",
     "BoardRefused",
+    "BoardStrained",
     "BrokerFailed",
     "BrokerPlain",
     "BundleMissing",
@@ -324,6 +327,7 @@ __all__ = [
     "RepositoryError",
     "RepositoryExists",
     "RepositoryMissing",
+    "RequestExpired",
     "RequestInvalid",
     "RolloutBusy",
     "RolloutEnded",

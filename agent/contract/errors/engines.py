@@ -50,6 +50,16 @@ class Overloaded(EngineError):
     template = "the queue of `{model}` is full"
 
 
+class BoardStrained(EngineError):
+    code = "request.board-strained"
+    template = "the board {condition}: no request waits for `{model}` now"
+
+
+class RequestExpired(EngineError):
+    code = "request.expired"
+    template = "Request timeout expired for model '{model}'"
+
+
 class PortTaken(EngineError):
     code = "agent.port-taken"
     template = "port {port} on {address} is taken"

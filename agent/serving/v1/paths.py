@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable
 
-from agent.serving.catalog import LOADING, READY, Catalog, Served
+from agent.serving.catalog import Catalog
 from agent.serving.inference import Operation
 from agent.serving.messages import Request, Response, json_response, wrong_method
+from agent.serving.served import LOADING, READY, Served
 
 _MODEL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?(?::(predict))?")
 

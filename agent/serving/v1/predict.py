@@ -13,7 +13,7 @@ from agent.serving.tensors import Array, check_finite, contiguous, nested
 
 if TYPE_CHECKING:
     from agent.models import Model
-    from agent.serving.catalog import Served
+    from agent.serving.served import Served
 
 SIGNATURE = "serving_default"
 

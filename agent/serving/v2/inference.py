@@ -17,7 +17,7 @@ from agent.serving.tensors import DATATYPES, DTYPES, Array, check_finite, from_d
 
 if TYPE_CHECKING:
     from agent.models import Model
-    from agent.serving.catalog import Served
+    from agent.serving.served import Served
 _INTEGER = frozenset({int})
 PLATFORMS: Mapping[str, str] = {EngineName.ONNXRUNTIME.value: "onnxruntime_onnx"}
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from agent.contract.errors import ModelUnavailable
-from agent.serving.catalog import READY, Catalog, Served
+from agent.serving.catalog import Catalog
 from agent.serving.inference import Operation
 from agent.serving.messages import TEXT, Request, Response, json_response, wrong_method
+from agent.serving.served import READY, Served
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]+))?(?:/(infer|ready))?")
 
