@@ -231,21 +231,52 @@ def test_a_client_that_does_not_read_costs_nobody(server: EchoServer, talk: Talk
         assert len(server.connections) == 0
 
 
-def test_a_client_too_many_is_told_so(server: EchoServer, talk: Talk) -> None:
-    others = [
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(LIMITS.connections)
-    ]
-    for other in others:
-        other.sendall(post("/", b""))
-        other.recv(1000)
+def connected(server: EchoServer, *said: bytes) -> list[socket.socket]:
+    """Clients that have said so much each, one after the other."""
+    clients = []
+    for data in said:
+        clients.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        clients[-1].sendall(data)
+        if data:
+            time.sleep(0.02)
+    return clients
+
+
+def test_a_client_too_many_is_told_so_while_all_others_are_being_answered(
+    server: EchoServer, talk: Talk
+) -> None:
+    others = connected(server, *[post("/slow", b"")] * LIMITS.connections)
 
     refused = talk(post("/", b""))
 
-    for other in others:
-        other.close()
     assert refused == b"" or refused.startswith(b"HTTP/1.1 503 ")
-    time.sleep(0.1)
+    for other in others:
+        assert other.recv(1000).endswith(b"slow ")
+        other.close()
     assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+
+
+def test_a_client_too_many_takes_the_place_of_one_that_never_said_what_it_wants(
+    server: EchoServer, talk: Talk
+) -> None:
+    known, silent, half, last = connected(server, post("/", b""), b"", b"POST / HT", post("/", b""))
+
+    assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+    assert silent.recv(1000) == b""
+    for other in (known, half, last):
+        other.close()
+
+
+def test_or_of_the_one_that_has_been_idle_longest(server: EchoServer, talk: Talk) -> None:
+    oldest, *others = connected(server, *[post("/", b"")] * LIMITS.connections)
+    assert oldest.recv(1000).endswith(b"/ ")
+
+    assert talk(post("/well", b"", CLOSE)).endswith(b"/well ")
+    assert oldest.recv(1000) == b""
+    for other in others:
+        other.sendall(post("/still", b""))
+        assert other.recv(1000).endswith(b"/ ")
+        other.close()
 
 
 def test_a_client_that_goes_away_is_forgotten(server: EchoServer) -> None:

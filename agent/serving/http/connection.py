@@ -1,56 +1,34 @@
-"""HTTP/1.1 over asyncio: httptools takes requests apart, this module keeps their order and their limits.
+"""One client's connection: requests come in, each gets its answer, in their order.
 
-The rule: one connection never harms another. What a client may send is bounded in bytes and in time, how many may
-be connected is bounded, and a client that does not read its answers is not read from. Requests that are pipelined
-are answered in their order.
+The rule: one connection never harms another. What a client may send is bounded in bytes, in count and in time, and a
+client that does not read its answers is not read from. Requests that are pipelined are answered in their order. What
+two readers could understand in two ways is refused, and ends the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
+from agent.serving.http.limits import SMALL_BYTES, Limits
+from agent.serving.http.rendering import CONTINUE, rendered
 from agent.serving.messages import RETRY_AFTER_S, Request, Response, refusal
+
+if TYPE_CHECKING:
+    from agent.serving.http.connections import Connections
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
-LOG = logging.getLogger("agent")
-PHRASES = {
-    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
-    413: b"Content Too Large", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-}  # fmt: skip
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-SWEEP_S = 1.0
 PIPELINED = 16
 """Requests of one connection that may wait for an answer before no more of it is read."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a client may cost.
-
-    Attributes:
-        head_bytes: request line and headers together. body_bytes: the body.
-        connections: at once.
-        receive_s: from the first byte of a request to its last, and one second more for each `body_rate` bytes.
-        idle_s: between requests. write_s: for a client to read its answers.
-    """
-
-    head_bytes: int = 16 * 1024
-    body_bytes: int = 32 * 1024 * 1024
-    connections: int = 512
-    receive_s: float = 20.0
-    body_rate: int = 64 * 1024
-    idle_s: float = 75.0
-    write_s: float = 30.0
+FRAMING_SHARE = 4
+"""A chunked body's lengths and trailers may be one in so many of its bytes, beyond those of a head."""
+VERSIONS = ("1.0", "1.1")
 
 
 class Connection(asyncio.Protocol):
@@ -66,28 +44,32 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._head_bytes = self._parsed_bytes = self._body_bytes = 0
-        self._receiving = self._in_head = False
+        self._head_bytes = self._parsed_bytes = self._header_count = self._body_bytes = 0
+        self._receiving = self._in_head = self._chunked = False
         self._refused = False
         self._pending: deque[Request | Response] = deque()
         self._task: asyncio.Task[Response] | None = None
         self._request: Request | None = None
         self._reading = True
         self._writable = True
+        self._unread = 0
         self.deadline = monotonic() + limits.receive_s
+        self.stranger = True
+        self.held = 0
+        self.address: str | None = None
 
     # --- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else None
         if not self._server.add(self):
-            self._transport.write(
-                rendered(refusal(503, "too many connections", close=True, retry_after_s=RETRY_AFTER_S), False)
-            )
-            self._transport.close()
+            self._refuse(refusal(503, "too many connections", close=True, retry_after_s=RETRY_AFTER_S))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.discard(self)
+        self._server.budget.give_back(self, self.held)
         if self._task is not None:
             self._task.cancel()
         self._pending.clear()
@@ -96,16 +78,20 @@ class Connection(asyncio.Protocol):
         self._writable = False
         self.deadline = monotonic() + self._limits.write_s
         self._read(False)
+        self._unread = self._transport.get_write_buffer_size()
+        self._server.budget.take(self, self._unread)
 
     def resume_writing(self) -> None:
         self._writable = True
         self.deadline = monotonic() + self._limits.idle_s
+        self._server.budget.give_back(self, self._unread)
+        self._unread = 0
         self._next()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if not self._receiving or self._in_head:
+        if self._in_head or not self._receiving or self._chunked:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -113,8 +99,8 @@ class Connection(asyncio.Protocol):
             self._refused = True  # it was answered as if it had not asked; what follows is no HTTP
         except httptools.HttpParserError as error:
             self._refuse(refusal(400, f"no valid HTTP request: {error}", close=True))
-        if self._in_head and self._head_bytes > self._limits.head_bytes:
-            self._refuse(refusal(431, "the request's head is too large", close=True))
+        if self._head_bytes > self._limits.head_bytes:
+            self._check_framing()
 
     def eof_received(self) -> bool:
         """Whether to keep the connection open: while answers are due."""
@@ -124,8 +110,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, []
-        self._parsed_bytes = self._body_bytes = 0
+        self._parsed_bytes = self._header_count = self._body_bytes = 0
         self._receiving = self._in_head = True
+        self._chunked = False
         self.deadline = monotonic() + self._limits.receive_s
 
     def on_url(self, url: bytes) -> None:
@@ -133,33 +120,49 @@ class Connection(asyncio.Protocol):
         self._parsed_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
+        if not self._in_head:
+            return  # a trailer says nothing that was not said before the body
         value = value or b""
-        self._headers[name.lower()] = value
+        name = name.lower()
+        headers = self._headers
+        headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
         self._parsed_bytes += len(name) + len(value)
+        self._header_count += 1
+        if self._header_count > self._limits.headers:
+            self._refuse(refusal(431, "the request has too many headers", close=True))
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head = self.stranger = False
         self._head_bytes = 0
         headers = self._headers
         if self._parsed_bytes > self._limits.head_bytes:
             self._refuse(refusal(431, "the request's head is too large", close=True))
             return
         length = headers.get(b"content-length", b"")
-        if length.isdigit():
-            declared = int(length)
+        if length:
+            declared = int(length)  # the parser has seen to it that it is a number
             if declared > self._limits.body_bytes:
                 self._refuse(self._too_large())
                 return
             self.deadline += declared / self._limits.body_rate
+        elif b"transfer-encoding" in headers:
+            self._chunked = True
+            if headers[b"transfer-encoding"].strip().lower() != b"chunked":
+                self._refuse(refusal(501, "of the transfer codings only `chunked` is known", close=True))
+                return
         if b"expect" in headers and not self._busy:
             self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
+        if self._chunked:
+            self._head_bytes -= len(body)
         if self._body_bytes > self._limits.body_bytes:
             self._refuse(self._too_large())
         elif not self._refused:
             self._body.append(body)
+            if self._body_bytes > SMALL_BYTES:
+                self._count_body(len(body))
 
     def on_message_complete(self) -> None:
         self._receiving = False
@@ -169,22 +172,57 @@ class Connection(asyncio.Protocol):
         self._body = []
         now = monotonic()
         self.deadline = now + self._limits.idle_s
+        keeps_alive = self._keeps_alive()
+        path = self._url.partition(b"?")[0].decode("latin-1")
+        if not (keeps_alive and path[:1] == "/" and b"host" in self._headers):
+            refused, path = self._odd(path)
+            if refused is not None:
+                self._refuse(refused)
+                return
         request = Request(
-            self._parser.get_method().decode("ascii"),
-            self._url.partition(b"?")[0].decode("latin-1"),
-            self._headers,
-            body,
-            self._keeps_alive(),
-            now,
+            self._parser.get_method().decode("ascii"), path, self._headers, body, keeps_alive, now
         )
         if self._task is not None or self._pending or not self._writable:
-            self._pending.append(request)
-            if len(self._pending) >= PIPELINED:
-                self._read(False)
+            self._wait(request)
         else:
             self._start(request)
 
+    def _odd(self, path: str) -> tuple[Response | None, str]:
+        """What is wrong with a request that is not like most, or None; and the path that it means."""
+        version = self._parser.get_http_version()
+        if version not in VERSIONS:
+            return refusal(505, f"HTTP/{version} is not spoken here", close=True), path
+        if version == "1.0" and self._chunked:
+            return refusal(400, "HTTP/1.0 has no Transfer-Encoding", close=True), path
+        if version == "1.1" and b"host" not in self._headers:
+            return refusal(400, "the request has no Host header", close=True), path
+        if path.lower().startswith(("http://", "https://")):
+            return None, "/" + path.partition("://")[2].partition("/")[2]
+        return None, path
+
+    def _check_framing(self) -> None:
+        """More has come than a head may have, and it is no body of a declared length."""
+        if self._in_head:
+            self._refuse(refusal(431, "the request's head is too large", close=True))
+        elif self._chunked and self._head_bytes > (
+            self._limits.head_bytes + self._body_bytes // FRAMING_SHARE
+        ):
+            self._refuse(refusal(431, "the body's chunks are mostly no data", close=True))
+
+    def _count_body(self, count: int) -> None:
+        """The body is no small one any more: all of it counts."""
+        first = self._body_bytes - count <= SMALL_BYTES
+        self._server.budget.take(self, self._body_bytes if first else count)
+
     # --- requests in their order
+
+    def _wait(self, request: Request) -> None:
+        """Have it wait until those before it are answered."""
+        if len(request.body) <= SMALL_BYTES:
+            self._server.budget.take(self, len(request.body))
+        self._pending.append(request)
+        if len(self._pending) >= PIPELINED:
+            self._read(False)
 
     @property
     def _busy(self) -> bool:
@@ -212,9 +250,11 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, response: Response) -> None:
         """Answer so, after what is due before it, and read no more."""
-        if self._refused:
+        if self._refused or self._transport.is_closing():
             return
         self._refused = True
+        if self._receiving and self._body_bytes > SMALL_BYTES:
+            self._server.budget.give_back(self, self._body_bytes)
         self._body = []
         if self._busy:
             self._pending.append(response)
@@ -240,6 +280,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, request: Request, response: Response) -> None:
         self._request = None
+        if len(request.body) > SMALL_BYTES:
+            self._server.budget.give_back(self, len(request.body))
         if self._server.closing or not request.keep_alive:
             response = response._replace(close=True)
         self._write(response, head_only=request.method == "HEAD")
@@ -249,8 +291,10 @@ class Connection(asyncio.Protocol):
             item = self._pending.popleft()
             if isinstance(item, Response):
                 self._write(item, head_only=False)
-            else:
-                self._start(item)
+                continue
+            if len(item.body) <= SMALL_BYTES:
+                self._server.budget.give_back(self, len(item.body))
+            self._start(item)
         if self._server.parking and self.idle:
             self.park()
         elif self._writable and len(self._pending) < PIPELINED and not self._server.parking:
@@ -288,6 +332,28 @@ class Connection(asyncio.Protocol):
         if self.idle:
             self._transport.close()
 
+    def shed(self) -> None:
+        """Make room for another client."""
+        self._transport.close()
+
+    @property
+    def can_yield(self) -> bool:
+        """Whether it holds more than the one request that its model is at work on."""
+        return bool(self._body or self._pending) or not self._writable
+
+    def yield_memory(self) -> None:
+        """Give back what it holds: all connections together hold too much, and this one most."""
+        if self._body and not self._busy:
+            self._refuse(
+                refusal(503, "too many large requests at once", close=True, retry_after_s=RETRY_AFTER_S)
+            )
+        else:
+            self._server.budget.give_back(self, self.held)
+            self._refused = True
+            self._body = []
+            self._pending.clear()
+            self._transport.abort()
+
     def handle(self) -> int:
         """The socket's number."""
         return int(self._transport.get_extra_info("socket").fileno())
@@ -295,93 +361,3 @@ class Connection(asyncio.Protocol):
 
 async def _awaited(outcome: Awaitable[Response]) -> Response:
     return await outcome
-
-
-class Connections:
-    """All clients: their number, their deadlines, and how it ends for them.
-
-    Attributes:
-        closing: each connection ends with the answer under way.
-        parking: each connection stays, but nothing more is read from it.
-    """
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, handler: Handler, limits: Limits | None = None
-    ) -> None:
-        self.loop = loop
-        self.closing = self.parking = False
-        self._handler = handler
-        self._limits = limits or Limits()
-        self._open: set[Connection] = set()
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def new(self) -> Connection:
-        """A protocol for a client that has just connected."""
-        return Connection(self, self._handler, self._limits)
-
-    def add(self, connection: Connection) -> bool:
-        """Take it in, or say that there are too many."""
-        if len(self._open) >= self._limits.connections:
-            return False
-        self._open.add(connection)
-        if self._sweeper is None:
-            self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
-        return True
-
-    def discard(self, connection: Connection) -> None:
-        """It is gone."""
-        self._open.discard(connection)
-
-    def _sweep(self) -> None:
-        now = monotonic()
-        for connection in [each for each in self._open if each.deadline < now and each.expires]:
-            connection.expired()
-        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep) if self._open else None
-
-    async def close(self, timeout_s: float) -> None:
-        """Let answers under way be given, then end all connections."""
-        self.closing = True
-        for connection in list(self._open):
-            connection.close()
-        await self._until(lambda: not self._open, timeout_s)
-
-    async def park(self, timeout_s: float) -> list[int]:
-        """Let answers under way be given, and read nothing more.
-
-        Returns:
-            The sockets of all clients that may go on in another process; what they have sent since is unread.
-        """
-        self.parking = True
-        await self._until(lambda: all(each.idle for each in self._open), timeout_s)
-        for connection in list(self._open):
-            connection.park()
-        handles = [connection.handle() for connection in self._open if connection.idle]
-        return [handle for handle in handles if handle >= 0]
-
-    async def _until(self, done: Callable[[], bool], timeout_s: float) -> None:
-        end = monotonic() + timeout_s
-        while not done() and monotonic() < end:
-            await asyncio.sleep(0.01)
-
-
-_HEADS: dict[tuple[int, bytes], bytes] = {}
-
-
-def rendered(response: Response, head_only: bool) -> bytes:
-    """An answer's bytes."""
-    key = (response.status, response.content_type)
-    head = _HEADS.get(key)
-    if head is None:
-        phrase = PHRASES.get(response.status, b"Error")
-        head = _HEADS[key] = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: " % (
-            response.status, phrase, response.content_type,
-        )  # fmt: skip
-    more = b""
-    if response.headers:
-        more = b"".join([b"\r\n%b: %b" % header for header in response.headers])
-    if response.close:
-        more += b"\r\nConnection: close"
-    return b"%b%d%b\r\n\r\n%b" % (head, len(response.body), more, b"" if head_only else response.body)
