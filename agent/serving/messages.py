@@ -42,9 +42,10 @@ class Request:
     Attributes:
         method: in capitals. path: without the query. headers: names in lower case. body: all of it.
         keep_alive: whether the connection goes on after the answer. received: monotonic seconds of its last byte.
+        deadline, priority: as `Served.run` takes them, where the request's own words say nothing else.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "received")
+    __slots__ = ("body", "deadline", "headers", "keep_alive", "method", "path", "priority", "received")
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class Request:
         body: bytes,
         keep_alive: bool,
         received: float,
+        deadline: float | None = None,
+        priority: int = 0,
     ) -> None:
         self.method = method
         self.path = path
@@ -61,6 +64,8 @@ class Request:
         self.body = body
         self.keep_alive = keep_alive
         self.received = received
+        self.deadline = deadline
+        self.priority = priority
 
 
 class Response(NamedTuple):
