@@ -24,6 +24,8 @@ LOG = logging.getLogger("agent")
 
 Operation = Callable[[Served, Request], "Response | Awaitable[Response]"]
 """What a protocol does with a request to one model: take it apart, have it run, and put the answer together."""
+Wanted = tuple[Operation, str, str | None, str | None]
+"""What to do with which model, and its version or label where the path names one."""
 
 
 class Inferences:
@@ -37,16 +39,22 @@ class Inferences:
         self._catalog = catalog
 
     def __call__(
-        self, request: Request, operation: Operation, name: str, version: str | None
+        self,
+        request: Request,
+        operation: Operation,
+        name: str,
+        version: str | None = None,
+        label: str | None = None,
     ) -> Response | Awaitable[Response]:
         """Answer a request to a model, at once or later.
 
         Raises:
-            ModelNotServed, ModelVersionNotServed: there is none. Where the answer comes later, nothing is raised.
+            ModelNotServed, ModelVersionNotServed, ModelLabelNotServed: there is none. Where the answer comes later,
+                nothing is raised.
         """
         if self._catalog.loading:
-            return self._when_loaded(request, operation, name, version)
-        served = self._catalog.find(name, version)
+            return self._when_loaded(request, operation, name, version, label)
+        served = self._catalog.find(name, version, label)
         try:
             outcome = operation(served, request)
         except Exception as error:
@@ -57,11 +65,11 @@ class Inferences:
         return _finished(served, request, outcome)
 
     async def _when_loaded(
-        self, request: Request, operation: Operation, name: str, version: str | None
+        self, request: Request, operation: Operation, name: str, version: str | None, label: str | None
     ) -> Response:
         try:
             await self._catalog.wait()
-            outcome = self(request, operation, name, version)
+            outcome = self(request, operation, name, version, label)
             return outcome if isinstance(outcome, Response) else await outcome
         except EdgeError as error:
             return error_response(error)

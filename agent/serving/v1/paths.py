@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from agent.serving.catalog import Catalog
-from agent.serving.inference import Operation
-from agent.serving.messages import Request, Response, json_response, wrong_method
-from agent.serving.served import LOADING, READY, Served
+from agent.serving.inference import Operation, Wanted
+from agent.serving.messages import Request, Response, json_response, refusal, wrong_method
+from agent.serving.served import Served
+from agent.serving.v1.status import status
 
-_MODEL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?(?::(predict))?")
+_MODEL = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?(?::(predict|classify|regress|explain)|/(metadata))?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 class V1:
@@ -23,27 +27,36 @@ class V1:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def operation(self, request: Request, path: str) -> tuple[Operation, str, str | None] | None:
-        """What to do with which model and version, where the request wants one to run."""
+    def operation(self, request: Request, path: str) -> Wanted | None:
+        """What to do with which model, where the request wants one to run."""
         found = _MODEL.fullmatch(path)
-        if found is None or found[3] is None or request.method != "POST":
+        if found is None or found[4] is None or request.method != "POST":
             return None
-        return _predict, found[1], found[2]
+        operation = _OPERATIONS.get(found[4].lower())
+        return None if operation is None else (operation, found[1], found[2], found[3])
 
     def __call__(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
         """Answer any other request; None where the path is none of these."""
         reads = request.method in ("GET", "HEAD")
-        if path == "/v1/models":
+        if path.lower() == "/v1/models":
             return json_response({"models": list(self._catalog.models)}) if reads else wrong_method("GET")
         found = _MODEL.fullmatch(path)
         if found is None:
             return None
-        name, version, verb = found.groups()
+        name, version, label, verb, of_metadata = found.groups()
         if verb is not None:
+            if verb.lower() == "explain" and request.method == "POST":
+                return refusal(501, f"no explainer is served for '{name}'")
             return wrong_method("POST")
         if not reads:
             return wrong_method("GET")
-        return _status(self._catalog.find(name, version))
+        asked = self._catalog.find(name, version, label)
+        if of_metadata:
+            from agent.serving.v1.metadata import metadata
+
+            return metadata(asked)
+        alone = version is not None or label is not None
+        return status(asked, (asked,) if alone else self._catalog.versions(name))
 
 
 def _predict(served: Served, request: Request) -> Response | Awaitable[Response]:
@@ -52,17 +65,16 @@ def _predict(served: Served, request: Request) -> Response | Awaitable[Response]
     return predict(served, request)
 
 
-def _status(served: Served) -> Response:
-    """What TensorFlow Serving and KServe's own version 1 say at one path, in one answer."""
-    state = {READY: "AVAILABLE", LOADING: "LOADING"}.get(served.state, "END")
-    error = served.error
-    status = {"error_code": "OK", "error_message": ""}
-    if error is not None:
-        status = {"error_code": "INTERNAL", "error_message": str(error)}
-    return json_response(
-        {
-            "model_version_status": [{"version": str(served.version), "state": state, "status": status}],
-            "name": served.name,
-            "ready": served.state == READY,
-        }
-    )
+def _classify(served: Served, request: Request) -> Response | Awaitable[Response]:
+    from agent.serving.v1.examples import classify
+
+    return classify(served, request)
+
+
+def _regress(served: Served, request: Request) -> Response | Awaitable[Response]:
+    from agent.serving.v1.examples import regress
+
+    return regress(served, request)
+
+
+_OPERATIONS: Mapping[str, Operation] = {"predict": _predict, "classify": _classify, "regress": _regress}
