@@ -31,6 +31,7 @@ from agent.link.link import Link
 from agent.link.subject import Subject
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.accepting import stop_accepting
+from agent.serving.asking import Asking
 from agent.serving.catalog import Catalog
 from agent.serving.http import Connections
 from agent.serving.routes import Routes
@@ -96,7 +97,6 @@ class Agent:
         self._started = time.time()
         self._catalog = Catalog()
         self._board = BoardReader(folder.root)
-        self._link = Link(Subject(folder, config, self._boot, self._board, self._counters, self._models))
         self._ended = asyncio.Event()
         self._over_limit = False
         self._again = False
@@ -107,6 +107,8 @@ class Agent:
         # Threads inherit the mask: signals are for this one alone, so that none is lost when it hands over.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         routes = Routes(self._catalog, version=__version__, exposition=self._exposition, status=self._status)
+        told = self._counters, self._models, Asking(loop, routes)
+        self._link = Link(Subject(self._folder, self._config, self._boot, self._board, *told))
         self._clients = Connections(loop, routes)
         # The server closes its own copy of the socket; clients that come meanwhile wait in this one.
         server = await loop.create_server(self._clients.new, sock=listening.dup(), backlog=BACKLOG)
@@ -171,9 +173,7 @@ class Agent:
         loop.call_soon_threadsafe(self._loaded)
 
     def _load_generation(self, loop: asyncio.AbstractEventLoop, generation: Generation) -> None:
-        from agent.contract.release import ModelRole
-
-        entries = [Served(model) for model in generation.models if model.role is ModelRole.PRIMARY]
+        entries = [Served(model) for model in generation.models]
         loop.call_soon_threadsafe(self._begin, generation, entries)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads' buffers are memory that nobody uses
         from agent.models import Model, open_bundle
@@ -193,7 +193,7 @@ class Agent:
     def _begin(self, generation: Generation, entries: list[Served]) -> None:
         self._catalog.generation = generation.number
         self._catalog.title = generation.title
-        self._catalog.models = {served.name: served for served in entries}
+        self._catalog.exchange(entries)
 
     def _loaded(self) -> None:
         self._catalog.finish()
@@ -274,19 +274,19 @@ class Agent:
             "error": error.to_plain() if error is not None else None,
             "connections": len(self._clients),
             "telemetry": self._link.status(),
-            "models": [_model_status(served) for served in self._catalog.models.values()],
+            "models": [_model_status(served) for served in self._catalog.index()],
         }
 
     def _counters(self) -> list[dict[str, Any]]:
         return [
             served.metrics.plain(served.name, served.release, served.waiting)
-            for served in self._catalog.models.values()
+            for served in self._catalog.index()
         ]
 
     def _models(self) -> list[dict[str, Any]]:
         return [
             {"name": served.name, "release": served.release, "bundle": served.bundle, "state": served.state}
-            for served in self._catalog.models.values()
+            for served in self._catalog.index()
         ]
 
     def _exposition(self) -> bytes:
@@ -303,7 +303,7 @@ class Agent:
             ("memory_over_limit", "The agent uses more than it may.", int(self._over_limit)),
         )
         expose_board(to, self._board.counters(), facts)
-        expose_models(to, [served.sample() for served in self._catalog.models.values()])
+        expose_models(to, [served.sample() for served in self._catalog.index()])
         return to.text()
 
     # --- watching over itself

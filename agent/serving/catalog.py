@@ -1,35 +1,66 @@
-"""What is served, by name.
+"""What is served: models by name, version and label.
 
-The rule: while the first loading goes on, requests wait for its end, and not too many of them.
+The rule: all versions of all names are exchanged at once, by the event loop's thread, so that a request meets the old
+set or the new one, never a mixture; the primary of a name answers where no version is named. While the first loading
+goes on, requests wait for its end, and not too many of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from typing import Protocol
 
-from agent.contract.errors import EdgeError, ModelNotServed, ModelVersionNotServed, Overloaded
+from agent.contract.errors import (
+    EdgeError,
+    ModelLabelNotServed,
+    ModelNotServed,
+    ModelVersionNotServed,
+    Overloaded,
+)
 from agent.serving.served import Served
 
 WAITING_BOUND = 64
 """Requests that may wait for the first loading."""
+LABELS: Mapping[str, str] = {"primary": "stable", "challenger": "canary", "shadow": "shadow"}
+"""By role: what TensorFlow Serving's clients call a version by."""
+
+
+class Loader(Protocol):
+    """Who loads a model and gives its memory back."""
+
+    async def load(self, served: Served) -> None:
+        """Make it answer. Raises: EdgeError."""
+        ...
+
+    async def unload(self, served: Served) -> None:
+        """Have it answer no more, and give its memory back when what it is asked already is answered."""
+        ...
 
 
 class Catalog:
-    """What is served, by name. While the first loading goes on, requests wait for its end.
+    """What is served. While the first loading goes on, requests wait for its end.
+
+    Args:
+        loader: for `load` and `unload`; None where what is served stays as it is.
 
     Attributes:
         generation: number, 0 without one. title: what it is, like `digits@2`.
         loading: the generation's models are still being loaded.
-        models: by name.
+        models: the primary of each name, which answers where no version is named.
+        error: why the generation as a whole is not served, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Loader | None = None) -> None:
         self.generation = 0
         self.title = "nothing"
-        self.models: dict[str, Served] = {}
+        self.models: Mapping[str, Served] = {}
         self.error: EdgeError | None = None
         self.loading = True
+        self._loader = loader
+        self._all: tuple[Served, ...] = ()
+        self._found: dict[tuple[str, str | None, str | None], Served] = {}
         self._loaded: Future[None] = Future()
         self._waiting = 0
 
@@ -41,13 +72,81 @@ class Catalog:
     @property
     def first_error(self) -> EdgeError | None:
         """Why it is not ready, or None."""
-        errors = [self.error, *(served.error for served in self.models.values())]
+        errors = [self.error, *(served.error for served in self._all)]
         return next((error for error in errors if error is not None), None)
+
+    def exchange(self, models: Iterable[Served]) -> None:
+        """Serve these from now on, and nothing else."""
+        found: dict[tuple[str, str | None, str | None], Served] = {}
+        self._all = tuple(models)
+        for served in self._all:
+            found[served.name, str(served.version), None] = served
+            if served.role in LABELS:
+                found[served.name, None, LABELS[served.role]] = served
+        self.models = {served.name: served for served in self._all if served.role == "primary"}
+        for name, served in self.models.items():
+            found[name, None, None] = served
+        self._found = found
+
+    def index(self) -> tuple[Served, ...]:
+        """All versions of all names, with their states and errors, in the generation's order."""
+        return self._all
+
+    def versions(self, name: str) -> tuple[Served, ...]:
+        """All versions of one name.
+
+        Raises:
+            ModelNotServed: there is none.
+        """
+        found = tuple(served for served in self._all if served.name == name)
+        if not found:
+            raise ModelNotServed(model=name)
+        return found
+
+    def find(self, name: str, version: str | None = None, label: str | None = None) -> Served:
+        """The model that answers to a name, and to a version or a label where one is given.
+
+        Raises:
+            ModelNotServed, ModelVersionNotServed, ModelLabelNotServed: there is none.
+        """
+        served = self._found.get((name, version, label))
+        if served is not None:
+            return served
+        if (name, None, None) not in self._found:
+            raise ModelNotServed(model=name)
+        if label is not None:
+            raise ModelLabelNotServed(model=name, label=label)
+        raise ModelVersionNotServed(model=name, version=version)
+
+    async def load(self, name: str, version: str | None = None) -> None:
+        """Load one version of a name, or all that are not loaded; return when they answer.
+
+        Raises:
+            ModelNotServed, ModelVersionNotServed: there is none.
+            EdgeError: one can't be loaded.
+        """
+        for served in self._meant(name, version):
+            if self._loader is not None:
+                await self._loader.load(served)
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Unload one version of a name, or all; return when their memory is given back.
+
+        Raises:
+            ModelNotServed, ModelVersionNotServed: there is none.
+        """
+        for served in self._meant(name, version):
+            if self._loader is not None:
+                await self._loader.unload(served)
+
+    def _meant(self, name: str, version: str | None) -> tuple[Served, ...]:
+        return self.versions(name) if version is None else (self.find(name, version),)
 
     def finish(self) -> None:
         """All models are loaded, or failed to be."""
         self.loading = False
-        self._loaded.set_result(None)
+        if not self._loaded.done():
+            self._loaded.set_result(None)
 
     async def wait(self) -> None:
         """Wait for the end of the first loading.
@@ -62,16 +161,3 @@ class Catalog:
             await asyncio.shield(asyncio.wrap_future(self._loaded))
         finally:
             self._waiting -= 1
-
-    def find(self, name: str, version: str | None = None) -> Served:
-        """The model that answers to a name.
-
-        Raises:
-            ModelNotServed, ModelVersionNotServed: there is none.
-        """
-        served = self.models.get(name)
-        if served is None:
-            raise ModelNotServed(model=name)
-        if version is not None and version != str(served.version):
-            raise ModelVersionNotServed(model=name, version=version)
-        return served

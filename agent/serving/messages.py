@@ -11,6 +11,10 @@ import orjson
 from agent.contract.errors import (
     BoardStrained,
     EdgeError,
+    ImageNotTaken,
+    ImageTooLarge,
+    ImageUnreadable,
+    ModelLabelNotServed,
     ModelNotServed,
     ModelUnavailable,
     ModelVersionNotServed,
@@ -25,9 +29,13 @@ PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 STATUS: Mapping[type[EdgeError], int] = {
     RequestInvalid: 400,
+    ModelLabelNotServed: 400,
     ModelNotServed: 404,
     ModelVersionNotServed: 404,
     ModelUnavailable: 404,
+    ImageUnreadable: 400,
+    ImageNotTaken: 400,
+    ImageTooLarge: 413,
     Overloaded: 503,
     BoardStrained: 503,
     RequestExpired: 504,

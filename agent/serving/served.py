@@ -34,6 +34,7 @@ TIMING_RUNS = 21
 TIMING_BUDGET_S = 1.0
 
 LOADING, READY, FAILED = "loading", "ready", "failed"
+UNLOADING, UNLOADED = "unloading", "unloaded"
 
 
 class Served:
@@ -41,7 +42,8 @@ class Served:
 
     Attributes:
         name, version, release, bundle: which.
-        state: `loading`, `ready` or `failed`; `error` says why.
+        role, share: how it takes part, as in its `GenerationModel`.
+        state: `loading`, `ready`, `failed` (`error` says why), `unloading` or `unloaded`.
         model: when it is ready.
         run_s: CPU seconds of one batch-1 run, measured when it was loaded.
         metrics: its counters. waiting: requests in its queue, the running one included.
@@ -52,6 +54,8 @@ class Served:
         self.release = entry.release
         self.version = parse_release(entry.release)[1]
         self.bundle = entry.bundle
+        self.role = entry.role.value
+        self.share = entry.share
         self.state = LOADING
         self.error: EdgeError | None = None
         self.model: Model | None = None

@@ -61,11 +61,13 @@ SETTINGS = settings(
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
     board = TestBoard(tmp_path_factory.mktemp("fuzz") / "board")
     models = {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()}
-    catalog = Catalog()
+    found = []
     for entry in read_generation(board.generation(1, models)).models:
         served = Served(entry)
         served.loaded(Model(open_bundle(_bundle(board, entry.bundle), expected=entry.bundle)), run_s=0.0)
-        catalog.models[served.name] = served
+        found.append(served)
+    catalog = Catalog()
+    catalog.exchange(found)
     catalog.finish()
     return Routes(catalog, version="0", exposition=bytes, status=dict)
 

@@ -61,6 +61,13 @@ from agent.contract.errors.devices import (
     UpdateWaits,
 )
 from agent.contract.errors.documents import ContractError, DocumentInvalid, DocumentTooLarge, NameInvalid
+from agent.contract.errors.door import (
+    AgentExposed,
+    DoorError,
+    DoorShut,
+    DoorUnanswered,
+    TokenUnknown,
+)
 from agent.contract.errors.engines import (
     AgentConfigInvalid,
     AgentSilent,
@@ -69,6 +76,7 @@ from agent.contract.errors.engines import (
     EngineMissing,
     EngineRefusesModel,
     InferenceFailed,
+    ModelLabelNotServed,
     ModelNotServed,
     ModelUnavailable,
     ModelVersionNotServed,
@@ -76,6 +84,13 @@ from agent.contract.errors.engines import (
     PortTaken,
     RequestExpired,
     RequestInvalid,
+)
+from agent.contract.errors.images import (
+    DecoderMissing,
+    ImageError,
+    ImageNotTaken,
+    ImageTooLarge,
+    ImageUnreadable,
 )
 from agent.contract.errors.profiles import (
     BoardRefused,
@@ -200,6 +215,7 @@ __all__ = [
     "AccuracyOutside",
     "AccuracyUndecided",
     "AgentConfigInvalid",
+    "AgentExposed",
     "AgentSilent",
     "AgreementBelowFloor",
     "AlertRuleInvalid",
@@ -238,6 +254,7 @@ __all__ = [
     "DataMismatch",
     "DataUnreadable",
     "DeadlinePassed",
+    "DecoderMissing",
     "DeviceBusy",
     "DeviceExists",
     "DeviceSame",
@@ -245,6 +262,9 @@ __all__ = [
     "DigestMismatch",
     "DocumentInvalid",
     "DocumentTooLarge",
+    "DoorError",
+    "DoorShut",
+    "DoorUnanswered",
     "EdgeError",
     "EngineError",
     "EngineMissing",
@@ -263,6 +283,10 @@ __all__ = [
     "HostKeyUnknown",
     "HostUnknown",
     "HostUnreachable",
+    "ImageError",
+    "ImageNotTaken",
+    "ImageTooLarge",
+    "ImageUnreadable",
     "InboxIncomplete",
     "InboxUnsafe",
     "Inconsistent",
@@ -284,6 +308,7 @@ __all__ = [
     "MixedModels",
     "ModelFormatUnknown",
     "ModelHoldsCode",
+    "ModelLabelNotServed",
     "ModelNotServed",
     "ModelUnavailable",
     "ModelUnreadable",
@@ -348,6 +373,7 @@ __all__ = [
     "SystemRefused",
     "TelemetryError",
     "ThresholdUnreachable",
+    "TokenUnknown",
     "TooLarge",
     "TooSlow",
     "TransferError",

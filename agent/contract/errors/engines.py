@@ -40,6 +40,11 @@ class ModelVersionNotServed(EngineError):
     template = "Request for unknown model: '{model}' version {version} is not found"
 
 
+class ModelLabelNotServed(EngineError):
+    code = "request.unknown-label"
+    template = "Unrecognized servable version label: {label}"
+
+
 class ModelUnavailable(EngineError):
     code = "request.model-unavailable"
     template = "Request for unknown model: '{model}' has no available versions"
