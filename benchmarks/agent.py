@@ -9,7 +9,6 @@ alternate, with the same model, engine, settings and load (`edge-agent bench`'s,
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 import socket
@@ -26,7 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from agent.bench import load, post_request, random_request  # noqa: E402
+from agent.bench.load import Address, Load, Tally, run  # noqa: E402
+from agent.bench.payload import random_request  # noqa: E402
+from agent.bench.server import Server  # noqa: E402
 from agent.system import cpu_seconds, pss_bytes, rss_bytes  # noqa: E402
 from tests.agent.boards import MODELS, TestBoard  # noqa: E402
 
@@ -66,7 +67,7 @@ def measure_agent(board: TestBoard, found: Found, seconds: float) -> None:
     with started([sys.executable, "-I", str(board.root / "bin" / "launch.py"), "run"]) as process:
         answered(port, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found["to live, ms"].append((time.perf_counter() - began) * 1000)
-        request = post_request("/v2/models/digits/infer", random_request(INPUTS))
+        request = infer_request(port)
         answered(port, request.replace(b"Host: agent", b"Host: agent\r\nConnection: close"))
         found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
         time.sleep(0.5)
@@ -90,10 +91,10 @@ def measure_empty(board: TestBoard, found: Found) -> None:
 def measure_floor(found: Found, seconds: float) -> None:
     """One start of the floor."""
     port = free_port()
-    request = post_request("/v2/models/digits/infer", random_request(INPUTS))
+    request = infer_request(port)
     began = time.perf_counter()
     with started(
-        [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "serve", str(MODEL), str(port)]
+        [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "serve", str(port), f"digits={MODEL}"]
     ) as process:
         answered(port, request)
         found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
@@ -103,7 +104,7 @@ def measure_floor(found: Found, seconds: float) -> None:
 
 def measure_bare(found: Found) -> None:
     """One process that has the engine and the model, and nothing else."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "bare", str(MODEL)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "bare", f"digits={MODEL}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -123,14 +124,29 @@ def memory(pid: int, found: Found) -> None:
 def loaded(pid: int, port: int, request: bytes, seconds: float, found: Found) -> None:
     """CPU time of a request, and how many are answered, under load."""
     for connections in CONNECTIONS:
-        asyncio.run(load("127.0.0.1", port, request, connections, 0.3))
-        cpu, began = cpu_seconds(pid), time.monotonic()
-        tally = asyncio.run(load("127.0.0.1", port, request, connections, seconds))
-        elapsed = time.monotonic() - began
-        count = len(tally.latencies_s)
-        assert count, tally.errors
-        found[f"CPU a request, {connections} clients, µs"].append((cpu_seconds(pid) - cpu) / count * 1e6)
-        found[f"requests a second, {connections} clients"].append(count / elapsed)
+        tally, cpu_s = run(lambda: window(pid, port, request, connections, seconds), precise=False)  # noqa: B023
+        assert tally.requests, tally.errors
+        found[f"CPU a request, {connections} clients, µs"].append(cpu_s / tally.requests * 1e6)
+        found[f"requests a second, {connections} clients"].append(tally.requests / tally.seconds)
+
+
+async def window(
+    pid: int, port: int, request: bytes, connections: int, seconds: float
+) -> tuple[Tally, float]:
+    """One window of load after a warm-up, and the CPU seconds that the process took in it."""
+    async with Load(Address("127.0.0.1", port), request, connections) as load:
+        await load.closed(0.3)
+        cpu = cpu_seconds(pid)
+        tally = await load.closed(seconds)
+        return tally, cpu_seconds(pid) - cpu
+
+
+def infer_request(port: int) -> bytes:
+    """What is sent again and again."""
+    server = Server(Address("127.0.0.1", port))
+    return server.post(
+        "/v2/models/digits/infer", random_request(INPUTS), {"Content-Type": "application/json"}
+    )
 
 
 @contextmanager
