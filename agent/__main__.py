@@ -74,14 +74,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         return install.main(_root(options))
     if command == "bench":
-        from agent.bench import bench
-
-        _print(
-            bench(
-                _root(options), model=options.model, seconds=options.seconds, connections=options.connections
-            )
-        )
-        return 0
+        return _bench(options)
     if command == "run":
         from agent import app
 
@@ -91,6 +84,36 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         return supervisor.main(_root(options))
     return _update(command, options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from agent import bench
+    from agent.bench.server import Server
+    from agent.contract.codec import to_plain
+
+    if options.way == "engine":
+        from agent.bench.engine import bundle_of, engine_alone
+
+        folder, threads = bundle_of(getattr(options, "root", None), options.bundle, options.model)
+        report = engine_alone(folder, threads=threads, seconds=options.seconds, warm_up_s=options.warm_up)
+    else:
+        window = bench.Window(
+            way=options.way,
+            seconds=options.seconds,
+            warm_up_s=options.warm_up,
+            connections=options.connections,
+            rate_per_s=options.rate,
+            arrivals=options.arrivals,
+        )
+        if options.model is None:
+            raise OptionInvalid(option="--model", reason="say which model is to be loaded")
+        if options.url is not None:
+            server = Server.at(options.url)
+            report = bench.bench_server(server, options.model, options.version, window)
+        else:
+            report = bench.bench_agent(_root(options), options.model, options.version, window)
+    _print(to_plain(report))
+    return 0
 
 
 def _update(command: str, options: argparse.Namespace) -> int:
@@ -141,6 +164,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 1e6:
+        raise argparse.ArgumentTypeError("must be above 0, at most 1000000")
+    return rate
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--root", type=Path, help="the board's folder, like /opt/edge")
@@ -163,10 +193,19 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--outputs", type=Path, help="where `output_0`, … are written, as .npz")
     measure.add_argument("--repeat", type=_count, default=1, help="passes over the inputs")
     measure.add_argument("--json", action="store_true", help="an error goes to standard output as JSON, too")
-    bench = add("bench", "load test of the agent that serves here; prints JSON")
-    bench.add_argument("--model", required=True, help="the model's name")
+    bench = add("bench", "one window of load on the agent that serves here; prints JSON")
+    bench.add_argument("--model", help="the model's name")
+    bench.add_argument("--version", help="its version; the server's own choice unless given")
+    bench.add_argument("--url", help="of another server, like http://127.0.0.1:8000")
+    bench.add_argument("--bundle", type=Path, help="with --way engine: the bundle's folder")
+    bench.add_argument("--way", choices=("json", "binary", "image", "engine"), default="json")
     bench.add_argument("--seconds", type=_seconds, default=5.0, help="how long (default 5)")
+    bench.add_argument("--warm-up", type=_seconds, default=0.5, help="seconds before that, not counted")
     bench.add_argument("--connections", type=_count, default=1, help="clients at once (default 1)")
+    bench.add_argument(
+        "--rate", type=_rate, help="requests a second, whatever the answers; a closed loop unless given"
+    )
+    bench.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson")
     bench.add_argument("--json", action="store_true", help="an error goes to standard output as JSON, too")
     add("install", "enrol this board: an InstallRequest on standard input, an Enrolment on standard output")
     place = add("place", "verify a runtime's layers and unpack them")

@@ -65,6 +65,15 @@ def pss_bytes(pid: int | None = None) -> int | None:
     return None
 
 
+def peak_bytes_of(pid: int) -> int | None:
+    """The most resident memory that a process ever had, or None where the kernel does not tell."""
+    try:
+        with (PROC / str(pid) / "status").open("rb") as file:
+            return _kilobytes(file.read(), b"VmHWM:") or None
+    except OSError:
+        return None
+
+
 def peak_bytes() -> int:
     """The most resident memory that this process ever had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

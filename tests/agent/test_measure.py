@@ -176,22 +176,6 @@ def test_measure_refuses_files_that_are_none(board: TestBoard, tmp_path: Path) -
     )
 
 
-def test_bench_counts_what_the_agent_did(served: Any) -> None:
-    ran = launched(served.board, "bench", "--model", "digits", "--seconds", 1, "--connections", 4)
-
-    told = json.loads(ran.stdout)
-    assert told["requests"] > 50
-    assert told["errors"] == {}
-    assert 0 < told["p50_ms"] <= told["p95_ms"] <= told["p99_ms"]
-    assert told["agent_rss_mb"] > 20
-    assert told["agent_cpu_us_per_request"] > 0
-
-
-def test_bench_says_when_there_is_nothing_to_load(served: Any, board: TestBoard) -> None:
-    refused(launched(served.board, "bench", "--model", "nope", "--json"), "request.unknown-model", 1)
-    refused(launched(board, "bench", "--model", "digits", "--json"), "agent.silent", 1)
-
-
 def test_a_command_without_its_folder_says_so() -> None:
     ran = edge_agent("run")
 

@@ -32,11 +32,13 @@ OF_CLASS: dict[tuple[str, str], Any] = {
     ("LinkConfig", "url"): "mqtts://127.0.0.1:8883", ("LinkConfig", "outbox_bytes"): 65536,
     ("Gap", "first"): 3, ("Gap", "last"): 5,
     ("Sketch", "counts"): {"-12": 3, "40": 1},
+    ("Latencies", "counts"): {"2047": 3, "2050": 1},
     ("DeviceProfile", "name"): "raspberry-pi-5", ("DeviceProfile", "title"): "Raspberry Pi 5",
     ("DeviceProfile", "format"): "tflite", ("DeviceProfile", "engine"): "litert",
     ("Layer", "name"): "edge-agent",
     ("Step", "parameters"): {"factor": 0.5},
     ("RunningAgent", "error"): {"code": "engine.missing"}, ("Reply", "error"): {"code": "request.invalid"},
+    ("DoorConfig", "address"): "0.0.0.0", ("DoorState", "error"): {"code": "door.shut"},
 }  # fmt: skip
 LISTS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("BundleManifest", "files"): [

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from agent.contract.door import Token
 from agent.contract.errors import ContractError
+from agent.contract.load import bucket
 from agent.contract.manifest import BundleManifest, EngineName, FileEntry, ModelFormat
 from agent.contract.runtime import Layer, RuntimeManifest
 
@@ -56,7 +58,17 @@ OF_CLASS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("BoardConfig", "service"): st.sampled_from(["systemd", "systemd-user", "supervisor"]),
     ("DeviceProfile", "architecture"): st.sampled_from(["aarch64", "x86_64"]),
     ("Device", "port"): st.integers(1, 65535),
+    ("DoorConfig", "address"): st.ip_addresses().map(str),
+    ("DoorConfig", "port"): st.integers(1, 65535),
+    ("DoorConfig", "tokens"): st.deferred(
+        lambda: st.lists(documents(Token), min_size=1, max_size=3, unique_by=lambda token: token.name).map(
+            tuple
+        )
+    ),
     ("Device", "counter_seen"): st.integers(0, 2**53),
+    ("Latencies", "counts"): st.dictionaries(
+        st.integers(0, 10**12).map(lambda value: str(bucket(value))), st.integers(1, 2**40), max_size=5
+    ),
     ("Sketch", "counts"): st.dictionaries(st.integers(-300, 600).map(str), st.integers(1, 2**40), max_size=5),
     ("InstallRequest", "runtime"): st.deferred(lambda: documents(RuntimeManifest)),
     ("Signed", "payload"): texts,
