@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from agent.contract.board import BoardConfig
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode
+from agent.contract.door import DOOR_FILE
 from agent.contract.errors import AgentConfigInvalid, ContractError, StateDamaged
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class BoardFolder:
         return self.root / "run" / "agent.json"
 
     @property
+    def socket(self) -> Path:
+        """Where programs of the board may ask the agent."""
+        return self.root / "run" / "agent.sock"
+
+    @property
     def current(self) -> Path:
         return self.root / "current"
 
@@ -57,6 +63,11 @@ class BoardFolder:
     def link(self) -> Path:
         """How the board reports."""
         return self.root / "link" / "link.json"
+
+    @property
+    def door(self) -> Path:
+        """How the agent can be reached from other machines."""
+        return self.root / "link" / DOOR_FILE
 
     @property
     def outbox(self) -> Path:

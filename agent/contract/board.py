@@ -10,8 +10,10 @@
        state/                   update.json, reported.json, device.key, device.pub, tuf/
        inbox/                   metadata/, targets/, blobs/<sha256>[.part], request
        run/agent.json           RunningAgent
+       run/agent.sock           where programs of the board may ask the agent
        mqtt.key, mqtt.pub       key pair of the agent's MQTT certificate (PEM; not the device's signing key)
        link/link.json           LinkConfig, written over SSH by the fleet's collector
+       link/door.json           DoorConfig, written over SSH by `edge device open`
        outbox/outbox.sqlite     telemetry that is not acknowledged yet
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.contract.door import DoorState
 from agent.contract.errors import DocumentInvalid
 from agent.contract.names import check_name
 from agent.contract.runtime import RuntimeManifest
@@ -86,6 +89,7 @@ class RunningAgent:
         pid, boot: of this start. generation: its number. port: where it listens. started: seconds since 1970.
         ready: every model is loaded and has answered once.
         error: code and sentence of what went wrong instead, as `EdgeError.to_plain`, or None.
+        door: how the way in from other machines stands; None where nothing was said of it.
     """
 
     pid: int
@@ -95,6 +99,7 @@ class RunningAgent:
     started: float
     ready: bool = False
     error: Mapping[str, Any] | None = None
+    door: DoorState | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

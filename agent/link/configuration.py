@@ -11,7 +11,7 @@ from pathlib import Path
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, LinkConfigInvalid
 from agent.contract.link import LinkConfig
-from agent.link.watched import WatchedFile
+from agent.watched_file import WatchedFile
 
 LIMIT_BYTES = 256 * 1024
 LOG = logging.getLogger("agent.link")

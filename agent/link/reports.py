@@ -15,7 +15,7 @@ from agent.contract.codec import decode
 from agent.contract.errors import ContractError
 from agent.contract.messages import EventKind, Reported, Signed
 from agent.link.sampler import event
-from agent.link.watched import WatchedFile
+from agent.watched_file import WatchedFile
 
 LIMIT_BYTES = 1024 * 1024
 LOG = logging.getLogger("agent.link")

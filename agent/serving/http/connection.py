@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,20 +23,26 @@ if TYPE_CHECKING:
     from agent.serving.http.connections import Connections
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
+Admit = Callable[[str, Mapping[bytes, bytes]], "Response | None"]
 
 PIPELINED = 16
 """Requests of one connection that may wait for an answer before no more of it is read."""
 FRAMING_SHARE = 4
 """A chunked body's lengths and trailers may be one in so many of its bytes, beyond those of a head."""
 VERSIONS = ("1.0", "1.1")
+LINGER_S = 2.0
+"""For a client that still sends what was refused to read why: ended at once, it would only see a broken connection."""
 
 
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, server: Connections, handler: Handler, limits: Limits) -> None:
+    def __init__(
+        self, server: Connections, handler: Handler, limits: Limits, admit: Admit | None = None
+    ) -> None:
         self._server = server
         self._handler = handler
+        self._admit = admit
         self._limits = limits
         self._loop = server.loop
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -138,6 +144,11 @@ class Connection(asyncio.Protocol):
         if self._parsed_bytes > self._limits.head_bytes:
             self._refuse(refusal(431, "the request's head is too large", close=True))
             return
+        if self._admit is not None:
+            refused = self._admit(self._url.partition(b"?")[0].decode("latin-1"), headers)
+            if refused is not None:
+                self._refuse(refused)
+                return
         length = headers.get(b"content-length", b"")
         if length:
             declared = int(length)  # the parser has seen to it that it is a number
@@ -304,7 +315,17 @@ class Connection(asyncio.Protocol):
         self._transport.write(rendered(response, head_only))
         if response.close:
             self._pending.clear()
-            self._transport.close()
+            if self._receiving and not self._transport.is_closing():
+                self._linger()
+            else:
+                self._transport.close()
+
+    def _linger(self) -> None:
+        """Take what the client still sends, and throw it away, until it has read the answer or its time is over."""
+        self._refused = True
+        self.deadline = monotonic() + LINGER_S
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _read(self, wanted: bool) -> None:
         if wanted == self._reading or self._transport.is_closing():
@@ -318,7 +339,7 @@ class Connection(asyncio.Protocol):
         """Its deadline has passed."""
         if not self._writable:
             self._transport.abort()
-        elif self._receiving:
+        elif self._receiving and not self._refused:
             self._refuse(refusal(408, "the request did not arrive in time", close=True))
         else:
             self._transport.close()
@@ -335,6 +356,10 @@ class Connection(asyncio.Protocol):
     def shed(self) -> None:
         """Make room for another client."""
         self._transport.close()
+
+    def abort(self) -> None:
+        """End now."""
+        self._transport.abort()
 
     @property
     def can_yield(self) -> bool:

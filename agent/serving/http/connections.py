@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from agent.serving.http.connection import Connection, Handler
+from agent.serving.http.connection import Admit, Connection, Handler
 from agent.serving.http.limits import Budget, Limits
 
 SWEEP_S = 1.0
@@ -22,6 +22,7 @@ class Connections:
     Args:
         loop: that they live in. handler: of their requests. limits: for each of them.
         budget: for the bytes of all, shared with other doors.
+        admit: what refuses a request by its path and headers, before its body is read; None takes them all.
 
     Attributes:
         closing: each connection ends with the answer under way.
@@ -34,11 +35,13 @@ class Connections:
         handler: Handler,
         limits: Limits | None = None,
         budget: Budget | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self.loop = loop
         self.budget = budget or Budget()
         self.closing = self.parking = False
         self._handler = handler
+        self._admit = admit
         self._limits = limits or Limits()
         self._open: dict[Connection, None] = {}
         self._from: Counter[str | None] = Counter()
@@ -49,7 +52,7 @@ class Connections:
 
     def new(self) -> Connection:
         """A protocol for a client that has just connected."""
-        return Connection(self, self._handler, self._limits)
+        return Connection(self, self._handler, self._limits, self._admit)
 
     def add(self, connection: Connection) -> bool:
         """Take it in, or say that there are too many."""
@@ -96,6 +99,16 @@ class Connections:
         for connection in [each for each in self._open if each.deadline < now and each.expires]:
             connection.expired()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep) if self._open else None
+
+    async def linger(self, timeout_s: float) -> None:
+        """Let clients hear with the answer to their next request that their connection ends."""
+        self.closing = True
+        await self._until(lambda: not self._open, timeout_s)
+
+    def abort(self) -> None:
+        """End what is left, whatever it is at."""
+        for connection in list(self._open):
+            connection.abort()
 
     async def close(self, timeout_s: float) -> None:
         """Let answers under way be given, then end all connections."""

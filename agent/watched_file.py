@@ -1,4 +1,4 @@
-"""Files that other processes replace: `link/link.json` and `state/reported.json`.
+"""Files that other processes replace: `link/link.json`, `link/door.json`, `state/reported.json`.
 
 The rule: they are read like anything from outside (`agent.plain_file`); what does not fit is said once, and the last
 good content holds.
