@@ -135,7 +135,9 @@ BAD = {
     "ragged data": (infer(shape=[2, 64], data=[X, X[:63]]), 400, "`data` is ragged"),
     "text for numbers": (infer(data=["1.5"] * 64), 400, "Unable to parse 'data': must be real number, not str"),
     "null for numbers": (infer(data=[None] * 64), 400, "Unable to parse 'data': must be real number"),
-    "no data": ({"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32"}]}, 400, "input 'x' holds no 'data'"),
+    "no data": ({"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32"}]}, 400,
+                "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+                "'shared_memory_region' in 'parameters'. But no field is set"),
     "twice": ({"inputs": infer()["inputs"] * 2}, 400, "input 'x' stands twice in the request for model 'digits'"),
     "unknown output": (infer(outputs=[{"name": "zz"}]), 400,
                        "unexpected inference output 'zz' for model 'digits'"),
