@@ -23,6 +23,7 @@ from agent.contract.manifest import (
     GoldenOrigin,
     ModelFormat,
     Requirements,
+    Step,
     Task,
     TensorSpec,
 )
@@ -60,6 +61,9 @@ def write_bundle(
     name: str = "digits",
     engines: Mapping[str, str] | None = None,
     task: Task = Task.CLASSIFICATION,
+    preprocessing: Sequence[Step] = (),
+    postprocessing: Sequence[Step] = (),
+    labels: Sequence[str] = (),
 ) -> str:
     """Write a bundle into `folder/<digest>` and return its digest."""
     model_format = ModelFormat.ONNX if model_file.suffix == ".onnx" else ModelFormat.TFLITE
@@ -71,6 +75,8 @@ def write_bundle(
         "golden.npz": write_golden(golden),
         "report.json": b"{}",
     }
+    if labels:
+        files["labels.txt"] = "".join(f"{label}\n" for label in labels).encode()
     manifest = BundleManifest(
         model=name,
         profile="generic-linux-x86-64",
@@ -95,6 +101,9 @@ def write_bundle(
             FileEntry(path=path, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
             for path, data in files.items()
         ),
+        preprocessing=tuple(preprocessing),
+        postprocessing=tuple(postprocessing),
+        labels_file="labels.txt" if labels else None,
     )
     data = encode(manifest)
     bundle = folder / digest(data)
