@@ -1,4 +1,4 @@
-"""The fleet's own certificate authority for MQTT: who is the broker, who is the collector, which board is which.
+"""The fleet's own certificate authority: who is the broker, who is the collector, which board is which.
 
 The rule: a certificate's common name is all that a broker's access list goes by: a device's id, the collector's id, or
 the broker's name. Keys of boards are made on the boards and never seen here. Certificates are valid from 2000 to 2099,
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,13 @@ from edge import durable
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
     from cryptography.hazmat.primitives.serialization import Encoding
 
 KEY = "mqtt-ca.key"
 CERTIFICATE = "mqtt-ca.pem"
+LOOPBACK = ("127.0.0.1", "::1")
 NOT_BEFORE = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 NOT_AFTER = datetime.datetime(2099, 12, 31, tzinfo=datetime.UTC)
 
@@ -58,16 +60,18 @@ class CertificateAuthority:
         Raises:
             KeyUnreadable: `public_key` is no key that can be certified.
         """
-        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+        return self._signed(name, _held_key(name, public_key)).public_bytes(_pem()).decode()
 
-        try:
-            key = load_pem_public_key(public_key.encode())
-        except ValueError as error:
-            raise KeyUnreadable(path=f"mqtt.pub of {name}", reason=str(error)) from error
-        if not isinstance(key, EllipticCurvePublicKey):
-            raise KeyUnreadable(path=f"mqtt.pub of {name}", reason="it is no elliptic-curve key")
-        return self._signed(name, key, server=False).public_bytes(_pem()).decode()
+    def certify_server(self, name: str, public_key: str, reached_as: Sequence[str]) -> str:
+        """A server certificate for a key that another one holds; as `certify`.
+
+        Args:
+            name: a device's id.
+            public_key: PEM, SubjectPublicKeyInfo.
+            reached_as: the host names and addresses that clients use; the broker's name must not be among them.
+        """
+        key = _held_key(name, public_key)
+        return self._signed(name, key, names=(name, *reached_as)).public_bytes(_pem()).decode()
 
     def certified(self, certificate: str, name: str, public_key: str) -> bool:
         """Whether `certificate` is one of this authority for `name` and that key."""
@@ -85,27 +89,42 @@ class CertificateAuthority:
         names = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         return [each.value for each in names] == [name] and key.strip() == public_key.strip()
 
+    def names_of(self, certificate: str, name: str, public_key: str) -> tuple[str, ...]:
+        """What a server is known as by a certificate of this authority for it and that key; nothing by another."""
+        from cryptography import x509
+
+        if not self.certified(certificate, name, public_key):
+            return ()
+        try:
+            found = x509.load_pem_x509_certificate(certificate.encode()).extensions
+            names = found.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound):
+            return ()
+        return tuple(str(each.value) for each in names)
+
     def client(self, name: str) -> KeyPair:
         """A new key with a client certificate for `name`."""
-        return self._pair(name, server=False)
+        return self._pair(name)
 
     def server(self, name: str) -> KeyPair:
         """A new key with a server certificate for `name`, good for `localhost` and loopback addresses too."""
-        return self._pair(name, server=True)
+        return self._pair(name, names=(name, "localhost", *LOOPBACK))
 
-    def _pair(self, name: str, *, server: bool) -> KeyPair:
+    def _pair(self, name: str, *, names: Sequence[str] = ()) -> KeyPair:
         key = _new_key()
-        return KeyPair(
-            self._signed(name, key.public_key(), server=server).public_bytes(_pem()).decode(), _text(key)
-        )
+        certificate = self._signed(name, key.public_key(), names=names)
+        return KeyPair(certificate.public_bytes(_pem()).decode(), _text(key))
 
-    def _signed(self, name: str, key: CertificatePublicKeyTypes, *, server: bool) -> x509.Certificate:
+    def _signed(
+        self, name: str, key: CertificatePublicKeyTypes, *, names: Sequence[str] = ()
+    ) -> x509.Certificate:
+        """A certificate: a server's with the names that clients may know it by, a client's without."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
         own, authority = self._open()
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
             _unsigned(name, key)
             .issuer_name(authority.subject)
@@ -115,9 +134,9 @@ class CertificateAuthority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(own.public_key()), critical=False
             )
         )
-        if server:
-            names = [_alternative(name), x509.DNSName("localhost"), *_loopback()]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if names:
+            known_as = [_alternative(each) for each in dict.fromkeys(names)]
+            builder = builder.add_extension(x509.SubjectAlternativeName(known_as), critical=False)
         return builder.sign(own, hashes.SHA256())
 
     def _open(self) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
@@ -195,12 +214,18 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _loopback() -> list[x509.IPAddress]:
-    import ipaddress
+def _held_key(name: str, public_key: str) -> EllipticCurvePublicKey:
+    """The key of a board, as it gave its public half."""
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    from cryptography import x509
-
-    return [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+    try:
+        key = load_pem_public_key(public_key.encode())
+    except ValueError as error:
+        raise KeyUnreadable(path=f"mqtt.pub of {name}", reason=str(error)) from error
+    if not isinstance(key, EllipticCurvePublicKey):
+        raise KeyUnreadable(path=f"mqtt.pub of {name}", reason="it is no elliptic-curve key")
+    return key
 
 
 def _new_key() -> EllipticCurvePrivateKey:

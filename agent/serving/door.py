@@ -22,7 +22,7 @@ from agent.contract.errors import ContractError, DoorShut
 from agent.own_certificate import load_own_certificate
 from agent.serving.accepting import stop_accepting
 from agent.serving.http import Budget, Connections, Limits
-from agent.serving.http.connection import Handler
+from agent.serving.http.roles import Handler
 from agent.serving.listening import BACKLOG, ListeningSockets
 from agent.serving.threshold import Threshold
 from agent.serving.tokens import Tokens

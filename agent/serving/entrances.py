@@ -21,7 +21,7 @@ from agent.contract.errors import AgentConfigInvalid, AgentExposed, PortTaken
 from agent.serving.accepting import stop_accepting
 from agent.serving.door import Door
 from agent.serving.http import Budget, Connections, Limits
-from agent.serving.http.connection import Handler
+from agent.serving.http.roles import Handler
 from agent.serving.listening import BACKLOG, ListeningSockets, raise_descriptor_limit
 
 LISTEN_FD = "EDGE_LISTEN_FD"

@@ -19,6 +19,7 @@ from agent.contract.errors import (
 )
 from edge.cli import output
 from edge.cli.collect import let_go
+from edge.cli.door import close, open_
 from edge.cli.passphrase import asker
 from edge.cli.password import ask_sudo_password, read_password, sudo_password_option
 
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def device() -> None:
-    """Add, list, show, probe, refresh and remove boards."""
+    """Add, list, show, probe, refresh and remove boards; open and close them to other machines."""
+
+
+device.add_command(open_)
+device.add_command(close)
 
 
 @device.command()

@@ -32,7 +32,7 @@ COMMANDS = {
     "convert": ("edge.cli.convert:convert", "Convert a model for kinds of boards, and say what it cost."),
     "inspect": ("edge.cli.inspect:inspect", "Show what is in a bundle or a release."),
     "publish": ("edge.cli.publish:publish", "Make a release, NAME@VERSION, in the signed repository."),
-    "device": ("edge.cli.device:device", "Add, list, show, probe and remove boards."),
+    "device": ("edge.cli.device:device", "Add, list, show, probe and remove boards; open them to other machines."),
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
     "rollout": ("edge.cli.rollout:rollout", "A release to many boards, wave by wave, behind a gate."),
     "infer": ("edge.cli.infer:infer", "Send one input to a board's model."),

@@ -15,6 +15,7 @@ from agent.contract.said import Row, ended, rows
 from edge.cli import output
 
 if TYPE_CHECKING:
+    from agent.contract.board import RunningAgent
     from edge.inventory import Device
     from edge.rollouts.boards import BoardState
     from edge.rollouts.trusted import Standing
@@ -96,4 +97,15 @@ def _agent(state: BoardState) -> tuple[Row, ...]:
         Row(
             "agent", f"{'ready' if agent.ready else 'not ready'}, {text}", "good" if agent.ready else "doubt"
         ),
+        *_door(agent),
     )
+
+
+def _door(agent: RunningAgent) -> tuple[Row, ...]:
+    door = agent.door
+    if door is None:
+        return ()
+    where = f"{door.address} port {door.port}, tokens: {', '.join(door.tokens)}"
+    if door.error is not None:
+        return (Row("door", f"{door.error.get('message')} ({where})", "bad"),)
+    return (Row("door", f"open on {where}", "good"),)

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httptools
 
 from agent.serving.http.limits import SMALL_BYTES, Limits
 from agent.serving.http.rendering import CONTINUE, rendered
+from agent.serving.http.roles import Admit, Handler, Keeper
 from agent.serving.messages import RETRY_AFTER_S, Request, Response, refusal
-
-if TYPE_CHECKING:
-    from agent.serving.http.connections import Connections
-
-Handler = Callable[[Request], "Response | Awaitable[Response]"]
-Admit = Callable[[str, Mapping[bytes, bytes]], "Response | None"]
 
 PIPELINED = 16
 """Requests of one connection that may wait for an answer before no more of it is read."""
@@ -37,9 +32,7 @@ LINGER_S = 2.0
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(
-        self, server: Connections, handler: Handler, limits: Limits, admit: Admit | None = None
-    ) -> None:
+    def __init__(self, server: Keeper, handler: Handler, limits: Limits, admit: Admit | None = None) -> None:
         self._server = server
         self._handler = handler
         self._admit = admit

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from agent.serving.http.connection import Admit, Connection, Handler
+from agent.serving.http.connection import Connection
 from agent.serving.http.limits import Budget, Limits
+from agent.serving.http.roles import Admit, Handler
 
 SWEEP_S = 1.0
 
