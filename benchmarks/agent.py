@@ -1,9 +1,11 @@
-"""What the agent costs beside its engine: memory, time to live and to the first answer, CPU time of a request.
+"""What the agent costs while nobody asks it anything: memory, idle CPU time, time to live and to the first answer.
 
-    python benchmarks/agent.py [--rounds 5] [--seconds 2]
+    python benchmarks/agent.py [--rounds 5]
 
-Prints a table of medians, the least and the most in brackets. The agent and the floor (`benchmarks/floor.py`)
-alternate, with the same model, engine, settings and load (`edge-agent bench`'s, on the same machine).
+The agent serves an MLP and a convolutional net (`benchmarks/peers/models.py`) and reports to a real mosquitto over TLS,
+which must be installed. *bare* is a process that imports numpy and ONNX Runtime, loads the same models, runs each
+once and waits. Medians, the least and the most in brackets; the agent and the bare process take turns. What a request
+costs is `benchmarks/serving.py`'s.
 """
 
 from __future__ import annotations
@@ -25,15 +27,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from agent.bench.load import Address, Load, Tally, run  # noqa: E402
-from agent.bench.payload import random_request  # noqa: E402
-from agent.bench.server import Server  # noqa: E402
 from agent.system import cpu_seconds, pss_bytes, rss_bytes  # noqa: E402
-from tests.agent.boards import MODELS, TestBoard  # noqa: E402
+from benchmarks.peers.models import conv_onnx, mlp_onnx  # noqa: E402
+from benchmarks.peers.servers import JSON, fill_board, free_port, v2_request  # noqa: E402
+from edge.certificates import CertificateAuthority  # noqa: E402
+from tests.link.boards import LinkedBoard  # noqa: E402
+from tests.link.broker import Broker  # noqa: E402
+from tests.link.collector import Collector  # noqa: E402
 
-MODEL = MODELS / "digits.onnx"
-INPUTS = [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}]
-CONNECTIONS = (1, 8, 32)
+MODELS = ("mlp", "conv")
+INTERVAL_S = 10.0
+"""From sample to sample: what a collector asks for unless told otherwise."""
+IDLE_S = 4.0
+SETTLE_S = 2.0
 
 Found = dict[str, list[float]]
 
@@ -42,73 +48,62 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the floor; the agent does it by itself
-    found: dict[str, Found] = {name: defaultdict(list) for name in ("agent", "floor", "bare engine")}
-    with tempfile.TemporaryDirectory() as folder:
-        board = TestBoard(Path(folder) / "board")
-        board.generation(1, {"digits": board.digits_onnx()})
-        board.link("current", 1)
-        empty = TestBoard(Path(folder) / "empty")
-        for _ in range(options.rounds):
-            measure_agent(board, found["agent"], options.seconds)
-            measure_empty(empty, found["agent"])
-            measure_floor(found["floor"], options.seconds)
-            measure_bare(found["bare engine"])
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the bare process; the agent does it by itself
+    found: dict[str, Found] = {name: defaultdict(list) for name in ("agent", "agent without a model", "bare")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mlp_onnx(folder / "mlp.onnx")
+        conv_onnx(folder / "conv.onnx")
+        authority = CertificateAuthority(folder / "keys")
+        broker = Broker(folder / "broker", authority).start()
+        collector = Collector(folder, authority, broker.port)
+        try:
+            serving, empty = (LinkedBoard(folder / board, authority) for board in ("board", "empty"))
+            fill_board(serving, folder, MODELS)
+            for board in (serving, empty):
+                board.report_to(broker.port, interval_s=INTERVAL_S)
+            for _ in range(options.rounds):
+                measure_agent(serving, found["agent"], models=True)
+                measure_agent(empty, found["agent without a model"], models=False)
+                measure_bare(folder, found["bare"])
+            assert collector.streams, "nothing arrived"
+        finally:
+            collector.stop()
+            broker.kill()
     print_table(found)
 
 
-def measure_agent(board: TestBoard, found: Found, seconds: float) -> None:
-    """One start of the agent with one model."""
+def measure_agent(board: LinkedBoard, found: Found, *, models: bool) -> None:
+    """One start of the agent."""
     port = free_port()
     board.configure(port=port)
     began = time.perf_counter()
     with started([sys.executable, "-I", str(board.root / "bin" / "launch.py"), "run"]) as process:
         answered(port, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found["to live, ms"].append((time.perf_counter() - began) * 1000)
-        request = infer_request(port)
-        answered(port, request.replace(b"Host: agent", b"Host: agent\r\nConnection: close"))
-        found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
-        time.sleep(0.5)
+        if models:
+            asked = v2_request(JSON, "x")
+            head = f"POST {asked.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            answered(port, f"{head}Content-Length: {len(asked.body)}\r\n\r\n".encode() + asked.body)
+            found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
+        time.sleep(SETTLE_S)
         memory(process.pid, found)
         cpu = cpu_seconds(process.pid)
-        time.sleep(2)
-        found["idle, % of a core"].append((cpu_seconds(process.pid) - cpu) / 2 * 100)
-        loaded(process.pid, port, request, seconds, found)
+        time.sleep(IDLE_S)
+        found["idle, % of a core"].append((cpu_seconds(process.pid) - cpu) / IDLE_S * 100)
 
 
-def measure_empty(board: TestBoard, found: Found) -> None:
-    """One start of the agent without a generation."""
-    port = free_port()
-    board.configure(port=port)
-    with started([sys.executable, "-I", str(board.root / "bin" / "launch.py"), "run"]) as process:
-        answered(port, b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        time.sleep(0.5)
-        found["PSS before a model is loaded, MB"].append((pss_bytes(process.pid) or 0) / 1e6)
-
-
-def measure_floor(found: Found, seconds: float) -> None:
-    """One start of the floor."""
-    port = free_port()
-    request = infer_request(port)
+def measure_bare(folder: Path, found: Found) -> None:
+    """One process that has the engine and the models, and nothing else."""
+    served = [f"{name}={folder / name}.onnx" for name in MODELS]
     began = time.perf_counter()
-    with started(
-        [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "serve", str(port), f"digits={MODEL}"]
-    ) as process:
-        answered(port, request)
-        found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
-        memory(process.pid, found)
-        loaded(process.pid, port, request, seconds, found)
-
-
-def measure_bare(found: Found) -> None:
-    """One process that has the engine and the model, and nothing else."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "bare", f"digits={MODEL}"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "floor.py"), "bare", *served]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
+        found["to the first answer, ms"].append((time.perf_counter() - began) * 1000)
         memory(process.pid, found)
     finally:
         process.kill()
@@ -119,34 +114,6 @@ def memory(pid: int, found: Found) -> None:
     """A process's memory now."""
     found["RSS, MB"].append(rss_bytes(pid) / 1e6)
     found["PSS, MB"].append((pss_bytes(pid) or 0) / 1e6)
-
-
-def loaded(pid: int, port: int, request: bytes, seconds: float, found: Found) -> None:
-    """CPU time of a request, and how many are answered, under load."""
-    for connections in CONNECTIONS:
-        tally, cpu_s = run(lambda: window(pid, port, request, connections, seconds), precise=False)  # noqa: B023
-        assert tally.requests, tally.errors
-        found[f"CPU a request, {connections} clients, µs"].append(cpu_s / tally.requests * 1e6)
-        found[f"requests a second, {connections} clients"].append(tally.requests / tally.seconds)
-
-
-async def window(
-    pid: int, port: int, request: bytes, connections: int, seconds: float
-) -> tuple[Tally, float]:
-    """One window of load after a warm-up, and the CPU seconds that the process took in it."""
-    async with Load(Address("127.0.0.1", port), request, connections) as load:
-        await load.closed(0.3)
-        cpu = cpu_seconds(pid)
-        tally = await load.closed(seconds)
-        return tally, cpu_seconds(pid) - cpu
-
-
-def infer_request(port: int) -> bytes:
-    """What is sent again and again."""
-    server = Server(Address("127.0.0.1", port))
-    return server.post(
-        "/v2/models/digits/infer", random_request(INPUTS), {"Content-Type": "application/json"}
-    )
 
 
 @contextmanager
@@ -173,12 +140,6 @@ def answered(port: int, request: bytes) -> None:
             pass
         time.sleep(0.002)
     raise SystemExit(f"nothing answers on port {port}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def print_table(found: dict[str, Found]) -> None:
