@@ -6,15 +6,27 @@ Beside our own names stand Triton's, so that dashboards made for it work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.contract.errors import BoardStrained, InferenceFailed, Overloaded, RequestExpired
 from agent.contract.sketch import Sketch, bucket
 
 if TYPE_CHECKING:
     from agent.contract.samples import BoardCounters
 
 QUANTILES = (0.5, 0.95, 0.99)
+SIZES_KEPT = 64
+ABANDONED = "request.abandoned"
+"""Counted like an error's code: the client had gone."""
+REASONS: Mapping[str, str] = {
+    Overloaded.code: "REJECTED",
+    BoardStrained.code: "REJECTED",
+    RequestExpired.code: "REJECTED",
+    ABANDONED: "CANCELED",
+    InferenceFailed.code: "BACKEND",
+}
+"""What Triton calls the reason of a failure, by our code; all others are `OTHER`."""
 
 
 class Distribution:
@@ -23,22 +35,35 @@ class Distribution:
     __slots__ = ("_counts", "total")
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: dict[int, int] = {}
         self.total = 0.0
 
     def add(self, value: float) -> None:
-        number = str(bucket(value))
+        number = bucket(value)
         counts = self._counts
         counts[number] = counts.get(number, 0) + 1
         self.total += value
 
     def sketch(self) -> Sketch:
         """What was added so far."""
-        return Sketch(self._counts.copy(), self.total)
+        return Sketch(**self.plain())
 
     def plain(self) -> dict[str, Any]:
         """The sketch as telemetry has it, without being checked again."""
-        return {"counts": self._counts.copy(), "total": self.total}
+        return {
+            "counts": {str(number): count for number, count in self._counts.copy().items()},
+            "total": self.total,
+        }
+
+
+class Runs:
+    """Runs of one size. count: how many. run_s: seconds of the engine, together."""
+
+    __slots__ = ("count", "run_s")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.run_s = 0.0
 
 
 class ModelMetrics:
@@ -46,24 +71,45 @@ class ModelMetrics:
 
     Attributes:
         requests: answered or failed. errors: by error code. samples: inferred. batches: runs of the engine.
-        compute_s, queue_s: seconds in all, of CPU in the engine and of waiting for it.
+        sizes: the runs by their samples; beyond `SIZES_KEPT` sizes, what comes new is counted under 0.
+        compute_s: seconds of CPU in the engine, each run once.
+        input_s, queue_s, infer_s: seconds that answered requests spent being taken apart, waiting, and in the engine;
+            a run counts for each request that it answers.
+        began: monotonic seconds when the event loop's newest run began.
+        cache_hits, cache_misses: requests answered from the cache, and not found there. cache_hit_s: of the first.
     """
 
-    __slots__ = ("batches", "compute", "compute_s", "errors", "latency", "queue_s", "requests", "samples")
+    __slots__ = (
+        "batches", "began", "cache_hit_s", "cache_hits", "cache_misses", "compute", "compute_s", "errors", "infer_s",
+        "input_s", "latency", "queue_s", "requests", "samples", "sizes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.requests = self.samples = self.batches = 0
+        self.requests = self.samples = self.batches = self.cache_hits = self.cache_misses = 0
         self.errors: dict[str, int] = {}
-        self.compute_s = self.queue_s = 0.0
+        self.sizes: dict[int, Runs] = {}
+        self.compute_s = self.input_s = self.queue_s = self.infer_s = self.cache_hit_s = self.began = 0.0
         self.latency = Distribution()
         self.compute = Distribution()
 
-    def ran(self, samples: int, compute_s: float) -> None:
-        """The engine ran once."""
+    def ran(self, samples: int, began: float, run_s: float) -> None:
+        """The engine ran once, on the event loop, for one request: all of the run is CPU time."""
+        self.began = began
+        self.infer_s += run_s
+        self.ran_for(samples, run_s, run_s)
+
+    def ran_for(self, samples: int, run_s: float, cpu_s: float) -> None:
+        """The engine ran once, for whichever requests."""
         self.batches += 1
         self.samples += samples
-        self.compute_s += compute_s
-        self.compute.add(compute_s * 1000)
+        self.compute_s += cpu_s
+        self.compute.add(cpu_s * 1000)
+        runs = self.sizes.get(samples)
+        if runs is None:
+            key = samples if len(self.sizes) < SIZES_KEPT else 0
+            runs = self.sizes.setdefault(key, Runs())
+        runs.count += 1
+        runs.run_s += run_s
 
     def answered(self, latency_s: float) -> None:
         """A request got its answer."""
@@ -71,9 +117,23 @@ class ModelMetrics:
         self.latency.add(latency_s * 1000)
 
     def failed(self, code: str) -> None:
-        """A request got an error."""
+        """A request got an error, or nobody was there any more to get its answer."""
         self.requests += 1
         self.errors[code] = self.errors.get(code, 0) + 1
+
+    @property
+    def output_s(self) -> float:
+        """Seconds that answered requests spent after the engine: the rest of their durations."""
+        return max(
+            0.0, self.latency.total / 1000 - self.input_s - self.queue_s - self.infer_s - self.cache_hit_s
+        )
+
+    def failures(self) -> dict[str, int]:
+        """Requests that failed, by Triton's reasons."""
+        found = dict.fromkeys(("REJECTED", "CANCELED", "BACKEND", "OTHER"), 0)
+        for code, count in self.errors.copy().items():
+            found[REASONS.get(code, "OTHER")] += count
+        return found
 
     def plain(self, name: str, release: str, queue: int) -> dict[str, Any]:
         """The counters as telemetry has them: a `ModelCounters`, ready to be written.
@@ -94,12 +154,17 @@ class ModelMetrics:
 
 
 class ModelSample(NamedTuple):
-    """A model in the text for Prometheus."""
+    """A model in the text for Prometheus.
+
+    Attributes:
+        queue: requests that wait or run. batch: samples that may run together now.
+    """
 
     name: str
     version: int
     metrics: ModelMetrics
     queue: int
+    batch: int = 1
 
 
 class Exposition:
@@ -200,22 +265,43 @@ def expose_models(to: Exposition, models: Iterable[ModelSample]) -> None:
                 for part in QUANTILES
             ],
         )
+    to.family(
+        "edge_model_batch_samples",
+        "gauge",
+        "Samples of requests that may run together now.",
+        [(labels, model.batch) for labels, model in labelled],
+    )
+    to.family(
+        "edge_model_runs_total",
+        "counter",
+        "Runs of the engine, by their samples.",
+        [
+            ({**labels, "samples": str(size)}, runs.count)
+            for labels, model in labelled
+            for size, runs in sorted(model.metrics.sizes.copy().items())
+        ],
+    )
     for name, kind, text, value in _TRITON:
         to.family(name, kind, text, [(labels, value(model)) for labels, model in labelled])
+    to.family(
+        "nv_inference_request_failure",
+        "counter",
+        "Requests that failed, by reason.",
+        [
+            ({**labels, "reason": reason}, count)
+            for labels, model in labelled
+            for reason, count in model.metrics.failures().items()
+        ],
+    )
 
 
-def _errors(model: ModelSample) -> int:
-    return sum(model.metrics.errors.values())
-
-
-_TRITON = (
+_TRITON: tuple[tuple[str, str, str, Callable[[ModelSample], float]], ...] = (
     (
         "nv_inference_request_success",
         "counter",
         "Requests answered.",
-        lambda model: model.metrics.requests - _errors(model),
+        lambda model: model.metrics.requests - sum(model.metrics.errors.values()),
     ),
-    ("nv_inference_request_failure", "counter", "Requests that failed.", _errors),
     ("nv_inference_count", "counter", "Samples inferred.", lambda model: model.metrics.samples),
     ("nv_inference_exec_count", "counter", "Runs of the engine.", lambda model: model.metrics.batches),
     ("nv_inference_pending_request_count", "gauge", "Requests that wait.", lambda model: model.queue),
@@ -225,17 +311,38 @@ _TRITON = (
         "Request durations together.",
         lambda model: int(model.metrics.latency.total * 1e3),
     ),
-    (
-        "nv_inference_queue_duration_us",
-        "counter",
-        "Waiting together.",
-        lambda model: int(model.metrics.queue_s * 1e6),
+    *(
+        (
+            f"nv_inference_{part}_duration_us",
+            "counter",
+            f"{text}, together.",
+            # The name is bound now: each of these reads its own field.
+            lambda model, field=field: int(getattr(model.metrics, field) * 1e6),
+        )
+        for part, text, field in (
+            ("queue", "Waiting", "queue_s"),
+            ("compute_input", "Taking requests apart", "input_s"),
+            ("compute_infer", "In the engine", "infer_s"),
+            ("compute_output", "Putting answers together", "output_s"),
+        )
     ),
     (
-        "nv_inference_compute_infer_duration_us",
+        "nv_cache_num_hits_per_model",
         "counter",
-        "CPU time of the engine together.",
-        lambda model: int(model.metrics.compute_s * 1e6),
+        "Answered from the cache.",
+        lambda model: model.metrics.cache_hits,
+    ),
+    (
+        "nv_cache_num_misses_per_model",
+        "counter",
+        "Not found in the cache.",
+        lambda model: model.metrics.cache_misses,
+    ),
+    (
+        "nv_cache_hit_duration_per_model",
+        "counter",
+        "Microseconds of answers from the cache, together.",
+        lambda model: int(model.metrics.cache_hit_s * 1e6),
     ),
 )
 

@@ -55,6 +55,13 @@ class Bundle:
     def golden_file(self) -> Path:
         return self.folder / self.manifest.golden.file
 
+    def labels(self) -> tuple[str, ...]:
+        """One a class, or none."""
+        file = self.manifest.labels_file
+        return (
+            tuple((self.folder / file).read_text("utf-8", "replace").splitlines()) if file is not None else ()
+        )
+
 
 def open_bundle(folder: Path, *, expected: str | None = None) -> Bundle:
     """Read a bundle's manifest and verify all files that it names.
@@ -105,7 +112,7 @@ def _verify(folder: Path, entry: FileEntry, *, what: str) -> None:
 
 
 class Model:
-    """A verified bundle in its engine. Used by one thread at a time.
+    """A verified bundle in its engine. Used by one thread at a time, unless it is `concurrent`.
 
     Attributes:
         bundle: where it comes from.
@@ -113,6 +120,8 @@ class Model:
         inputs, outputs: tensors in the engine's order, with the manifest's quantization; `dtype` is the stored one.
         input_names, output_names: their names.
         input_dtypes, output_dtypes: element types as clients see them: float32 where integers stand for real numbers.
+        labels: one a class, or none.
+        concurrent: several threads may run it at once.
         fixed_batch: the length of axis 0 that the artifact insists on, or None when it takes any.
     """
 
@@ -134,16 +143,19 @@ class Model:
         manifest = bundle.manifest
         self.bundle = bundle
         name = engines.choose(manifest.format, manifest.requires.engines)
+        self._threads = threads
         self._engine = engines.open_engine(name, bundle.model_file, threads=threads)
         self.engine = f"{name.value} {self._engine.version}"
         self.engine_name = name.value
         self.engine_version = self._engine.version
+        self.concurrent = self._engine.concurrent
         try:
             self.inputs = self._matched(self._engine.inputs, manifest.inputs, "input")
             self.outputs = self._matched(self._engine.outputs, manifest.outputs, "output")
         except EngineRefusesModel:
             self._engine.close()
             raise
+        self.labels = bundle.labels()
         lengths = {spec.shape[0] for spec in self.inputs if spec.shape}
         self.fixed_batch = max(lengths) if lengths and min(lengths) > 0 else None
         self.input_is_quantized = [is_quantized(spec) for spec in self.inputs]
@@ -231,8 +243,9 @@ class Model:
             for output, spec, quantized in zip(outputs, self.outputs, self.output_is_quantized)  # noqa: B905
         ]
 
-    def first_golden(self) -> list[Array]:
-        """The golden set's first input, stored values with axis 0 of the artifact's own batch.
+    def first_golden(self, count: int = 1) -> list[Array]:
+        """The golden set's first inputs, stored values; axis 0 is `count` times the artifact's own batch, or shorter
+        where the set is.
 
         Raises:
             DocumentInvalid: the golden set is none.
@@ -240,8 +253,12 @@ class Model:
         from agent.transforms.golden import read_golden
 
         golden = read_golden(self.bundle.golden_file)
-        batch = self.fixed_batch or 1
-        return [array[:batch] for array in ordered(golden.inputs, self.bundle.manifest.inputs, self.inputs)]
+        samples = count * (self.fixed_batch or 1)
+        return [array[:samples] for array in ordered(golden.inputs, self.bundle.manifest.inputs, self.inputs)]
+
+    def another(self) -> Model:
+        """The model for one more thread: itself where its engine is used by several at once, else one more instance."""
+        return self if self.concurrent else Model(self.bundle, threads=self._threads)
 
     def close(self) -> None:
         """Give back what the model holds."""

@@ -26,7 +26,9 @@ LARGEST = 1e12
 
 def bucket(value: float) -> int:
     """The bucket's number for a value; `SMALLEST` and `LARGEST` take what lies beyond them."""
-    return math.ceil(math.log(min(max(value, SMALLEST), LARGEST)) / _LOG_GAMMA)
+    if not SMALLEST <= value <= LARGEST:
+        value = min(max(value, SMALLEST), LARGEST)
+    return math.ceil(math.log(value) / _LOG_GAMMA)
 
 
 _BUCKETS = frozenset(str(number) for number in range(bucket(SMALLEST), bucket(LARGEST) + 1))

@@ -2,7 +2,8 @@
 
 The rule: an engine's library is imported only when a model needs it, and its exceptions never get out: they become
 `EngineMissing`, `EngineRefusesModel` or `InferenceFailed`. An engine may kill the process on a bad model; whoever
-tries one that was never run does it in a child process. An engine is used by one thread at a time.
+tries one that was never run does it in a child process. An engine is used by one thread at a time, but where it
+says otherwise.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class Engine(Protocol):
     Attributes:
         name, version: of the library.
         inputs, outputs: the tensors as the engine sees them, axis 0 the batch; -1 where any length is taken.
+        concurrent: several threads may run it at once.
     """
 
     name: EngineName
     version: str
+    concurrent: bool
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 

@@ -59,6 +59,7 @@ class OnnxEngine:
     """An ONNX Runtime session. See `agent.engines.Engine`."""
 
     name = EngineName.ONNXRUNTIME
+    concurrent = True
 
     def __init__(self, path: Path, *, threads: int) -> None:
         os.environ[NO_TELEMETRY] = "1"

@@ -49,6 +49,8 @@ def library(name: EngineName) -> Library:
 class TfliteEngine:
     """A TFLite interpreter. See `agent.engines.Engine`."""
 
+    concurrent = False
+
     def __init__(self, name: EngineName, path: Path, *, threads: int) -> None:
         found = library(name)
         self.name = name

@@ -6,12 +6,14 @@ counted once, answered or failed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import EdgeError, InferenceFailed, RequestInvalid
+from agent.metrics import ABANDONED
 from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response, error_response
 from agent.serving.served import Served
@@ -60,8 +62,12 @@ class Inferences:
         except Exception as error:
             return _failed(served, error)
         if isinstance(outcome, Response):
-            served.metrics.answered(monotonic() - request.received)
+            metrics = served.metrics
+            if metrics.began > request.received:
+                metrics.input_s += metrics.began - request.received
+            metrics.answered(monotonic() - request.received)
             return outcome
+        served.under_way += 1
         return _finished(served, request, outcome)
 
     async def _when_loaded(
@@ -76,10 +82,17 @@ class Inferences:
 
 
 async def _finished(served: Served, request: Request, outcome: Awaitable[Response]) -> Response:
+    input_s = monotonic() - request.received
     try:
         response = await outcome
+    except asyncio.CancelledError:
+        served.metrics.failed(ABANDONED)
+        raise
     except Exception as error:
         return _failed(served, error)
+    finally:
+        served.under_way -= 1
+    served.metrics.input_s += input_s
     served.metrics.answered(monotonic() - request.received)
     return response
 

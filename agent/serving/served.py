@@ -1,37 +1,34 @@
 """One model that is served, and the queue before it.
 
-The rule: a model is used by one thread at a time. One that is measured to be quick runs on the event loop itself
-(crossing to another thread would cost more than the run); a slow one, or a large batch, runs in the model's own
-worker thread, behind a bounded queue that says no when it is full.
+The rule: one that is measured to be quick runs on the event loop itself, since crossing to another thread would cost
+more than the run; a slow one, or a large batch, runs in the model's own lanes, behind a bounded queue that says no when
+it is full. So no model's slow runs hold up another's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import EdgeError, ModelUnavailable, Overloaded, RequestExpired
+from agent.contract.errors import EdgeError, ModelUnavailable, RequestExpired
 from agent.contract.names import parse_release
 from agent.metrics import ModelMetrics, ModelSample
+from agent.serving.lanes import Lanes
+from agent.serving.pace import Pace
+from agent.serving.queue import Bounds
+from agent.serving.strain import Strain, ease
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from agent.contract.release import GenerationModel
     from agent.models import Model
+    from agent.serving.preparing import Prepared
     from agent.serving.tensors import Array
 
-QUICK_S = 300e-6
-"""A run below it is quick."""
 LONGEST_INLINE_S = 2e-3
 """What one request may keep the event loop from others."""
-QUEUE_BOUND = 64
-"""Requests that may wait for one model."""
-TIMING_RUNS = 21
-TIMING_BUDGET_S = 1.0
+BOUNDS = Bounds(requests=64, size_bytes=64 * 1024 * 1024)
+"""Of what may wait for one model."""
 
 LOADING, READY, FAILED = "loading", "ready", "failed"
 UNLOADING, UNLOADED = "unloading", "unloaded"
@@ -41,15 +38,17 @@ class Served:
     """A model under the name that it is served by.
 
     Attributes:
+        entry: as its generation has it.
         name, version, release, bundle: which.
         role, share: how it takes part, as in its `GenerationModel`.
         state: `loading`, `ready`, `failed` (`error` says why), `unloading` or `unloaded`.
         model: when it is ready.
-        run_s: CPU seconds of one batch-1 run, measured when it was loaded.
-        metrics: its counters. waiting: requests in its queue, the running one included.
+        run_s: seconds of one batch-1 run, measured when it was loaded.
+        metrics: its counters. under_way: requests that found it and are not answered yet.
     """
 
-    def __init__(self, entry: GenerationModel) -> None:
+    def __init__(self, entry: GenerationModel, metrics: ModelMetrics | None = None) -> None:
+        self.entry = entry
         self.name = entry.name
         self.release = entry.release
         self.version = parse_release(entry.release)[1]
@@ -60,18 +59,59 @@ class Served:
         self.error: EdgeError | None = None
         self.model: Model | None = None
         self.run_s = 0.0
-        self.metrics = ModelMetrics()
-        self.waiting = 0
-        self._worker: ThreadPoolExecutor | None = None
+        self.metrics = ModelMetrics() if metrics is None else metrics
+        self.under_way = 0
+        self._budgets = entry.budgets
+        self._strain = Strain()
+        self._prepared: Prepared | None = None
+        self._most_inline = 0
+        self._lanes: Lanes | None = None
 
     @property
     def quick(self) -> bool:
         """Whether batch-1 requests run on the event loop."""
-        return self.run_s < QUICK_S
+        return self._most_inline > 0
 
-    def loaded(self, model: Model, run_s: float) -> None:
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue, those that run included."""
+        return self._lanes.waiting if self._lanes is not None else 0
+
+    def loaded(self, prepared: Prepared, bounds: Bounds = BOUNDS) -> None:
         """It can answer."""
-        self.model, self.run_s, self.state = model, run_s, READY
+        budget_ms = self._budgets.p95_ms
+        pace = Pace(prepared.curve, budget_s=budget_ms / 1000 if budget_ms else None, batches=prepared.joins)
+        self._prepared = prepared
+        self._lanes = Lanes(self.name, prepared, pace, bounds, self.metrics)
+        self.model, self.run_s, self.state = prepared.model, prepared.run_s, READY
+        self.bear(self._strain)
+
+    def bear(self, strain: Strain) -> None:
+        """The board's state is this now."""
+        self._strain = strain
+        if self._prepared is not None and self._lanes is not None:
+            inline = self._prepared.quick and ease(strain).inline
+            self._most_inline = max(1, self._prepared.curve.fitting(LONGEST_INLINE_S)) if inline else 0
+            self._lanes.bear(strain)
+
+    def anew(self, state: str) -> Served:
+        """The same to be loaded once more: one that was ended does not come back."""
+        fresh = Served(self.entry, self.metrics)
+        fresh.state = state
+        return fresh
+
+    def take_part(self, entry: GenerationModel) -> None:
+        """Go on in the role that another generation gives it."""
+        self.entry, self.role, self.share = entry, entry.role.value, entry.share
+
+    def end(self) -> Prepared | None:
+        """Answer no more. What is to be closed, if anything."""
+        prepared, lanes = self._prepared, self._lanes
+        self.model = self._prepared = self._lanes = None
+        self._most_inline, self.state = 0, UNLOADED
+        if lanes is not None:
+            lanes.end()
+        return prepared
 
     def failed(self, error: EdgeError) -> None:
         """It can't be served."""
@@ -93,72 +133,41 @@ class Served:
             RequestExpired: its deadline has passed.
             InferenceFailed: the engine said no.
         """
-        model = self.model
-        if model is None:
+        model, lanes = self.model, self._lanes
+        if model is None or lanes is None:
             raise ModelUnavailable(model=self.name)
         if deadline is not None and time.monotonic() > deadline:
             raise RequestExpired(model=self.name)
         samples = len(arrays[0])
-        if not self.waiting and self.run_s < QUICK_S and samples * self.run_s < LONGEST_INLINE_S:
+        if samples <= self._most_inline and not lanes.busy:
             # So short that it is CPU time; asking the kernel for that would cost more than it tells.
-            began = time.perf_counter()
+            began = time.monotonic()
             outputs = model.answer(arrays)
-            self.metrics.ran(samples, time.perf_counter() - began)
+            self.metrics.ran(samples, began, time.monotonic() - began)
             return outputs
-        if self.waiting >= QUEUE_BOUND:
-            raise Overloaded(model=self.name)
-        return self._in_worker(model, arrays)
-
-    async def _in_worker(self, model: Model, arrays: Sequence[Array]) -> list[Array]:
-        loop = asyncio.get_running_loop()
-        if self._worker is None:
-            from concurrent.futures import ThreadPoolExecutor  # a board of quick models never needs it
-
-            self._worker = ThreadPoolExecutor(1, self.name, _leave_signals)
-        self.waiting += 1
-        future = self._worker.submit(_timed, model, arrays, time.perf_counter())
-        # A request that is given up while it runs still holds its place until the engine is done.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        outputs, compute_s, waited_s = await asyncio.wrap_future(future)
-        self.metrics.ran(len(arrays[0]), compute_s)
-        self.metrics.queue_s += waited_s
-        return outputs
-
-    def _done(self) -> None:
-        self.waiting -= 1
+        return lanes.answer(arrays, deadline=deadline, priority=priority)
 
     def sample(self) -> ModelSample:
         """Its numbers for Prometheus."""
-        return ModelSample(self.name, self.version, self.metrics, self.waiting)
+        batch = self._lanes.samples if self._lanes is not None else 1
+        return ModelSample(self.name, self.version, self.metrics, self.waiting, batch)
 
-
-def _leave_signals() -> None:
-    """In a worker thread: signals are the event loop's matter."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-
-
-def _timed(model: Model, arrays: Sequence[Array], submitted: float) -> tuple[list[Array], float, float]:
-    waited_s = time.perf_counter() - submitted
-    began = time.thread_time_ns()
-    outputs = model.answer(arrays)
-    return outputs, (time.thread_time_ns() - began) / 1e9, waited_s
-
-
-def time_model(model: Model) -> float:
-    """Run the golden set's first input, as a warm-up and until its time is known.
-
-    Returns:
-        CPU seconds of one batch-1 run: the median.
-
-    Raises:
-        EdgeError: the model does not run.
-    """
-    sample: list[Any] = model.first_golden()
-    model.run(sample)
-    times: list[int] = []
-    end = time.thread_time() + TIMING_BUDGET_S
-    while len(times) < TIMING_RUNS and (not times or time.thread_time() < end):
-        began = time.thread_time_ns()
-        model.run(sample)
-        times.append(time.thread_time_ns() - began)
-    return sorted(times)[len(times) // 2] / 1e9
+    def status(self) -> dict[str, Any]:
+        """How its requests are run, for `/edge/v1/status`."""
+        prepared, lanes = self._prepared, self._lanes
+        if prepared is None or lanes is None:
+            return {}
+        curve = prepared.curve
+        return {
+            "run_ms": prepared.run_s * 1000,
+            "inline": self.quick,
+            "lanes": len(prepared.instances),
+            "batch": lanes.samples,
+            "curve": {
+                "fixed_ms": curve.fixed_s * 1000,
+                "sample_ms": curve.sample_s * 1000,
+                "largest": curve.largest,
+                "gain": round(curve.gain, 3),
+            },
+            "drain_s": lanes.drain_s,
+        }

@@ -14,6 +14,8 @@ from agent.config import read_generation
 from agent.models import Model, open_bundle
 from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response
+from agent.serving.pace import Curve
+from agent.serving.preparing import Prepared
 from agent.serving.routes import Routes
 from agent.serving.served import Served
 from tests.agent.boards import TestBoard
@@ -64,7 +66,8 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
     found = []
     for entry in read_generation(board.generation(1, models)).models:
         served = Served(entry)
-        served.loaded(Model(open_bundle(_bundle(board, entry.bundle), expected=entry.bundle)), run_s=0.0)
+        model = Model(open_bundle(_bundle(board, entry.bundle), expected=entry.bundle))
+        served.loaded(Prepared(model, 0.0, Curve(0.0, 0.0), instances=(model,)))
         found.append(served)
     catalog = Catalog()
     catalog.exchange(found)

@@ -32,7 +32,7 @@ def pending(*bodies: bytes, is_event: bool = False, same_os_boot: bool = True) -
 def metrics() -> ModelMetrics:
     found = ModelMetrics()
     for milliseconds in (0.5, 0.5, 3.0, 70.0):
-        found.ran(2, milliseconds / 1000)
+        found.ran(2, 0.0, milliseconds / 1000)
         found.answered(milliseconds / 1000)
     found.failed("model.overloaded")
     return found
