@@ -40,8 +40,18 @@ class Task(str, enum.Enum):
 
     CLASSIFICATION = "classification"
     """The first output holds one score per class in its last axis."""
+    DETECTION = "detection"
+    """The outputs hold boxes with a class and a score each."""
+    SEGMENTATION = "segmentation"
+    """The first output holds a class, or one score per class, for each place of a map."""
+    EMBEDDING = "embedding"
+    """The first output is a vector that lies near those of similar inputs."""
+    REGRESSION = "regression"
+    """The outputs are quantities."""
+    ANOMALY = "anomaly"
+    """The first output tells how unusual the input is."""
     TENSOR = "tensor"
-    """Outputs are numbers without further meaning to edge (regression, embedding, anything)."""
+    """Outputs are numbers without further meaning to edge."""
     UNKNOWN = "unknown"
 
 

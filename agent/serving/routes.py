@@ -9,7 +9,9 @@ from urllib.parse import unquote
 
 from agent.contract.errors import EdgeError
 from agent.serving.catalog import Catalog
-from agent.serving.inference import Inferences, Operation
+from agent.serving.encodings import Encodings
+from agent.serving.images.paths import Images
+from agent.serving.inference import Inferences, Wanted
 from agent.serving.messages import (
     PROMETHEUS,
     Request,
@@ -30,8 +32,8 @@ PATHS_KEPT = 256
 class Paths(Protocol):
     """One protocol's paths."""
 
-    def operation(self, request: Request, path: str) -> tuple[Operation, str, str | None] | None:
-        """What to do with which model and version, where the request wants one to run."""
+    def operation(self, request: Request, path: str) -> Wanted | None:
+        """What to do with which model, where the request wants one to run."""
         ...
 
     def __call__(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
@@ -58,20 +60,26 @@ class Routes:
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._inferences = Inferences(catalog)
-        self._protocols: tuple[Paths, ...] = (V2(catalog, version), V1(catalog))
+        self._encodings = Encodings()
+        self._protocols: tuple[Paths, ...] = (V2(catalog, version), V1(catalog), Images())
+
+        def metrics() -> Response:
+            return Response(200, exposition(), PROMETHEUS)
+
         self._plain: Mapping[str, Callable[[], Response]] = {
             "/": lambda: json_response({"status": "alive"}),
-            "/metrics": lambda: Response(200, exposition(), PROMETHEUS),
+            "/metrics": metrics,
+            "/monitoring/prometheus/metrics": metrics,
             "/edge/v1/status": lambda: json_response(status()),
         }
-        self._known: dict[str, tuple[Operation, str, str | None]] = {}
+        self._known: dict[str, Wanted] = {}
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a request, at once or later. Never raises."""
         try:
             known = self._known.get(request.path)
             if known is not None and request.method == "POST":
-                return self._inferences(request, *known)
+                return self._answer(request, known)
             return self._route(request)
         except EdgeError as error:
             return error_response(error)
@@ -86,7 +94,7 @@ class Routes:
         for protocol in self._protocols:
             wanted = protocol.operation(request, path)
             if wanted is not None:
-                outcome = self._inferences(request, *wanted)
+                outcome = self._answer(request, wanted)
                 if len(self._known) < PATHS_KEPT:
                     self._known[request.path] = wanted
                 return outcome
@@ -94,3 +102,9 @@ class Routes:
             if answer is not None:
                 return answer
         return refusal(404, "Not Found")
+
+    def _answer(self, request: Request, wanted: Wanted) -> Response | Awaitable[Response]:
+        headers = request.headers
+        if b"accept-encoding" in headers or b"content-encoding" in headers:
+            return self._encodings(request, lambda plain: self._inferences(plain, *wanted))
+        return self._inferences(request, *wanted)

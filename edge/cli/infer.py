@@ -1,8 +1,10 @@
-"""`edge infer`: one input to a board's model."""
+"""`edge infer`: one picture or sample to a board's model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,12 +23,26 @@ def infer(target: str, path: Path, model: str | None, as_json: bool) -> None:
     from edge.rollouts.workspace import Workspace
 
     found = run(Workspace.find(asker()), target, path, model=model)
+    document = found.document
     if as_json:
-        output.data(vars(found))
+        output.data({**document, "seconds": found.seconds})
         return
-    for answer in found.answers:
-        click.echo(output.visible(f"{answer.label}  {answer.score:.4f}"))
-    if not found.answers:
-        for name, values in found.outputs.items():
-            click.echo(output.visible(f"{name}  {values}"))
-    output.line("note", f"{found.release} on {target}, {found.seconds * 1e3:.0f} ms through SSH")
+    for answer in document["answers"]:
+        click.echo(output.visible(_line(answer)))
+    if not document["answers"]:
+        output.line("note", "nothing was found")
+    output.line("note", f"{document['release']} on {target}, {found.seconds * 1e3:.0f} ms through SSH")
+
+
+def _line(answer: Mapping[str, Any]) -> str:
+    """One answer, by what it holds; see `agent.transforms.answers`."""
+    if "box" in answer:
+        box = "  ".join(f"{side:.1f}" for side in answer["box"])
+        return f"{answer['label']}  {answer['score']:.4f}  {box}"
+    if "verdict" in answer:
+        return f"{answer['verdict']}  {answer['score']:.4f}  (threshold {answer['threshold']:g})"
+    if "label" in answer:
+        return f"{answer['label']}  {answer['score'] if 'score' in answer else answer['area']:.4f}"
+    if "vector" in answer:
+        return f"{answer['vector']}"
+    return f"{answer['name']}  {answer['values']}"

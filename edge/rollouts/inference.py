@@ -1,7 +1,7 @@
-"""One input to a board's model: prepared here by the release's own steps, answered there.
+"""One picture or sample to a board's model: as it is, to the agent's image door.
 
-The rule: pre- and postprocessing are those that travel in the bundle, carried out by `agent.transforms`, so that the
-answer is the one that the agent's own image door will give.
+The rule: pre- and postprocessing are those that travel in the bundle, carried out by `agent.transforms`, once: on the
+board, or here for an agent from before it had that door.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.contract.errors import AgentSilent, BoardNotFlashed, DataMismatch, DataUnreadable, RequestInvalid
-from agent.contract.manifest import BundleManifest, Task
+from agent.contract.errors import AgentSilent, BoardNotFlashed, DataUnreadable, RequestInvalid
+from agent.contract.manifest import BundleManifest
 from agent.contract.release import GenerationModel
-from agent.transforms.pipeline import Answer, answers, apply
+from agent.transforms.answers import answer
+from agent.transforms.images import MAX_BYTES
+from agent.transforms.inputs import read_sample
 from edge.rollouts.boards import agent_port, board_state
 from edge.rollouts.workspace import Workspace
 
 TIMEOUT_S = 60.0
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+NO_DOOR = "Not Found"
+"""What an agent without the image door says of its path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +34,16 @@ class Inference:
     """What a board answered.
 
     Attributes:
-        release: `digits@1`.
-        answers: of a classifier, best first; empty for other tasks.
-        outputs: name to values, as the agent sent them.
+        document: what the image door answers: `release`, `task`, `answers`, … See `agent.transforms.answers`.
         seconds: from request to answer, through SSH.
     """
 
-    release: str
-    answers: tuple[Answer, ...]
-    outputs: dict[str, Any]
+    document: dict[str, Any]
     seconds: float
 
 
 def infer(workspace: Workspace, device: str, path: Path, *, model: str | None = None) -> Inference:
-    """Send one input (an image, or an array `.npy` of one sample) to a model on a board.
+    """Send one input (a JPEG, a PNG, or an array `.npy` of one sample) to a model on a board.
 
     Args:
         workspace: where the board and the release are known.
@@ -54,27 +52,25 @@ def infer(workspace: Workspace, device: str, path: Path, *, model: str | None = 
         model: its name; needed only where the board serves several.
 
     Raises:
-        DataUnreadable, DataMismatch: the input.
-        BoardNotFlashed, AgentSilent, RequestInvalid: the board.
+        DataUnreadable: the input can't be read.
+        BoardNotFlashed, AgentSilent, RequestInvalid: the board, or what it says of the input.
         TransferError: the way there.
     """
-    array = _read(path)
+    data = _read(path)
     state = board_state(workspace, device)
     if state.reported is None or state.reported.current is None:
         raise BoardNotFlashed(device=device)
     chosen = _choose(state.reported.current.models, model)
-    manifest = workspace.repository.bundle(chosen.bundle)
-    body = json.dumps({"inputs": [_input(manifest, path, array)]}).encode()
     with agent_port(workspace, device) as (forward, _):
         began = time.monotonic()
-        plain = _ask(forward.local_port, chosen.name, body, device=device)
+        status, plain = _post(forward.local_port, f"/edge/v1/models/{chosen.name}/infer", data, device=device)
+        if status == 404 and plain.get("error") == NO_DOOR:
+            manifest = workspace.repository.bundle(chosen.bundle)
+            plain = _from_here(workspace, manifest, chosen, data, forward.local_port, device=device)
+        elif status != 200:
+            raise _refused(device, status, plain)
         seconds = time.monotonic() - began
-    outputs = {tensor["name"]: tensor["data"] for tensor in plain["outputs"]}
-    found: list[Answer] = []
-    if manifest.task is Task.CLASSIFICATION:
-        scores = np.asarray(plain["outputs"][0]["data"], dtype=np.float32)
-        found = answers(manifest.postprocessing, scores, _labels(workspace, manifest))
-    return Inference(release=chosen.release, answers=tuple(found), outputs=outputs, seconds=seconds)
+    return Inference(document=plain, seconds=seconds)
 
 
 def _choose(models: tuple[GenerationModel, ...], name: str | None) -> GenerationModel:
@@ -86,68 +82,63 @@ def _choose(models: tuple[GenerationModel, ...], name: str | None) -> Generation
     return named[0]
 
 
-def _input(manifest: BundleManifest, path: Path, array: NDArray[Any]) -> dict[str, Any]:
-    spec = manifest.inputs[0]
-    expected = ", ".join(f"`{spec.name}` {list(spec.shape)}" for spec in manifest.inputs)
-    if len(manifest.inputs) > 1:
-        reason = f"it is one input, the model takes {len(manifest.inputs)}; ask it through `edge forward`"
-        raise DataMismatch(purpose="input", path=path, reason=reason, expected=expected)
-    if path.suffix.lower() in IMAGES:
-        if not manifest.preprocessing:
-            raise DataMismatch(
-                purpose="input",
-                path=path,
-                reason="the bundle has no steps from an image to its input",
-                expected=expected,
-            )
-        array = apply(manifest.preprocessing, array)
-    if array.ndim == len(spec.shape) - 1:
-        array = array[np.newaxis]
-    if array.ndim != len(spec.shape) or any(
-        want not in (-1, found) for want, found in zip(spec.shape[1:], array.shape[1:], strict=True)
-    ):
-        raise DataMismatch(
-            purpose="input", path=path, reason=f"its shape is {list(array.shape)}", expected=expected
-        )
-    values = array.astype(np.float32)
-    return {
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataUnreadable(path=path, reason=f"it has more than {MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataUnreadable(path=path, reason=error.strerror or str(error)) from error
+
+
+def _from_here(
+    workspace: Workspace,
+    manifest: BundleManifest,
+    chosen: GenerationModel,
+    data: bytes,
+    port: int,
+    *,
+    device: str,
+) -> dict[str, Any]:
+    """The same document from an agent that takes tensors alone."""
+    sample = read_sample(data, manifest)
+    spec, values = manifest.inputs[0], sample.array.astype(np.float32)
+    tensor = {
         "name": spec.name,
         "shape": list(values.shape),
         "datatype": "FP32",
         "data": values.ravel().tolist(),
     }
+    body = json.dumps({"inputs": [tensor]}).encode()
+    status, plain = _post(port, f"/v2/models/{chosen.name}/infer", body, device=device)
+    if status != 200:
+        raise _refused(device, status, plain)
+    found = {
+        output["name"]: np.asarray(output["data"], np.float32).reshape(output["shape"])
+        for output in plain["outputs"]
+    }
+    outputs = {spec.name: found[spec.name] for spec in manifest.outputs}
+    labels = _labels(workspace, manifest)
+    said = answer(manifest.task, manifest.postprocessing, outputs, labels=labels, frame=sample.frame)
+    which = {"model": chosen.name, "version": plain["model_version"], "release": chosen.release}
+    return {**which, "task": manifest.task.value, **said}
 
 
-def _read(path: Path) -> NDArray[Any]:
-    from PIL import Image
-
-    try:
-        if path.suffix.lower() == ".npy":
-            array = np.load(path, allow_pickle=False)
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-                raise DataUnreadable(path=path, reason="it does not hold one array of real numbers")
-            return array
-        with Image.open(path) as image:
-            array = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-            return array[..., np.newaxis] if array.ndim == 2 else array
-    except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
-        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataUnreadable(path=path, reason=words or type(error).__name__) from error
-
-
-def _ask(port: int, model: str, body: bytes, *, device: str) -> Any:
+def _post(port: int, path: str, body: bytes, *, device: str) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
-        connection.request("POST", f"/v2/models/{model}/infer", body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body)
         reply = connection.getresponse()
         plain = json.loads(reply.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise AgentSilent(device=device, reason=str(error) or type(error).__name__) from error
     finally:
         connection.close()
-    if reply.status != 200:
-        raise RequestInvalid(reason=f"the agent on `{device}` says: {plain.get('error', reply.status)}")
-    return plain
+    return reply.status, plain if isinstance(plain, dict) else {}
+
+
+def _refused(device: str, status: int, plain: dict[str, Any]) -> RequestInvalid:
+    return RequestInvalid(reason=f"the agent on `{device}` says: {plain.get('error', status)}")
 
 
 def _labels(workspace: Workspace, manifest: BundleManifest) -> list[str]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from agent.contract.errors import DocumentInvalid, RequestInvalid
 from agent.contract.manifest import Step
-from agent.transforms.pipeline import answers, apply, check_steps
+from agent.transforms.pipeline import apply, check_steps
 from agent.transforms.resize import resize
 
 GRADIENT = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)[..., np.newaxis]
@@ -90,13 +90,6 @@ def test_nearest_mixes_nothing() -> None:
     assert resize(GRADIENT, 32, 24, "nearest").dtype == np.uint8
 
 
-def test_an_answer_has_the_best_classes_with_their_labels() -> None:
-    best = answers([Step("softmax"), Step("top-k", {"k": 2})], np.array([0.0, 2.0, 1.0]), ["a", "b"])
-
-    assert [(answer.index, answer.label) for answer in best] == [(1, "b"), (2, "2")]
-    assert best[0].score == pytest.approx(0.6652, abs=1e-4)
-
-
 @pytest.mark.parametrize(
     "step",
     [
@@ -109,6 +102,12 @@ def test_an_answer_has_the_best_classes_with_their_labels() -> None:
         Step("layout", {"to": "HWC"}),
         Step("dtype", {"to": "object"}),
         Step("top-k", {"k": 0}),
+        Step("crop", {"height": 8, "width": 8, "part": 0}),
+        Step("letterbox", {"height": 8, "width": 8, "method": "area", "fill": None}),
+        Step("normalize", {"mean": [0.5], "deviation": [0.5, 0.5]}),
+        Step("normalize", {"mean": [0.5], "deviation": [0]}),
+        Step("normalize", {"mean": ["0"], "deviation": [1]}),
+        Step("nms", {"score": 0.5, "overlap": 0.5, "limit": 0}),
     ],
 )
 def test_a_step_that_can_t_be_carried_out_is_refused(step: Step) -> None:

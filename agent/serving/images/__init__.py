@@ -1,0 +1,1 @@
+"""Pictures in, answers in words out: the door for whoever has a photo and no tensors."""

@@ -1,0 +1,41 @@
+"""The path of the image door. Nothing here needs numpy or Pillow: what does is imported with the first picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from agent.serving.inference import Operation
+from agent.serving.messages import Request, Response, wrong_method
+
+if TYPE_CHECKING:
+    from agent.serving.images.infer import Door
+    from agent.serving.served import Served
+
+_MODEL = re.compile(r"/edge/v1/models/([^/]+)(?:/versions/([0-9]+))?/infer")
+
+
+class Images:
+    """Answers `POST /edge/v1/models/NAME[/versions/N]/infer`, whose body is a JPEG, a PNG or a `.npy` file."""
+
+    def __init__(self) -> None:
+        self._door: Door | None = None
+
+    def operation(self, request: Request, path: str) -> tuple[Operation, str, str | None] | None:
+        """What to do with which model and version, where the request wants one to run."""
+        found = _MODEL.fullmatch(path)
+        if found is None or request.method != "POST":
+            return None
+        return self._infer, found[1], found[2]
+
+    def __call__(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
+        """Answer any other request; None where the path is none of these."""
+        return wrong_method("POST") if _MODEL.fullmatch(path) else None
+
+    def _infer(self, served: Served, request: Request) -> Awaitable[Response]:
+        if self._door is None:
+            from agent.serving.images.infer import Door
+
+            self._door = Door()
+        return self._door(served, request)

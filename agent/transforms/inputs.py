@@ -1,0 +1,99 @@
+"""What a client sends, a picture or an array, to one sample of a model's input.
+
+The rule: the bytes say what they are; the sample has the shape and type that the model takes, or there is none. An
+array (`.npy`) is a sample as the model takes it: no preprocessing is carried out on it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.errors import ImageNotTaken, ImageUnreadable, RequestInvalid
+from agent.contract.manifest import BundleManifest, TensorSpec
+from agent.transforms.frame import Frame
+from agent.transforms.images import decode
+from agent.transforms.pipeline import prepare, wanted_side
+from agent.transforms.quantization import is_quantized
+
+NPY = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample.
+
+    Attributes:
+        array: `[1, ...]`, C-contiguous; real numbers, or what the tensor stores where those are no quantized ones.
+        frame: where it lies in the picture; None for an array.
+    """
+
+    array: NDArray[Any]
+    frame: Frame | None
+
+
+def read_sample(data: bytes, manifest: BundleManifest) -> Sample:
+    """The sample in the bytes of a JPEG, PNG or `.npy` file.
+
+    Args:
+        data: all of the file.
+        manifest: of the model's bundle; its steps are checked.
+
+    Raises:
+        ImageNotTaken: the model takes several inputs, or nothing says how a picture becomes its input.
+        ImageUnreadable, ImageTooLarge, DecoderMissing: see `agent.transforms.images.decode`.
+        RequestInvalid: the array, or what preprocessing makes of the picture, has not the shape of the input.
+    """
+    if len(manifest.inputs) != 1:
+        raise ImageNotTaken(model=manifest.model, reason=f"it has {len(manifest.inputs)} inputs")
+    spec = manifest.inputs[0]
+    if data.startswith(NPY):
+        return Sample(_fitting(_read_array(data), spec), None)
+    if not manifest.preprocessing:
+        raise ImageNotTaken(
+            model=manifest.model, reason="its release has no steps from an image to its input"
+        )
+    picture = decode(data, wanted=wanted_side(manifest.preprocessing))
+    prepared = prepare(manifest.preprocessing, picture)
+    return Sample(_fitting(prepared.array, spec), prepared.frame)
+
+
+def _fitting(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    if array.ndim == len(spec.shape) - 1:
+        array = array[np.newaxis]
+    told = (1, *spec.shape[1:])
+    fits = array.ndim == len(told) and all(
+        want in (-1, found) for want, found in zip(told, array.shape, strict=True)
+    )
+    if not fits:
+        raise RequestInvalid(
+            reason=f"the sample has the shape {list(array.shape)}, `{spec.name}` takes {list(told)}"
+        )
+    wanted = np.dtype("float32" if is_quantized(spec) else spec.dtype)
+    if wanted.kind in "iu" and array.dtype.kind == "f":
+        limits = np.iinfo(wanted)
+        array = np.clip(np.rint(np.nan_to_num(array)), limits.min, limits.max)
+    return np.ascontiguousarray(array, dtype=wanted)
+
+
+def _read_array(data: bytes) -> NDArray[Any]:
+    """The array of a `.npy` file; what its head declares is compared with what is there before memory is taken."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, by_columns, dtype = read(stream)
+        body = data[stream.tell() :]
+        if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != len(body):
+            raise ImageUnreadable(reason="it does not hold one array of real numbers")
+        flat = np.frombuffer(body, dtype)
+        return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
+    except (ValueError, OverflowError, SyntaxError) as error:
+        raise ImageUnreadable(reason="it is no .npy file that can be read") from error
