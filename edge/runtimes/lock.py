@@ -31,6 +31,7 @@ AGENT_REQUIREMENTS = (
     "tuf>=6.0",
     "securesystemslib[crypto]>=1.2",
     "cryptography>=43",
+    "pillow>=11",
 )
 """What the agent imports."""
 ENGINE_REQUIREMENTS = {
@@ -49,6 +50,7 @@ KEPT = frozenset(
         "numpy",
         "orjson",
         "paho-mqtt",
+        "pillow",
         "securesystemslib",
         "tuf",
         "typing-extensions",

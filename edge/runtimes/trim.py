@@ -35,6 +35,15 @@ CUTS = {
         "onnxruntime/transformers/",
         "onnxruntime/capi/libonnxruntime.so",  # for programs in C; Python's module has its own copy
     ),
+    "pillow": (
+        # colour profiles, text, drawing, windows, and formats beside JPEG and PNG; `_imaging` itself is linked with
+        # libtiff, libopenjp2 and libxcb, which therefore stay
+        "PIL/_avif.", "PIL/_imagingcms.", "PIL/_imagingft.", "PIL/_imagingmath.", "PIL/_imagingmorph.",
+        "PIL/_imagingtk.", "PIL/_webp.", "PIL/ImageCms.", "PIL/ImageDraw", "PIL/ImageFont.", "PIL/ImageText.",
+        "PIL/PdfParser.", "pillow.libs/libavif-", "pillow.libs/libbrotli", "pillow.libs/libfreetype-",
+        "pillow.libs/libharfbuzz-", "pillow.libs/liblcms2-", "pillow.libs/libpng16-", "pillow.libs/libsharpyuv-",
+        "pillow.libs/libwebp",
+    ),
 }  # fmt: skip
 """Beginnings of paths that are left out of a distribution, and why."""
 

@@ -3,6 +3,7 @@
 Prints one JSON line; standard library and the runtime's layers only.
 """
 
+import io
 import json
 import sys
 
@@ -10,11 +11,13 @@ import httptools
 import numpy
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from PIL import Image
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import Updater, UpdaterConfig
 
 import agent.__main__
+from agent.transforms.images import decode, grey_png
 
 
 class Request:
@@ -35,6 +38,13 @@ metadata.signed.add_key(signer.public_key, "root")
 metadata.sign(signer)
 metadata.verify_delegate("root", metadata)
 assert all([Updater, UpdaterConfig, Key, agent.__main__.main])
+
+drawn = io.BytesIO()
+exif = Image.Exif()
+exif[0x0112] = 6
+Image.new("RGB", (48, 32), (255, 0, 0)).save(drawn, "JPEG", exif=exif)
+assert decode(drawn.getvalue()).pixels.shape == (48, 32, 3)
+assert decode(grey_png(numpy.full((3, 2), 7, numpy.uint8))).pixels.ravel().tolist() == [7] * 6
 
 square = numpy.random.default_rng(7).normal(size=(16, 16))
 assert numpy.allclose(square @ numpy.linalg.inv(square), numpy.eye(16), atol=1e-6)
