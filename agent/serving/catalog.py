@@ -19,7 +19,7 @@ from agent.contract.errors import (
     ModelVersionNotServed,
     Overloaded,
 )
-from agent.serving.served import Served
+from agent.serving.served import LOADING, READY, UNLOADED, Served
 
 WAITING_BOUND = 64
 """Requests that may wait for the first loading."""
@@ -34,8 +34,8 @@ class Loader(Protocol):
         """Make it answer. Raises: EdgeError."""
         ...
 
-    async def unload(self, served: Served) -> None:
-        """Have it answer no more, and give its memory back when what it is asked already is answered."""
+    async def close(self, served: Served) -> None:
+        """Give back the memory of one that no request can find any more, when those that did are answered."""
         ...
 
 
@@ -50,6 +50,7 @@ class Catalog:
         loading: the generation's models are still being loaded.
         models: the primary of each name, which answers where no version is named.
         error: why the generation as a whole is not served, or None.
+        changing: is held by whoever changes what is served.
     """
 
     def __init__(self, loader: Loader | None = None) -> None:
@@ -58,6 +59,7 @@ class Catalog:
         self.models: Mapping[str, Served] = {}
         self.error: EdgeError | None = None
         self.loading = True
+        self.changing = asyncio.Lock()
         self._loader = loader
         self._all: tuple[Served, ...] = ()
         self._found: dict[tuple[str, str | None, str | None], Served] = {}
@@ -125,9 +127,13 @@ class Catalog:
             ModelNotServed, ModelVersionNotServed: there is none.
             EdgeError: one can't be loaded.
         """
-        for served in self._meant(name, version):
-            if self._loader is not None:
-                await self._loader.load(served)
+        loader = self._loader
+        async with self.changing:
+            for served in self._meant(name, version):
+                if loader is not None and served.state != READY:
+                    fresh = served.anew(LOADING)
+                    self._replace(served, fresh)
+                    await loader.load(fresh)
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Unload one version of a name, or all; return when their memory is given back.
@@ -135,9 +141,15 @@ class Catalog:
         Raises:
             ModelNotServed, ModelVersionNotServed: there is none.
         """
-        for served in self._meant(name, version):
-            if self._loader is not None:
-                await self._loader.unload(served)
+        loader = self._loader
+        async with self.changing:
+            for served in self._meant(name, version):
+                if loader is not None and served.state != UNLOADED:
+                    self._replace(served, served.anew(UNLOADED))
+                    await loader.close(served)
+
+    def _replace(self, served: Served, fresh: Served) -> None:
+        self.exchange(fresh if each is served else each for each in self._all)
 
     def _meant(self, name: str, version: str | None) -> tuple[Served, ...]:
         return self.versions(name) if version is None else (self.find(name, version),)

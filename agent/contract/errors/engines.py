@@ -65,6 +65,15 @@ class RequestExpired(EngineError):
     template = "Request timeout expired for model '{model}'"
 
 
+class ModelTooLargeForMemory(EngineError):
+    code = "agent.model-too-large"
+    template = (
+        "{model} needs {need_mb:.1f} MB of memory and {free_mb:.1f} MB are free: "
+        "the agent uses {used_mb:.1f} MB of the {limit_mb:.1f} MB that it may use"
+    )
+    hint_template = "serve fewer models on this board, or convert it smaller with `edge convert`"
+
+
 class PortTaken(EngineError):
     code = "agent.port-taken"
     template = "port {port} on {address} is taken"
