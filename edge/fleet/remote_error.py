@@ -22,6 +22,21 @@ def error_from_plain(plain: Mapping[str, Any]) -> EdgeError | None:
         return None
 
 
+def error_of(text: str) -> EdgeError | None:
+    """The last error that a command of the agent wrote as a line of JSON; None where it wrote none."""
+    for line in reversed(text.splitlines()):
+        try:
+            plain = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(plain, dict):
+            inner = plain.get("error", plain)
+            error = error_from_plain(inner) if isinstance(inner, dict) else None
+            if error is not None:
+                return error
+    return None
+
+
 def raise_remote(answer: Mapping[str, Any], *, host: str, step: str) -> NoReturn:
     """Raise what a command of the agent said when it failed.
 
@@ -34,16 +49,9 @@ def raise_remote(answer: Mapping[str, Any], *, host: str, step: str) -> NoReturn
         EdgeError: the board's own, where it wrote one as JSON.
         InstallFailed: otherwise, with its last words.
     """
-    for line in reversed(f"{answer.get('stdout', '')}\n{answer.get('stderr', '')}".splitlines()):
-        try:
-            plain = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(plain, dict):
-            inner = plain.get("error", plain)
-            error = error_from_plain(inner) if isinstance(inner, dict) else None
-            if error is not None:
-                raise error
+    error = error_of(f"{answer.get('stdout', '')}\n{answer.get('stderr', '')}")
+    if error is not None:
+        raise error
     raise InstallFailed(host=host, step=step, reason=_last_words(answer))
 
 
