@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.contract.errors import BrokerPlain, ConfigInvalid, EdgeError, OptionInvalid
+from agent.contract.errors import BrokerPlain, ConfigInvalid, EdgeError, NameInvalid, OptionInvalid
 from agent.contract.names import check_name
 from edge.suggestion import did_you_mean
 
 BROKERS = ("auto", "mosquitto", "embedded")
+NOT_CLIENTS = ("b-", "c-", "ask-")
+"""How the broker's names of boards, collectors and their commands begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class FleetConfig:
         mqtt_url: `mqtts://host[:port]` of a broker of one's own; empty for a tunnel through SSH to a broker here.
         mqtt_ca: PEM file of the authority of that broker's certificate, from the fleet folder; empty for the system's.
         mqtt_broker: the broker here: `mosquitto`, `embedded`, or `auto`: mosquitto where it is installed.
+        mqtt_clients: names of those who may ask boards' models through the broker.
         home_assistant: boards are shown to a Home Assistant at that broker.
         idle_stop_s: the collector ends after so long without a board or a command; 0 never.
         metrics_port: where the collector shows the fleet to Prometheus, on loopback; 0 takes any free port.
@@ -58,6 +61,7 @@ class FleetConfig:
     mqtt_url: str = ""
     mqtt_ca: str = ""
     mqtt_broker: str = "auto"
+    mqtt_clients: tuple[str, ...] = ()
     home_assistant: bool = False
     idle_stop_s: float = 0.0
     metrics_port: int = 0
@@ -72,7 +76,7 @@ class Setting:
         section, key: where it stands. field: its name in `FleetConfig`.
         kind: `str`, `bool`, `int`, `float`, or `tuple` for a list of texts.
         least, most: bounds of a number, both allowed.
-        check: of a text; raises an EdgeError when it can't be.
+        check: of a text, or of each in a list; raises an EdgeError when it can't be.
         comment: for people, written above it.
     """
 
@@ -105,6 +109,17 @@ def _check_url(url: str) -> None:
         raise BrokerPlain(url=url)
     if found.scheme != "mqtts" or not host or port == 0 or found.path or found.query:
         raise OptionInvalid(option=url, reason="it must be `mqtts://host` or `mqtts://host:port`")
+
+
+def check_client(name: str) -> None:
+    """A client's name: one that no board, no collector and no command of ours can have.
+
+    Raises:
+        NameInvalid: it is none.
+    """
+    check_name(name, what="client")
+    if name.startswith(NOT_CLIENTS):
+        raise NameInvalid(what="client", name=name, rule=f"not beginning with {' or '.join(NOT_CLIENTS)}")
 
 
 def _check_broker(name: str) -> None:
@@ -164,6 +179,10 @@ SETTINGS = (
     Setting(
         section="mqtt", key="broker", field="mqtt_broker", kind=str, check=_check_broker,
         comment="The broker here: mosquitto, embedded, or auto (mosquitto where it is installed).",
+    ),
+    Setting(
+        section="mqtt", key="clients", field="mqtt_clients", kind=tuple, check=check_client,
+        comment="Names of clients that may ask boards' models; `edge broker client` gives each its certificate.",
     ),
     Setting(
         section="mqtt", key="home_assistant", field="home_assistant", kind=bool,
@@ -242,11 +261,7 @@ def _checked(setting: Setting, value: Any, path: Path) -> Any:
     if setting.kind is str:
         if not isinstance(value, str):
             raise ConfigInvalid(path=path, reason=f"{where} must be a text, found {value!r}")
-        try:
-            setting.check(value)
-        except EdgeError as error:
-            raise ConfigInvalid(path=path, reason=f"{where}: {error}") from error
-        return value
+        return _checked_text(setting, value, where, path)
     if setting.kind is bool:
         if not isinstance(value, bool):
             raise ConfigInvalid(path=path, reason=f"{where} must be true or false, found {value!r}")
@@ -254,7 +269,7 @@ def _checked(setting: Setting, value: Any, path: Path) -> Any:
     if setting.kind is tuple:
         if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
             raise ConfigInvalid(path=path, reason=f"{where} must be a list of texts, found {value!r}")
-        return tuple(value)
+        return tuple(_checked_text(setting, text, where, path) for text in value)
     wanted = (int, float) if setting.kind is float else int
     if isinstance(value, bool) or not isinstance(value, wanted):
         word = "a number" if setting.kind is float else "a whole number"
@@ -263,3 +278,11 @@ def _checked(setting: Setting, value: Any, path: Path) -> Any:
         bounds = f"{setting.least:g} to {setting.most:g}"
         raise ConfigInvalid(path=path, reason=f"{where} must be {bounds}, found {value!r}")
     return setting.kind(value)
+
+
+def _checked_text(setting: Setting, text: str, where: str, path: Path) -> str:
+    try:
+        setting.check(text)
+    except EdgeError as error:
+        raise ConfigInvalid(path=path, reason=f"{where}: {error}") from error
+    return text

@@ -3,7 +3,7 @@
     edge/v1/<fleet>/<part>/<device>/<kind>[/<id>]
 
 `<part>` is two hexadecimal digits of a stable hash of the device id, so that collectors can share the work
-without broker features. Law: `parse(topic(f, d, k, i)) == Topic(f, d, k, i)`.
+without broker features. Behind `infer/<model>` and `result/<model>` may stand what a client chooses. Law: `parse(topic(f, d, k, i)) == Topic(f, d, k, i)`.
 """
 
 from __future__ import annotations
@@ -80,6 +80,15 @@ def topic(fleet: str, device: str, kind: TopicKind, id: str | None = None) -> st
     if id is not None:
         levels.append(check_name(id, what="topic id"))
     return "/".join(levels)
+
+
+def beginning(fleet: str, device: str, kind: TopicKind) -> str:
+    """What all of a device's topics of a kind with ids begin with, up to the id.
+
+    Raises:
+        NameInvalid: as `topic`.
+    """
+    return topic(fleet, device, kind, "0")[:-1]
 
 
 def parse(text: str) -> Topic:

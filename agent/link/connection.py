@@ -1,15 +1,15 @@
 """One connection to a broker, over TLS: made, used, ended, and never made again. paho is known here alone.
 
 The rule: a connection begins clean and ends with what it held; what must arrive lies in the outbox and is sent again
-on the next one. paho's own queue holds no more than the window lets be sent. Finding the broker and the handshake
-happen in a short-lived thread, since both may take long; everything else in the thread that calls.
+on the next one. paho's own queue holds no more than the windows of those who send here let through. Finding the broker
+and the handshake happen in a short-lived thread, since both may take long; everything else in the thread that calls.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from agent.contract.codec import MAX_DOCUMENT_BYTES
+from agent.link.message import Message, Reply
+from agent.own_certificate import load_own_certificate
 
 CONNECT_S = 10.0
 """For the TCP connection, and for the handshake."""
@@ -27,7 +34,10 @@ SILENCE_S = 3.0
 STUCK_S = 30.0
 """A broker that answers, and confirms nothing for so long, has forgotten us."""
 KEEPALIVE_S = 20
+LONGEST_PACKET_BYTES = MAX_DOCUMENT_BYTES + 64 * 1024
+"""What may come at once; the rest is for a topic and properties."""
 MQTT_5, MQTT_3 = mqtt.MQTTv5, mqtt.MQTTv311
+LOG = logging.getLogger("agent.link")
 _TAKEN_OVER = 0x8E
 _NOT_ALLOWED = frozenset({4, 5, 0x86, 0x87, 0x8A})
 """Refusals that an older MQTT would meet too: who is not let in, is not let in."""
@@ -68,12 +78,13 @@ class Connection:
 
     Attributes:
         ready: the broker has let us in.
-        listening: the subscription stands.
+        listening: the subscription stands that it needs.
         unconfirmed: messages that the broker has not confirmed.
         lost: why it is gone, or None.
         refused: the broker was reached, and does not let us in with this protocol; another may be tried.
         taken_over: another client came with the same name.
-        received: payloads that came, oldest first; whoever takes them empties it.
+        received: messages that came, confirmed: numbers of those that the broker has; oldest first, and whoever takes
+            them empties it.
     """
 
     def __init__(self, way: Way, *, device: str, protocol: int, will: Will, wake: Callable[[], None]) -> None:
@@ -81,11 +92,13 @@ class Connection:
         self.ready = self.listening = self.refused = self.taken_over = False
         self.unconfirmed = 0
         self.lost: str | None = None
-        self.received: list[bytes] = []
+        self.received: list[Message] = []
+        self.confirmed: list[int] = []
         self._way = way
         self._wake = wake
         self._asked: float | None = None
-        self._confirmed = 0.0
+        self._progress = 0.0
+        self._needed: int | None = None
         session: dict[str, Any] = {} if protocol == MQTT_5 else {"clean_session": True}
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -106,10 +119,10 @@ class Connection:
         threading.Thread(target=self._make, name="connecting", daemon=True).start()
 
     def _make(self) -> None:
-        way, options = self._way, {"clean_start": True} if self.protocol == MQTT_5 else {}
+        way, options = self._way, _session() if self.protocol == MQTT_5 else {}
         try:
             self._client.tls_set_context(_context(way))
-            self._client.connect(way.host, way.port, KEEPALIVE_S, **options)  # type: ignore[arg-type]
+            self._client.connect(way.host, way.port, KEEPALIVE_S, **options)
             if self.lost is None:
                 self._asked = time.monotonic()
             else:  # given up meanwhile
@@ -138,11 +151,12 @@ class Connection:
             return
         codes = []
         if readable:
-            codes.append(self._client.loop_read())
+            codes.append(self._read())
             while not any(codes) and self._buffered():
-                codes.append(self._client.loop_read())
+                codes.append(self._read())
         if writable:
             codes.append(self._client.loop_write())
+            self._progress = time.monotonic()
         codes.append(self._client.loop_misc())
         bad = next((code for code in codes if code != mqtt.MQTT_ERR_SUCCESS), None)
         if bad is not None:
@@ -156,22 +170,38 @@ class Connection:
             self._lose("it does not answer")
         elif not self.listening and now - asked > STUCK_S:
             self._lose("it takes no subscription")
-        elif self.unconfirmed and now - self._confirmed > STUCK_S:
+        elif self.unconfirmed and now - self._progress > STUCK_S:
             self._lose("it confirms nothing")
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Send at least once, where the connection holds."""
         if not self.unconfirmed:
-            self._confirmed = time.monotonic()
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
+            self._progress = time.monotonic()
+        self._published(self._client.publish(topic, payload, qos=1, retain=retain))
+
+    def answer(self, reply: Reply) -> int:
+        """Send an answer, as `publish`; the number under which it is confirmed."""
+        if not self.unconfirmed:
+            self._progress = time.monotonic()
+        properties = _properties(reply) if self.protocol == MQTT_5 else None
+        info = self._client.publish(reply.topic, reply.payload, qos=1, properties=properties)
+        self._published(info)
+        return info.mid
+
+    def _published(self, info: mqtt.MQTTMessageInfo) -> None:
         if info.rc == mqtt.MQTT_ERR_SUCCESS:
             self.unconfirmed += 1
         else:
             self._lose(mqtt.error_string(info.rc))
 
     def subscribe(self, topic: str) -> None:
-        """Hear a retained topic. What is lost on the way is followed by the next, so nothing is confirmed."""
-        self._client.subscribe(topic, qos=0)
+        """Hear a retained topic, without which the connection is none. What is lost on the way is followed by the next,
+        so nothing is confirmed."""
+        self._needed = self._client.subscribe(topic, qos=0)[1]
+
+    def subscribe_requests(self, filter: str) -> None:
+        """Hear requests; where the broker does not let this board, it goes on without."""
+        self._client.subscribe(filter, qos=1)
 
     def end(self) -> None:
         """Say goodbye to the broker where it is there, so that it keeps the will to itself, and let go of it."""
@@ -185,6 +215,20 @@ class Connection:
         """TLS may hold what was read already, of which the socket tells nothing."""
         connected = self._client.socket()
         return isinstance(connected, ssl.SSLSocket) and connected.pending() > 0
+
+    def _read(self) -> MQTTErrorCode:
+        """Take what is there, up to one packet."""
+        try:
+            code = self._client.loop_read()
+        except (MQTTException, ValueError, IndexError, struct.error) as error:
+            self._lose(f"it sends what is no MQTT: {error}")
+            return mqtt.MQTT_ERR_PROTOCOL
+        # paho takes any length, and MQTT 3.1.1 can't say what is too long.
+        length = self._client._in_packet["remaining_length"]
+        if length > LONGEST_PACKET_BYTES:
+            self._lose(f"it sends a message of {length} bytes")
+            return mqtt.MQTT_ERR_PAYLOAD_SIZE
+        return code
 
     def _close(self) -> None:
         connected = self._client.socket()
@@ -209,17 +253,54 @@ class Connection:
         self.taken_over = self.taken_over or reason.value == _TAKEN_OVER
         self._lose(str(reason))
 
-    def _on_subscribe(self, _client: Any, _data: Any, _id: int, reasons: Any, _properties: Any) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._lose("it does not let this board hear its acknowledgements")
-        self.listening = True
+    def _on_subscribe(self, _client: Any, _data: Any, number: int, reasons: Any, _properties: Any) -> None:
+        refused = any(reason.is_failure for reason in reasons)
+        if number == self._needed:
+            if refused:
+                self._lose("it does not let this board hear its acknowledgements")
+            self.listening = True
+        elif refused:
+            LOG.warning("the broker does not let this board hear requests")
 
-    def _on_publish(self, _client: Any, _data: Any, _id: int, _reason: Any, _properties: Any) -> None:
+    def _on_publish(self, _client: Any, _data: Any, number: int, _reason: Any, _properties: Any) -> None:
         self.unconfirmed -= 1
-        self._confirmed = time.monotonic()
+        self._progress = time.monotonic()
+        self.confirmed.append(number)
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self.received.append(bytes(message.payload))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # no topic of ours
+        about = message.properties  # None before MQTT 5, which holds none
+        self.received.append(
+            Message(
+                topic=topic,
+                payload=bytes(message.payload),
+                retained=message.retain,
+                content_type=getattr(about, "ContentType", None),
+                response_topic=getattr(about, "ResponseTopic", None),
+                correlation=getattr(about, "CorrelationData", None),
+                expiry_s=getattr(about, "MessageExpiryInterval", None),
+                said={name.lower(): value for name, value in getattr(about, "UserProperty", ())},
+            )
+        )
+
+
+def _session() -> dict[str, Any]:
+    """A new one, in which no message is longer than it may be."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = LONGEST_PACKET_BYTES
+    return {"clean_start": True, "properties": properties}
+
+
+def _properties(reply: Reply) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = reply.content_type
+    if reply.correlation is not None:
+        properties.CorrelationData = reply.correlation
+    properties.UserProperty = list(reply.said)
+    return properties
 
 
 class _Complaints(logging.Logger):
@@ -250,11 +331,5 @@ def _context(way: Way) -> ssl.SSLContext:
         context.load_default_certs()
     else:
         context.load_verify_locations(cadata=way.ca)
-    # OpenSSL reads a certificate from a file alone: one that is memory, and nobody else's.
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, way.certificate.encode())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", way.key)
-    finally:
-        os.close(descriptor)
+    load_own_certificate(context, way.certificate, way.key)
     return context

@@ -1,7 +1,8 @@
 """Keeping a connection to the broker, and sending over it what the outbox holds.
 
-The rule: on each connection the board says first what it is (birth, state, report), then hears what was acknowledged,
-then sends. Between attempts it waits a random part of a time that doubles, so that a fleet does not come back at once.
+The rule: on each connection the board says first what it is (birth, state, report), then hears what was acknowledged
+and is asked, then sends: samples first, then answers, each with a window of its own, so that neither waits for the
+other. Between attempts it waits a random part of a time that doubles, so that a fleet does not come back at once.
 MQTT 5 is tried first; what an older broker spoke is remembered while it speaks it.
 """
 
@@ -19,6 +20,8 @@ from agent.contract.messages import Ack, Presence, PresenceMessage
 from agent.contract.topics import TopicKind, topic
 from agent.link.birth import birth
 from agent.link.connection import MQTT_3, MQTT_5, Connection, Way, Will
+from agent.link.inference import Inference
+from agent.link.message import Message
 from agent.link.outbox import Outbox
 from agent.link.sampler import message
 from agent.link.subject import Subject
@@ -66,6 +69,7 @@ class Session:
         self._protocol = MQTT_5
         self._announced = False
         self._window = Window()
+        self._inference = Inference(subject.config.fleet, self._device, subject.ask, wake)
         self._report: bytes | None = None
         self._failures = 0
         self._next_try = 0.0
@@ -105,10 +109,10 @@ class Session:
             return
         if connection.ready and not self._announced:
             self._announce(connection, now)
-        while connection.received:
-            self._heard(connection.received.pop(0), now)
+        self._take(connection, now)
         if connection.listening:
             self._send(connection, now)
+            self._answer(connection, now)
 
     def send_again(self, after: float) -> None:
         """The outbox is not what it was: begin with what it holds, not before `after`."""
@@ -120,6 +124,8 @@ class Session:
         if self.connection is None:
             return self._next_try if self._config is not None else float("inf")
         if self.connection.lost is not None:
+            return now
+        if self.connection.listening and self._inference.due:
             return now
         unsent = self._outbox.last_place > self._window.sent and self._window.open
         return max(self._next_send, now) if unsent and self.connection.listening else float("inf")
@@ -155,9 +161,11 @@ class Session:
         if self._report is not None:
             connection.publish(self._topic(TopicKind.REPORTED), self._report, retain=True)
         connection.subscribe(self._topic(TopicKind.ACK))
+        connection.subscribe_requests(self._inference.filter)
 
     def _lost(self, connection: Connection, now: float) -> None:
         self.connection = None
+        self._inference.disconnected()
         steady = connection.ready and now - self._since >= STEADY_S
         self._cut_short = self._cut_short + 1 if connection.ready and not steady else 0
         if connection.taken_over or self._cut_short == CUT_SHORT:
@@ -184,19 +192,42 @@ class Session:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.end()
+            self._inference.disconnected()
 
     def _wait_until_confirmed(self, connection: Connection) -> None:
         end = time.monotonic() + GOODBYE_S
-        while connection.unconfirmed and connection.lost is None and time.monotonic() < end:
+        while (connection.unconfirmed or self._inference.busy) and connection.lost is None:
+            now = time.monotonic()
+            if now > end:
+                break
             time.sleep(0.002)
             connection.turn(readable=True, writable=connection.wants_write)
+            self._take(connection, now)
+            self._answer(connection, now)
+
+    # --- requests
+
+    def _take(self, connection: Connection, now: float) -> None:
+        for number in connection.confirmed:
+            self._inference.confirmed(number)
+        connection.confirmed.clear()
+        received, connection.received = connection.received, []
+        for came in received:
+            if self._inference.concerns(came.topic):
+                self._inference.heard(came, now)
+            else:
+                self._heard(came, now)
+
+    def _answer(self, connection: Connection, now: float) -> None:
+        while connection.lost is None and (reply := self._inference.next(now)) is not None:
+            self._inference.sent(connection.answer(reply), reply)
 
     # --- the outbox
 
-    def _heard(self, payload: bytes, now: float) -> None:
+    def _heard(self, message: Message, now: float) -> None:
         """An acknowledgement, where it is the enrolled collector's."""
         try:
-            ack = decode(Ack, payload, limit_bytes=4096)
+            ack = decode(Ack, message.payload, limit_bytes=4096)
         except ContractError as error:
             LOG.debug("an acknowledgement that is none: %s", error)
             return

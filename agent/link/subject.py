@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.config import BoardFolder
 from agent.contract.board import BoardConfig
+from agent.link.asking import Ask
 from agent.system import BoardReader
 
 
@@ -23,6 +24,7 @@ class Subject:
         board: reads the board's counters.
         counters: gives each served model's, as `ModelCounters` in plain values; called in the link's thread.
         models: gives what is served, each with name, release, bundle and state; so is it.
+        ask: hands a request to what serves; so is it.
     """
 
     folder: BoardFolder
@@ -31,3 +33,4 @@ class Subject:
     board: BoardReader
     counters: Callable[[], Sequence[Mapping[str, Any]]]
     models: Callable[[], Sequence[Mapping[str, Any]]]
+    ask: Ask

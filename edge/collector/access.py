@@ -2,17 +2,20 @@
 
 The rule: a client is whom its certificate names, and nothing else counts. A board writes what comes from a board, under
 its own name, and reads what goes to a board, under its own name; the collector reads the whole fleet and writes what
-goes to boards. Mosquitto gets these rules as a file; the embedded broker asks them.
+goes to boards; a client asks every board's models and reads answers: those that are for everyone, and those below its
+own name. Mosquitto gets these rules as a file; the embedded broker asks them.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
 from agent.contract.errors import NameInvalid
 from agent.contract.names import check_name
 from agent.contract.topics import FROM_DEVICE, ROOT, WITH_ID, TopicKind
+from edge.settings import check_client
 from edge.telemetry import alerts, home_assistant
 
 READ = "read"
@@ -42,14 +45,18 @@ class AccessList:
 
     Attributes:
         fleet: its name. collector: the id of its collector.
+        clients: names of those who may ask models, besides the commands of the fleet folder.
     """
 
     fleet: str
     collector: str
+    clients: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.fleet, what="fleet")
         check_name(self.collector, what="collector")
+        for client in self.clients:
+            check_client(client)
 
     def may_publish(self, identity: str, topic: str) -> bool:
         """Whether the client called `identity` may write to `topic`."""
@@ -66,9 +73,10 @@ class AccessList:
     def render(self) -> str:
         """The rules as mosquitto's `acl_file`."""
         lines = ["# Written by edge: who may say and hear what.", ""]
-        lines += [f"pattern {rule.access} {rule.filter}" for rule in self.rules if rule.who is None]
-        lines += ["", f"user {self.collector}"]
-        lines += [f"topic {rule.access} {rule.filter}" for rule in self.rules if rule.who is not None]
+        for who, rules in itertools.groupby(self.rules, lambda rule: rule.who):
+            lines += ["", f"user {who}"] if who is not None else []
+            word = "pattern" if who is None else "topic"
+            lines += [f"{word} {rule.access} {rule.filter}" for rule in rules]
         return "\n".join(lines) + "\n"
 
     @cached_property
@@ -83,6 +91,15 @@ class AccessList:
             Rule(self.collector, READ, f"{ROOT}/{self.fleet}/#"),
             *(Rule(self.collector, WRITE, f"{every}/{_tail(kind)}") for kind in to_device),
             *(Rule(self.collector, WRITE, f"{prefix}#") for prefix in (alerts.TOPICS, home_assistant.TOPICS)),
+            *(rule for client in (asker(self.collector), *self.clients) for rule in self._of_client(client)),
+        )
+
+    def _of_client(self, client: str) -> tuple[Rule, ...]:
+        every = f"{ROOT}/{self.fleet}/+/+"
+        return (
+            Rule(client, WRITE, f"{every}/{_tail(TopicKind.INFER)}"),
+            Rule(client, READ, f"{every}/{TopicKind.RESULT.value}/+"),
+            Rule(client, READ, f"{every}/{TopicKind.RESULT.value}/+/{client}/#"),
         )
 
     def _allowed(self, identity: str, access: str, filter: str) -> bool:
@@ -97,6 +114,11 @@ class AccessList:
             and _covers(rule.filter.replace(ITSELF, identity).split("/"), levels)
             for rule in self.rules
         )
+
+
+def asker(collector: str) -> str:
+    """The name under which commands of a collector's folder ask boards: the collector itself is at the broker."""
+    return f"ask-{collector}"
 
 
 def _tail(kind: TopicKind) -> str:

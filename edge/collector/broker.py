@@ -15,7 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,8 +116,9 @@ def _start(fleet: FleetFolder, collector_id: str, authority: CertificateAuthorit
     durable.write(folder / CLIENT_KEY, pair.key.encode(), mode=0o600)
     if fleet.config.mqtt_url:
         return _own(fleet, folder)
-    write_server_files(folder, AccessList(fleet.config.fleet, collector_id), authority, name=BROKER_NAME)
-    return _here(fleet, folder, collector_id)
+    access = AccessList(fleet.config.fleet, collector_id, fleet.config.mqtt_clients)
+    write_server_files(folder, access, authority, name=BROKER_NAME)
+    return _here(fleet, folder, access)
 
 
 def write_server_files(
@@ -150,7 +151,7 @@ def _own(fleet: FleetFolder, folder: Path) -> Broker:
     )
 
 
-def _here(fleet: FleetFolder, folder: Path, collector_id: str) -> Broker:
+def _here(fleet: FleetFolder, folder: Path, access: AccessList) -> Broker:
     wanted = fleet.config.mqtt_broker
     program = mosquitto.find()
     if wanted != KIND_EMBEDDED and program is not None:
@@ -162,7 +163,6 @@ def _here(fleet: FleetFolder, folder: Path, collector_id: str) -> Broker:
             log.warning("%s; the embedded broker takes its place", error)
     if wanted == KIND_MOSQUITTO and program is None:
         raise BrokerFailed(address=HERE, reason="mosquitto is not installed, and edge.toml wants it")
-    access = {"fleet": fleet.config.fleet, "collector": collector_id}
     return _started(folder, KIND_EMBEDDED, lambda port: _embedded(folder, access, port))
 
 
@@ -174,9 +174,9 @@ def _mosquitto(folder: Path, program: Path, port: int) -> list[str]:
     return [str(program), "-c", str(path)]
 
 
-def _embedded(folder: Path, access: dict[str, str], port: int) -> list[str]:
+def _embedded(folder: Path, access: AccessList, port: int) -> list[str]:
     path = folder / "embedded.json"
-    durable.write(path, json.dumps({"port": port, **access}).encode() + b"\n")
+    durable.write(path, json.dumps({"port": port, **asdict(access)}).encode() + b"\n")
     return [sys.executable, "-m", "edge.collector.embedded", str(path)]
 
 

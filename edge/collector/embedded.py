@@ -204,8 +204,8 @@ async def _end_silent(reader: CheckedReader, writer: asyncio.StreamWriter, silen
 async def run(path: Path) -> None:
     """Serve what the configuration at `path` says, until the process is ended: there is nothing to put in order."""
     plain = json.loads(path.read_bytes())
-    access = AccessList(plain["fleet"], plain["collector"])
-    rules = {"fleet": access.fleet, "collector": access.collector}
+    rules = {"fleet": plain["fleet"], "collector": plain["collector"], "clients": plain["clients"]}
+    access = AccessList(plain["fleet"], plain["collector"], tuple(plain["clients"]))
     broker = FleetBroker(
         BrokerConfig(
             listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},

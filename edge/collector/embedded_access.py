@@ -27,14 +27,15 @@ class Access(BaseTopicPlugin):  # type: ignore[misc]  # the library has no types
 
     @dataclass
     class Config:
-        """The list's fleet and collector."""
+        """What the list is made of."""
 
         fleet: str
         collector: str
+        clients: list[str]
 
     def __init__(self, context: BaseContext) -> None:
         super().__init__(context)
-        self._access = AccessList(self.config.fleet, self.config.collector)
+        self._access = AccessList(self.config.fleet, self.config.collector, tuple(self.config.clients))
 
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None

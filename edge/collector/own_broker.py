@@ -50,7 +50,7 @@ def write_files(
         files: where they will lie for mosquitto.
     """
     durable.make_folder(folder)
-    access = AccessList(fleet.config.fleet, collector_id)
+    access = AccessList(fleet.config.fleet, collector_id, fleet.config.mqtt_clients)
     write_server_files(folder, access, CertificateAuthority(fleet.keys), name=host)
     listener = mosquitto.Listener(port=port, address=None, files=files)
     durable.write(folder / FRAGMENT, mosquitto.render(listener).encode())

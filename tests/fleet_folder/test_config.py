@@ -27,6 +27,8 @@ def values(setting: object) -> st.SearchStrategy[object]:
         return st.sampled_from(["", "mqtts://broker.example", "mqtts://[::1]:8884"])
     if getattr(setting, "field") == "mqtt_broker":  # noqa: B009
         return st.sampled_from(BROKERS)
+    if getattr(setting, "field") == "mqtt_clients":  # noqa: B009
+        return st.lists(st.from_regex(r"[d-z][a-z0-9]{0,20}", fullmatch=True), max_size=3).map(tuple)
     if kind is str:
         return st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,20}[a-z0-9])?", fullmatch=True)
     if kind is bool:

@@ -184,7 +184,7 @@ def test_a_broker_that_hangs_does_not_keep_the_agent_from_its_end(
 ) -> None:
     folder = BoardFolder(board.root)
     board.report_to(broker.port)
-    subject = Subject(folder, read_config(folder), "ab" * 8, BoardReader(board.root), list, list)
+    subject = Subject(folder, read_config(folder), "ab" * 8, BoardReader(board.root), list, list, print)
     link = Link(subject)
     link.start()
     collector.wait(lambda: rows(collector) > 0, "samples")

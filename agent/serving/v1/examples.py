@@ -67,7 +67,7 @@ def _answered(
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
     check_batch(served, model, arrays)
-    outcome = served.run(arrays)
+    outcome = served.run(arrays, deadline=request.deadline, priority=request.priority)
     if isinstance(outcome, list):
         return _answer(model, outcome, results)
     return _later(model, outcome, results)

@@ -43,7 +43,7 @@ def predict(served: Served, request: Request) -> Response | Awaitable[Response]:
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
     check_batch(served, model, arrays)
-    outcome = served.run(arrays)
+    outcome = served.run(arrays, deadline=request.deadline, priority=request.priority)
     if isinstance(outcome, list):
         return _answer(model, outcome, rows)
     return _later(model, outcome, rows)
