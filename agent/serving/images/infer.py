@@ -51,7 +51,7 @@ class Door:
         if self._waiting >= WAITING:
             raise Overloaded(model=served.name)
         sample = await self._in_thread(self._read, model, request.body)
-        outcome = served.run([sample.array])
+        outcome = served.run([sample.array], deadline=request.deadline, priority=request.priority)
         outputs = outcome if isinstance(outcome, list) else await outcome
         return await self._in_thread(self._answer, served, model, outputs, sample)
 
