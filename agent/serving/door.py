@@ -28,7 +28,7 @@ from agent.serving.threshold import Threshold
 from agent.serving.tokens import Tokens
 from agent.watched_file import WatchedFile
 
-LOOK_S = 2.0
+LOOK_S = 1.0
 LINGER_S = 1.0
 """For clients between two requests, to be told with the next answer that the connection ends."""
 LIMIT_BYTES = 256 * 1024
@@ -42,7 +42,7 @@ class Door:
     Args:
         document: `link/door.json`. key: file of the board's own key.
         handler: of requests. budget: of all connections. sockets: to listen on.
-        on_change: is called when `state` has changed.
+        on_change: is called with `state` when it has changed.
 
     Attributes:
         state: how it stands; None where there is no document.
@@ -56,7 +56,7 @@ class Door:
         handler: Handler,
         budget: Budget,
         sockets: ListeningSockets,
-        on_change: Callable[[], None],
+        on_change: Callable[[DoorState | None], None],
     ) -> None:
         self.state: DoorState | None = None
         self.listening: socket.socket | None = None
@@ -123,7 +123,7 @@ class Door:
             if self.state != before:
                 LOG.error("%s", said["message"])
         if self.state != before:
-            self._on_change()
+            self._on_change(self.state)
 
     async def _follow(self, config: DoorConfig) -> None:
         """Have the door stand as this says. Where only the tokens are others, nobody's connection ends."""

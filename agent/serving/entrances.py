@@ -65,12 +65,7 @@ class Entrances:
         """Of the loopback."""
         return int(self._loopback.getsockname()[1])
 
-    @property
-    def door(self) -> DoorState | None:
-        """How the way in from other machines stands."""
-        return self._door.state
-
-    async def open(self, handler: Handler, on_change: Callable[[], None]) -> None:
+    async def open(self, handler: Handler, on_change: Callable[[DoorState | None], None]) -> None:
         """Serve whoever comes, and whom the process before this one had.
 
         Args:

@@ -28,7 +28,7 @@ from edge.rollouts.workspace import Workspace
 
 TOKEN_BYTES = 32
 ANSWER_S = 12.0
-"""The agent looks every two seconds; where it must end clients' connections first, it takes a little longer."""
+"""The agent looks every second; where it must end clients' connections first, it takes a little longer."""
 ASK_S = 0.5
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
 
