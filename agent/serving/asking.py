@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Protocol
 
+from agent.serving.http.roles import Handler
 from agent.serving.messages import Request, Response
-from agent.serving.routes import Routes
 
 
 class Question(Protocol):
@@ -34,12 +34,12 @@ class Asking:
     """Answers questions of other threads.
 
     Args:
-        loop: where they are answered. routes: by whom.
+        loop: where they are answered. handler: by whom.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, routes: Routes) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
         self._loop = loop
-        self._routes = routes
+        self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, question: Question, answered: Callable[[Response], None]) -> None:
@@ -53,7 +53,7 @@ class Asking:
     def _begin(self, question: Question, answered: Callable[[Response], None], received: float) -> None:
         about = (question.path, question.headers, question.body)
         request = Request("POST", *about, True, received, question.deadline, question.priority)
-        outcome = self._routes(request)
+        outcome = self._handler(request)
         if isinstance(outcome, Response):
             answered(outcome)
             return

@@ -58,3 +58,38 @@ def config(
     output.talk(f"There, name the configuration: include_dir {files or folder}")
     output.talk("Here, name the broker in edge.toml; a collector that runs takes it up by itself:")
     output.talk(f'  [mqtt]\n  url = "{url}"\n  ca = "{fleet.keys.name}/{CERTIFICATE}"')
+
+
+@broker.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def client(name: str, folder: Path, as_json: bool) -> None:
+    """Write a certificate with which the client NAME may ask boards' models, into FOLDER.
+
+    NAME must stand in `[mqtt] clients` in edge.toml; taken out there, it may no more.
+    """
+    from agent.contract.errors import OptionInvalid
+    from edge import durable
+    from edge.certificates import CERTIFICATE, CertificateAuthority
+    from edge.config import FleetFolder
+
+    fleet = FleetFolder.find()
+    if name not in fleet.config.mqtt_clients:
+        reason = f'first name it in edge.toml: [mqtt] clients = ["{name}"]'
+        raise OptionInvalid(option=name, reason=reason)
+    folder = folder.resolve()
+    durable.make_folder(folder)
+    authority = CertificateAuthority(fleet.keys)
+    pair = authority.client(name)
+    files = [folder / file for file in (CERTIFICATE, f"{name}.pem", f"{name}.key")]
+    durable.write(files[0], authority.certificate.encode())
+    durable.write(files[1], pair.certificate.encode())
+    durable.write(files[2], pair.key.encode(), mode=0o600)
+    if as_json:
+        output.data({"files": [str(path) for path in files]})
+    output.line("good", f"{', '.join(path.name for path in files)} are in {folder}")
+    output.talk(
+        "A collector that runs takes the name up by itself; for a broker of your own, write its files anew"
+    )
+    output.talk("with `edge broker config`. One client at a time may use a name.")

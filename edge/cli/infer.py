@@ -16,12 +16,20 @@ from edge.cli.passphrase import asker
 @click.argument("target")
 @click.argument("path", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("--model", help="Which model, where the board serves several.")
+@click.option(
+    "--over",
+    type=click.Choice(["ssh", "mqtt"]),
+    default="ssh",
+    show_default=True,
+    help="The way there: SSH, or the fleet's MQTT broker.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def infer(target: str, path: Path, model: str | None, as_json: bool) -> None:
+def infer(target: str, path: Path, model: str | None, over: str, as_json: bool) -> None:
     """Send INPUT (a PNG or JPEG, or one sample as .npy) to the model on TARGET and print its answer."""
-    from edge.rollouts.inference import infer as run
+    from edge.rollouts import inference
     from edge.rollouts.workspace import Workspace
 
+    run = inference.infer_over_mqtt if over == "mqtt" else inference.infer
     found = run(Workspace.find(asker()), target, path, model=model)
     document = found.document
     if as_json:
@@ -31,7 +39,9 @@ def infer(target: str, path: Path, model: str | None, as_json: bool) -> None:
         click.echo(output.visible(_line(answer)))
     if not document["answers"]:
         output.line("note", "nothing was found")
-    output.line("note", f"{document['release']} on {target}, {found.seconds * 1e3:.0f} ms through SSH")
+    output.line(
+        "note", f"{document['release']} on {target}, {found.seconds * 1e3:.0f} ms through {over.upper()}"
+    )
 
 
 def _line(answer: Mapping[str, Any]) -> str:

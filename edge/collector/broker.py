@@ -15,7 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from agent.contract.link import BROKER_NAME
 from edge import durable
 from edge.certificates import CertificateAuthority
 from edge.collector import mosquitto
-from edge.collector.access import AccessList
+from edge.collector.access import AccessList, asker
 from edge.collector.leash import Leashed, end_stale
 from edge.config import FleetFolder
 from edge.ports import HERE, free_port, port_is_free
@@ -39,6 +39,8 @@ ATTEMPTS = 5
 """Ports tried: another process may take one between the look and the start."""
 CLIENT_CERTIFICATE = "collector.pem"
 CLIENT_KEY = "collector.key"
+ASKER_CERTIFICATE = "ask.pem"
+ASKER_KEY = "ask.key"
 STATE = "broker.json"
 
 log = logging.getLogger(__name__)
@@ -111,14 +113,44 @@ def _start(fleet: FleetFolder, collector_id: str, authority: CertificateAuthorit
     durable.make_folder(fleet.telemetry, mode=0o700)
     durable.make_folder(folder, mode=0o700)
     _end_last(folder)
-    pair = authority.client(collector_id)
-    durable.write(folder / CLIENT_CERTIFICATE, pair.certificate.encode())
-    durable.write(folder / CLIENT_KEY, pair.key.encode(), mode=0o600)
+    for name, certificate, key in (
+        (collector_id, CLIENT_CERTIFICATE, CLIENT_KEY),
+        (asker(collector_id), ASKER_CERTIFICATE, ASKER_KEY),
+    ):
+        pair = authority.client(name)
+        durable.write(folder / certificate, pair.certificate.encode())
+        durable.write(folder / key, pair.key.encode(), mode=0o600)
     if fleet.config.mqtt_url:
         return _own(fleet, folder)
     access = AccessList(fleet.config.fleet, collector_id, fleet.config.mqtt_clients)
     write_server_files(folder, access, authority, name=BROKER_NAME)
     return _here(fleet, folder, access)
+
+
+def for_commands(fleet: FleetFolder, port: int) -> Broker:
+    """The broker that a collector has started, as a command of its folder asks boards through it.
+
+    Args:
+        fleet: whose.
+        port: of the broker here, as the collector says it.
+
+    Raises:
+        ConfigInvalid: as `start`.
+    """
+    folder = fleet.telemetry / "broker"
+    certificate, key = folder / ASKER_CERTIFICATE, folder / ASKER_KEY
+    if fleet.config.mqtt_url:
+        return replace(_own(fleet, folder), certificate_file=certificate, key_file=key)
+    return Broker(
+        kind=fleet.config.mqtt_broker,
+        host=HERE,
+        port=port,
+        server_name=BROKER_NAME,
+        ca=None,
+        ca_file=folder / mosquitto.AUTHORITY,
+        certificate_file=certificate,
+        key_file=key,
+    )
 
 
 def write_server_files(

@@ -23,6 +23,8 @@ from agent.transforms.images import MAX_BYTES
 from agent.transforms.inputs import read_sample
 from edge.rollouts.boards import agent_port, board_state
 from edge.rollouts.workspace import Workspace
+from edge.telemetry import query
+from edge.telemetry.store import Store
 
 TIMEOUT_S = 60.0
 NO_DOOR = "Not Found"
@@ -35,7 +37,7 @@ class Inference:
 
     Attributes:
         document: what the image door answers: `release`, `task`, `answers`, … See `agent.transforms.answers`.
-        seconds: from request to answer, through SSH.
+        seconds: from request to answer, with the way there and back.
     """
 
     document: dict[str, Any]
@@ -71,6 +73,30 @@ def infer(workspace: Workspace, device: str, path: Path, *, model: str | None = 
             raise _refused(device, status, plain)
         seconds = time.monotonic() - began
     return Inference(document=plain, seconds=seconds)
+
+
+def infer_over_mqtt(workspace: Workspace, device: str, path: Path, *, model: str | None = None) -> Inference:
+    """As `infer`, through the fleet's broker: the board is not reached by SSH, and what it serves is what it said last.
+
+    Raises:
+        DataUnreadable: the input can't be read.
+        BoardNotFlashed, AgentSilent, RequestInvalid: the board, or what it says of the input.
+        StoreMissing, CollectorFailed, CollectorHung, BrokerFailed: nothing is collected here.
+    """
+    from edge.collector.asking import ask
+
+    data = _read(path)
+    device_id = workspace.inventory.get(device).device_id
+    with Store.open(workspace.folder.store) as store:
+        (known,) = query.fleet_now(store, devices=[device_id])
+    if known.reported is None or known.reported.current is None:
+        raise BoardNotFlashed(device=device)
+    chosen = _choose(known.reported.current.models, model)
+    began = time.monotonic()
+    plain = json.loads(ask(workspace.folder, device_id, chosen.name, data, name=device))
+    if "error" in plain:
+        raise _refused(device, plain.get("status", 500), plain)
+    return Inference(document=plain, seconds=time.monotonic() - began)
 
 
 def _choose(models: tuple[GenerationModel, ...], name: str | None) -> GenerationModel:
