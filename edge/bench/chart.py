@@ -104,7 +104,7 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line], limits: Sequence[
     parts.append(_text(16, middle, y.title, f' text-anchor="middle" transform="rotate(-90 16 {middle:.1f})"'))
     for limit in limits:
         parts.append(_stroke(LEFT, at_y(limit.value), WIDTH - RIGHT, at_y(limit.value), "#222", 1.2))
-        parts.append(_text(WIDTH - RIGHT - 4, at_y(limit.value) - 5, limit.title, ' text-anchor="end"'))
+        parts.append(_text(LEFT + 6, at_y(limit.value) - 5, limit.title))
     for number, line in enumerate(lines):
         points = [(at_x(across), at_y(up)) for across, up in line.points]
         parts += _drawn(line, points, STYLES[number % len(STYLES)], 34 + ROW * number)
