@@ -76,7 +76,7 @@ def _packed(rows: Any, told: Sequence[int], code: str, dtype: np.dtype[Any]) -> 
                 return None
             shape.append(length)
             rows = rows[0] if len(rows) == 1 else [*chain.from_iterable(rows)]
-        packed = struct.pack(f"{len(rows)}{code}", *rows)
+        packed = struct.pack(f"<{len(rows)}{code}", *rows)
     except (TypeError, LookupError, struct.error, OverflowError):
         return None
     return np.frombuffer(packed, dtype).reshape(shape) if shape[0] else None
@@ -98,7 +98,7 @@ def _checked(data: Any, spec: TensorSpec, dtype: str) -> Array:
     if wanted.kind == "b":
         return np.array(values, wanted).reshape(shape)
     try:
-        packed = struct.pack(f"{len(values)}{_CODES[dtype]}", *values)
+        packed = struct.pack(f"<{len(values)}{_CODES[dtype]}", *values)
     except (struct.error, OverflowError) as error:
         raise RequestInvalid(reason=f"`{spec.name}` holds numbers that {dtype} can't") from error
     return np.frombuffer(packed, wanted).reshape(shape)
