@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,8 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
         refused_in_mid_service(sims, board, port, sample.tolist())
         replaced_and_back(sims, board, port, sample.tolist())
 
+    opened_and_shut(sims, name, sample.tolist(), truth)
+
     assert "digits" in sims.does("logs", name).out
     board_folder = board.root
     assert board_folder.is_dir()
@@ -59,6 +65,33 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
     assert not board_folder.exists()
     assert board.processes() == ()
     assert sims.does("device", "show", name, code=2).err.count("[device.unknown]") == 1
+
+
+def opened_and_shut(sims: Laptop, name: str, sample: list[float], truth: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = str(found.getsockname()[1])
+    opened = sims.does("device", "open", name, "--address", "127.0.0.1", "--port", port, "--json")
+    token = opened.json["token"]
+    assert "the token is shown this once" in opened.err
+    trusted = ssl.create_default_context(cafile=opened.json["authority"])
+
+    def ask(shown: str) -> int:
+        request = urllib.request.Request(
+            f"{opened.json['url']}/v1/models/digits:predict",
+            json.dumps({"instances": [sample]}).encode(),
+            {"Authorization": f"Bearer {shown}"},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=trusted) as answer:
+            return int(np.argmax(json.load(answer)["predictions"][0]))
+
+    assert ask(token) == truth
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        ask(token[::-1])
+    assert f"open on 127.0.0.1 port {port}, tokens: default" in sims.does("device", "show", name).out
+    assert "[door.unknown-token]" in sims.does("device", "close", name, "--token-name", "x", code=2).err
+    assert sims.does("device", "close", name, "--json").json == {"device": name, "open": False, "tokens": []}
+    with pytest.raises(OSError, match="refused"):
+        ask(token)
 
 
 def refused_in_mid_service(sims: Laptop, board: SimBoard, port: int, sample: list[float]) -> None:

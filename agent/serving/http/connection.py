@@ -133,6 +133,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = self.stranger = False
         self._head_bytes = 0
+        if self._refused:
+            return
         headers = self._headers
         if self._parsed_bytes > self._limits.head_bytes:
             self._refuse(refusal(431, "the request's head is too large", close=True))
@@ -307,6 +309,7 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, *, head_only: bool) -> None:
         self._transport.write(rendered(response, head_only))
         if response.close:
+            self._refused = True
             self._pending.clear()
             if self._receiving and not self._transport.is_closing():
                 self._linger()
@@ -315,7 +318,6 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Take what the client still sends, and throw it away, until it has read the answer or its time is over."""
-        self._refused = True
         self.deadline = monotonic() + LINGER_S
         if self._transport.can_write_eof():
             self._transport.write_eof()
