@@ -60,8 +60,9 @@ def agreement(
 ) -> float:
     """How far an artifact says what its float original says.
 
-    For a classifier: part of the samples whose first output has its largest score in the same class. Otherwise:
-    mean over samples and outputs of the cosine similarity, negative counted as 0.
+    For a classifier: part of the samples whose first output has its largest score in the same class. For quantities and
+    anomaly scores, where one number has no direction: mean over outputs of the part of the variance between samples
+    that is the same. Otherwise: mean over samples and outputs of the cosine similarity. Negative counts as 0.
 
     Args:
         outputs: one array `[N, ...]` an output tensor, engine dtype.
@@ -80,6 +81,8 @@ def agreement(
         return 0.0
     if task is Task.CLASSIFICATION:
         return float(np.mean(_same_class(*pairs[0])))
+    if task in (Task.REGRESSION, Task.ANOMALY):
+        return float(np.mean([_same_variance(found, expected) for found, expected in pairs]))
     return float(np.mean([np.mean(_cosine(found, expected)) for found, expected in pairs]))
 
 
@@ -93,6 +96,18 @@ def _same_class(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_
     usable = np.all(np.isfinite(found), axis=-1)
     same = (classes(found) == classes(expected)) & usable
     return np.asarray(same.reshape(len(same), -1).all(axis=1))
+
+
+def _same_variance(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The coefficient of determination, 0 to 1."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = float(np.sum((found - expected) ** 2))
+        spread = float(np.sum((expected - expected.mean(axis=0)) ** 2))
+    if not np.isfinite(off) or not np.isfinite(spread):
+        return 0.0
+    if off == 0.0:
+        return 1.0
+    return max(0.0, 1.0 - off / spread) if spread > 0.0 else 0.0
 
 
 def _cosine(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:

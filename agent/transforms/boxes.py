@@ -67,10 +67,10 @@ def read_boxes(outputs: Sequence[Array], parameters: Mapping[str, Any], *, colum
     if not scores.shape[1]:
         raise _mismatch("`scores` holds none")
     if parameters["classes"] >= 0:
-        classes = _table(outputs, parameters["classes"], first, "classes")[:, 0]
-        classes = np.nan_to_num(classes, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+        stored = _table(outputs, parameters["classes"], first, "classes")[:, 0]
+        classes = np.nan_to_num(stored, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
     else:
-        classes = np.argmax(scores, axis=1)
+        classes = np.argmax(scores, axis=1).astype(np.int64)
     best = scores.max(axis=1)
     if not len(values) == len(best) == len(classes):
         raise _mismatch(f"{len(values)} boxes, {len(best)} scores, {len(classes)} classes")
@@ -113,7 +113,7 @@ def overlaps(corners: NDArray[np.float32]) -> NDArray[np.float64]:
     common = np.prod(np.clip(far - near, 0.0, None), axis=2)
     areas = np.prod(np.clip(wide[:, 2:] - wide[:, :2], 0.0, None), axis=1)
     together = areas[:, np.newaxis] + areas - common
-    return np.divide(common, together, out=np.zeros_like(common), where=together > 0)
+    return np.asarray(np.divide(common, together, out=np.zeros_like(common), where=together > 0))
 
 
 def _table(outputs: Sequence[Array], place: int, values_first: bool, name: str) -> NDArray[np.float32]:

@@ -53,17 +53,22 @@ def read_sample(data: bytes, manifest: BundleManifest) -> Sample:
         raise ImageNotTaken(model=manifest.model, reason=f"it has {len(manifest.inputs)} inputs")
     spec = manifest.inputs[0]
     if data.startswith(NPY):
-        return Sample(_fitting(_read_array(data), spec), None)
+        return Sample(fitting(_read_array(data), spec), None)
     if not manifest.preprocessing:
         raise ImageNotTaken(
             model=manifest.model, reason="its release has no steps from an image to its input"
         )
     picture = decode(data, wanted=wanted_side(manifest.preprocessing))
     prepared = prepare(manifest.preprocessing, picture)
-    return Sample(_fitting(prepared.array, spec), prepared.frame)
+    return Sample(fitting(prepared.array, spec), prepared.frame)
 
 
-def _fitting(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+def fitting(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """One sample in the shape and type of an input: `[1, ...]`, C-contiguous.
+
+    Raises:
+        RequestInvalid: it has another shape.
+    """
     if array.ndim == len(spec.shape) - 1:
         array = array[np.newaxis]
     told = (1, *spec.shape[1:])

@@ -89,3 +89,18 @@ def test_nothing_agrees_with_nothing_where_both_are_zero() -> None:
 
     assert agreement([zero], [zero], [FLOAT], Task.TENSOR) == 1.0
     assert agreement([zero], [zero + 1], [FLOAT], Task.TENSOR) == 0.0
+
+
+def test_a_quantity_agrees_by_how_it_varies_and_not_by_its_sign() -> None:
+    one = TensorSpec(name="y", dtype="float32", shape=(1, 1))
+    floats = np.array([[10.0], [20.0], [30.0]], np.float32)
+
+    def agrees(found: list[float], task: Task = Task.REGRESSION) -> float:
+        return agreement([np.array(found, np.float32)[:, np.newaxis]], [floats], [one], task)
+
+    assert agrees([10.0, 20.0, 30.0]) == 1.0
+    assert agrees([11.0, 19.0, 31.0]) == pytest.approx(1 - 3 / 200)
+    assert agrees([20.0, 20.0, 20.0], Task.ANOMALY) == 0.0
+    assert agrees([30.0, 20.0, 10.0]) == 0.0
+    assert agrees([10.0, float("nan"), 30.0]) == 0.0
+    assert agreement([floats[:1] + 1], [floats[:1]], [one], Task.REGRESSION) == 0.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from agent.serving.inference import Operation
+from agent.serving.inference import Wanted
 from agent.serving.messages import Request, Response, wrong_method
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ class Images:
     def __init__(self) -> None:
         self._door: Door | None = None
 
-    def operation(self, request: Request, path: str) -> tuple[Operation, str, str | None] | None:
+    def operation(self, request: Request, path: str) -> Wanted | None:
         """What to do with which model and version, where the request wants one to run."""
         found = _MODEL.fullmatch(path)
         if found is None or request.method != "POST":
             return None
-        return self._infer, found[1], found[2]
+        return self._infer, found[1], found[2], None
 
     def __call__(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
         """Answer any other request; None where the path is none of these."""
