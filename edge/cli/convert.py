@@ -49,6 +49,11 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--input-scale", metavar="LOW,HIGH", help="What pixel values 0 and 255 become. Default: the data's range."
 )
+@click.option(
+    "--pipeline",
+    type=FILE,
+    help="TOML file: the task and the steps before and after the model, where they are not to be derived.",
+)
 @click.option("--name", help="The model's name. Default: the file's.")
 @click.option(
     "--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3."
@@ -74,6 +79,7 @@ def convert(
     max_drop: float,
     labels: Path | None,
     input_scale: str | None,
+    pipeline: Path | None,
     name: str | None,
     keep_failed: bool,
     target: Path,
@@ -87,6 +93,7 @@ def convert(
     from edge.cli.profile import known_profiles
     from edge.conversion import ConversionRequest
     from edge.conversion import convert as run
+    from edge.conversion.pipeline_file import DeclaredPipeline, read_pipeline
     from edge.profiles import profile_named
 
     known = known_profiles()
@@ -104,6 +111,7 @@ def convert(
         name=name,
         labels=labels,
         input_scale=_range(input_scale),
+        pipeline=read_pipeline(pipeline) if pipeline is not None else DeclaredPipeline(),
     )
     outcome = run(request, measure_for=measure_for(steps), progress=steps)
     if as_json:

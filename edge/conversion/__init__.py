@@ -6,6 +6,7 @@ convert      from beginning to end
 proof        the artifact in the board's exact engine version
 judgement    from answers to a verdict
 pixels       how a picture becomes an input
+pipeline_file  what the user declares of that, and of what outputs mean
 package      the bundle
 report       what lies in it as `report.json`
 """

@@ -96,7 +96,9 @@ class Finishing:
 
     @cached_property
     def task(self) -> Task:
-        """A classifier where there are labels or a softmax."""
+        """As declared; else a classifier where there are labels or a softmax."""
+        if self.request.pipeline.task is not None:
+            return self.request.pipeline.task
         classes = scores(self.original.outputs)
         known = "y" in self.run or self.given.labels or self.original.probabilities
         return Task.CLASSIFICATION if known and classes and classes > 1 else Task.TENSOR
@@ -104,7 +106,7 @@ class Finishing:
     def check_labels(self) -> None:
         """Raise DataMismatch where the labels are not as many as the classes."""
         classes, labels = scores(self.original.outputs), self.given.labels
-        if labels and classes != len(labels):
+        if labels and self.task is Task.CLASSIFICATION and classes != len(labels):
             raise DataMismatch(
                 purpose="label",
                 path=self.request.labels,
@@ -117,8 +119,9 @@ class Finishing:
     @cached_property
     def pixels(self) -> Pixels:
         """How pictures become inputs."""
-        if self.request.preprocessing is not None:
-            return Pixels(steps=self.request.preprocessing, scale_from="request")
+        declared = self.request.pipeline.preprocessing
+        if declared is not None:
+            return Pixels(steps=declared, scale_from="request")
         data = tuple(facts for facts in (self.original.calibration, self.original.evaluation) if facts)
         return derive(self.original.inputs, data, self.request.input_scale)
 
@@ -147,6 +150,7 @@ class Finishing:
     def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> ProfileResult:
         inputs = tuple(store(self.run[f"input_{k}"], spec) for k, spec in enumerate(converted.inputs))
         answers = self._answered(profile, recipe, converted, inputs)
+        self.request.pipeline.check_fits(self.task, converted.inputs, converted.outputs, answers.outputs)
         judgement = judge(
             profile=profile.name,
             outputs=answers.outputs,
@@ -225,6 +229,7 @@ class Finishing:
             source_sha256=self.given.sha256,
             verdict="not-judged",
             preprocessing=self.pixels.steps,
+            postprocessing=self.request.pipeline.postprocessing,
             probabilities=self.original.probabilities,
             labels=self.given.labels,
         )

@@ -11,7 +11,6 @@ from pathlib import Path
 from agent.contract.errors import DataMismatch, DataUnreadable, OptionInvalid
 from agent.contract.manifest import EngineName
 from agent.contract.names import check_name
-from agent.transforms.pipeline import check_steps
 from converters.calibration import data as arrays
 from converters.source import SourceFormat, recognise
 from edge.bundle import MANIFEST
@@ -53,7 +52,7 @@ def check(request: ConversionRequest) -> Given:
         math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]
     ):
         raise OptionInvalid(option="--input-scale", reason="LOW must be below HIGH")
-    check_steps(request.preprocessing or ())
+    request.pipeline.check()
     name = check_name(request.name or model_name(request.model), what="model")
     for profile in request.profiles:
         place = request.output / profile.name

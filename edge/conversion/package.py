@@ -53,6 +53,7 @@ class Package:
         source_sha256: of the model that was given.
         verdict: as the manifest says it.
         preprocessing: steps from a picture to the input.
+        postprocessing: steps from the outputs to an answer; None derives them.
         probabilities: the first output comes from a softmax.
         labels: one a class, or none.
         memory_bytes: what loading and running it took; 0 when not known.
@@ -70,6 +71,7 @@ class Package:
     source_sha256: str
     verdict: str
     preprocessing: tuple[Step, ...]
+    postprocessing: tuple[Step, ...] | None
     probabilities: bool
     labels: tuple[str, ...] = ()
     memory_bytes: int = 0
@@ -124,6 +126,8 @@ class Package:
         return NOT_LIMITED_TO_ARCHITECTURE
 
     def _postprocessing(self) -> tuple[Step, ...]:
+        if self.postprocessing is not None:
+            return self.postprocessing
         if self.task is not Task.CLASSIFICATION:
             return ()
         count = min(TOP, self.converted.outputs[0].shape[-1])

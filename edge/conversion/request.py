@@ -6,13 +6,13 @@ or with the error that says why not. The command's exit code is the worst of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from agent.contract.errors import EdgeError, ExitCode
-from agent.contract.manifest import Step
 from agent.contract.profile import DeviceProfile
+from edge.conversion.pipeline_file import DeclaredPipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class ConversionRequest:
         name: the model's name; None takes it from the file's.
         labels: text file with one label a line, one line a class.
         input_scale: (low, high) that pixel values 0 and 255 become; None derives it from the data.
-        preprocessing: steps from a decoded input to the model's; None derives them for images.
+        pipeline: what the outputs mean and the steps around the model, where they are not to be derived.
     """
 
     model: Path
@@ -45,7 +45,7 @@ class ConversionRequest:
     name: str | None = None
     labels: Path | None = None
     input_scale: tuple[float, float] | None = None
-    preprocessing: tuple[Step, ...] | None = None
+    pipeline: DeclaredPipeline = field(default_factory=DeclaredPipeline)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from agent.contract.errors import (
     AgreementBelowFloor,
     CalibrationMissing,
     DataMismatch,
+    EdgeError,
     ExitCode,
     InferenceFailed,
     ModelUnreadable,
@@ -27,11 +28,12 @@ from agent.contract.errors import (
     ProofFailed,
     RecipeUnknown,
 )
-from agent.contract.manifest import EngineName, GoldenOrigin, Step
+from agent.contract.manifest import EngineName, GoldenOrigin, Step, Task
 from agent.contract.profile import DeviceProfile
 from agent.transforms.golden import read_golden
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, Measure, MeasureResult, convert
+from edge.conversion.pipeline_file import DeclaredPipeline, read_pipeline
 from tests.conversion.proving import PROFILES, measure_here, nowhere
 from tests.converters.small_models import classifier_onnx, data
 
@@ -276,12 +278,34 @@ def test_weights_beside_the_model_are_put_into_the_artifact(tmp_path: Path) -> N
     assert len(open_bundle(tmp_path / "out" / "sim-onnx").manifest.files) == 3
 
 
-def test_steps_that_the_user_gives_are_taken_as_they_are(tmp_path: Path) -> None:
-    steps = (Step("dtype", {"to": "float32"}),)
+def test_task_and_steps_that_the_user_declares_are_taken_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text('task = "embedding"\n[[postprocessing]]\nstep = "l2-normalize"\n')
 
-    run(classifier_onnx(tmp_path / "m.onnx"), recipe="as-is", preprocessing=steps)
+    run(classifier_onnx(tmp_path / "m.onnx"), recipe="as-is", pipeline=read_pipeline(file))
 
-    assert open_bundle(tmp_path / "out" / "sim-onnx").manifest.preprocessing == steps
+    manifest = open_bundle(tmp_path / "out" / "sim-onnx").manifest
+    assert manifest.task is Task.EMBEDDING
+    assert manifest.postprocessing == (Step("l2-normalize"),)
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (
+            DeclaredPipeline(preprocessing=(Step("dtype", {"to": "float32"}),)),
+            r"\[64, 64, 3\].*takes \[1, 6\]",
+        ),
+        (DeclaredPipeline(task=Task.SEGMENTATION, postprocessing=()), r"ends with the shape \[4\]"),
+    ],
+)
+def test_declared_steps_that_do_not_fit_the_model_are_refused(
+    tmp_path: Path, declared: DeclaredPipeline, words: str
+) -> None:
+    outcome = run(classifier_onnx(tmp_path / "m.onnx"), recipe="as-is", pipeline=declared)
+
+    with pytest.raises(EdgeError, match=words):
+        raise outcome.results[0].error or AssertionError("it was admitted")
 
 
 CONVERTING = """

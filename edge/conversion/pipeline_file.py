@@ -1,0 +1,131 @@
+"""A pipeline as a file: what a model's outputs mean, and the steps from a picture to its input and on to an answer.
+
+The rule: one TOML file declares all that is not derived, and what it does not name stays derived. Steps are those of
+`agent.transforms.pipeline`; each is a table with `step`, its name, and its parameters:
+
+    task = "detection"
+
+    [[preprocessing]]
+    step = "letterbox"
+    height = 640
+    …
+
+    [[postprocessing]]
+    step = "nms"
+    …
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.errors import DataUnreadable, DocumentInvalid
+from agent.contract.manifest import Step, Task, TensorSpec
+from agent.transforms.answers import answer, check_postprocessing
+from agent.transforms.inputs import fitting
+from agent.transforms.pipeline import apply, check_steps
+from agent.transforms.quantization import dequantize
+
+TASKS = tuple(task.value for task in Task if task is not Task.UNKNOWN)
+KEYS = frozenset({"task", "preprocessing", "postprocessing"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredPipeline:
+    """What the user declares; None is derived.
+
+    Attributes:
+        task: what the outputs mean.
+        preprocessing: steps from a decoded input to the model's.
+        postprocessing: steps from the outputs to an answer.
+    """
+
+    task: Task | None = None
+    preprocessing: tuple[Step, ...] | None = None
+    postprocessing: tuple[Step, ...] | None = None
+
+    def check(self) -> None:
+        """Refuse what can't be carried out.
+
+        Raises:
+            DocumentInvalid: a step, or a task that its steps do not lead to.
+        """
+        check_steps(self.preprocessing or ())
+        check_steps(self.postprocessing or ())
+        if self.task is not None:
+            check_postprocessing(self.task, self.postprocessing or ())
+
+    def check_fits(
+        self,
+        task: Task,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        answers: Sequence[NDArray[Any]],
+    ) -> None:
+        """Refuse steps that do not lead to the model's input, or not from what it answered.
+
+        Args:
+            task: what the outputs mean.
+            inputs: of the artifact.
+            outputs: of the artifact.
+            answers: one array `[N, ...]` an output, engine dtype.
+
+        Raises:
+            DocumentInvalid, RequestInvalid: with the step or shape that does not fit.
+        """
+        if self.preprocessing is not None:
+            made = apply(self.preprocessing, np.zeros((64, 64, 3), np.uint8))
+            fitting(made, inputs[0])
+        if self.postprocessing is not None:
+            first = {
+                spec.name: dequantize(array[:1], spec) for spec, array in zip(outputs, answers, strict=True)
+            }
+            answer(task, self.postprocessing, first)
+
+
+def read_pipeline(path: Path) -> DeclaredPipeline:
+    """Read a pipeline's file.
+
+    Raises:
+        DataUnreadable: it is no TOML file.
+        DocumentInvalid: it holds something else than a pipeline.
+    """
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataUnreadable(path=path, reason=error.strerror or str(error)) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataUnreadable(path=path, reason=str(error)) from error
+    if unknown := sorted(set(plain) - KEYS):
+        known = ", ".join(sorted(KEYS))
+        raise DocumentInvalid(document=path.name, reason=f"`{unknown[0]}` is none of {known}")
+    task = plain.get("task")
+    if task is not None and task not in TASKS:
+        raise DocumentInvalid(document=path.name, reason=f"`task` must be one of {', '.join(TASKS)}")
+    return DeclaredPipeline(
+        task=Task(task) if task else None,
+        preprocessing=_steps(plain, "preprocessing", path.name),
+        postprocessing=_steps(plain, "postprocessing", path.name),
+    )
+
+
+def _steps(plain: Mapping[str, Any], key: str, document: str) -> tuple[Step, ...] | None:
+    tables = plain.get(key)
+    if tables is None:
+        return None
+    if not isinstance(tables, list) or not all(
+        isinstance(table, dict) and isinstance(table.get("step"), str) for table in tables
+    ):
+        reason = f"`{key}` must be tables `[[{key}]]`, each with `step`"
+        raise DocumentInvalid(document=document, reason=reason)
+    return tuple(
+        Step(table["step"], {name: value for name, value in table.items() if name != "step"})
+        for table in tables
+    )
