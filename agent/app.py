@@ -36,7 +36,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DRAIN_S = 10.0
 SETTLE_S = 0.01
 """For signals that have come to be seen."""
-MEMORY_CHECK_S = 15.0
+LOOK_S = 5.0
+"""Between looks at what strains the board."""
 
 LOG = logging.getLogger("agent")
 
@@ -116,7 +117,7 @@ class Agent:
         self._standing.say()
         tell_systemd("READY=1")
         self._keep_alive(loop)
-        self._check_memory(loop)
+        loop.call_later(LOOK_S, self._look, loop)
         LOG.info(
             "listening on %s port %d, generation %d",
             self._config.address,
@@ -207,6 +208,6 @@ class Agent:
             tell_systemd("WATCHDOG=1")
             loop.call_later(int(period) / 2e6, self._keep_alive, loop)
 
-    def _check_memory(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._standing.check_memory()
-        loop.call_later(MEMORY_CHECK_S, self._check_memory, loop)
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._standing.look()
+        loop.call_later(LOOK_S, self._look, loop)

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
@@ -20,6 +21,7 @@ from agent.contract.errors import EdgeError
 from agent.metrics import Exposition, expose_board, expose_models
 from agent.serving.catalog import Catalog
 from agent.serving.served import Served
+from agent.serving.strain import Strain, strain_of
 from agent.system import BoardReader, memory_limit_bytes, rss_bytes
 
 LOG = logging.getLogger("agent")
@@ -36,7 +38,7 @@ class Standing:
         generation: the number that the update process is told: of what is served, or of what is being loaded.
         port: where it listens; 0 before it does.
         door: how the way in from other machines stands.
-        over_limit: it uses more memory than it may.
+        over_limit: it uses more memory than it may. strain: what the board suffers from.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Standing:
         self.port = 0
         self.door: DoorState | None = None
         self.over_limit = False
+        self.strain = Strain()
         self._said: tuple[bool, EdgeError | None] = (False, None)
         self._folder = folder
         self._config = config
@@ -98,6 +101,7 @@ class Standing:
             "error": error.to_plain() if error is not None else None,
             "connections": connections,
             "telemetry": telemetry,
+            "strain": asdict(self.strain),
             "models": [_model(served) for served in self._catalog.index()],
         }
 
@@ -127,12 +131,25 @@ class Standing:
             ("memory_limit_bytes", "What the agent may use.", self._limit_bytes),
             ("memory_limit_enforced", "The kernel enforces a memory limit.", int(enforced)),
             ("memory_over_limit", "The agent uses more than it may.", int(self.over_limit)),
+            ("board_hot", "The board is too hot: no request waits.", int(self.strain.hot)),
+            ("board_slowed", "Its firmware slows the board down.", int(self.strain.slowed)),
+            ("board_short_of_memory", "Memory is short: no batches.", int(self.strain.short)),
         )
         expose_board(to, self._board.counters(), facts)
         expose_models(to, [served.sample() for served in self._catalog.index()])
         return to.text()
 
-    def check_memory(self) -> None:
+    def look(self) -> None:
+        """See what strains the board, have its models bear it, and say so when that changes."""
+        self._check_memory()
+        before = self.strain
+        self.strain = strain_of(before, over_limit=self.over_limit, **self._board.pressing())
+        if self.strain != before:
+            LOG.warning("the board %s", self.strain.condition or "is well again")
+        for served in self._catalog.index():
+            served.bear(self.strain)
+
+    def _check_memory(self) -> None:
         """Say so when the agent needs more memory than it may, which not every kernel enforces."""
         used = rss_bytes()
         if (used > self._limit_bytes) != self.over_limit:

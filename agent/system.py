@@ -25,6 +25,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TELLING_S = 1.0
 """For whoever keeps this process running to take a word; one that hangs must hang nobody else."""
+BELOW_CRITICAL_C = 10.0
+LEAST_TRIP_C = 40.0
+"""A trip point below it is none: some firmware leaves 0 in what it does not use."""
 _TIMEX_BYTES = 256
 """More than `struct timex` has on any system; all zeroes ask and change nothing."""
 _TIMEX_UNSYNCHRONISED = 0x40
@@ -143,6 +146,13 @@ class BoardReader:
         return tuple(_KernelFile(zone) for zone in zones)
 
     @cached_property
+    def _limited_zones(self) -> tuple[tuple[_KernelFile, float], ...]:
+        """The zones that the kernel acts upon, each with the temperature where it begins to."""
+        zones = (SYS / "class" / "thermal").glob("thermal_zone*")
+        limits = ((zone, _limit_c(zone)) for zone in zones)
+        return tuple((_KernelFile(zone / "temp"), limit) for zone, limit in limits if limit is not None)
+
+    @cached_property
     def _throttled(self) -> _KernelFile | None:
         nodes = (SYS / "devices" / "platform").glob("soc*/*firmware/get_throttled")
         return next((_KernelFile(node) for node in nodes), None)
@@ -179,6 +189,25 @@ class BoardReader:
         from agent.contract.samples import BoardCounters  # not before the agent listens: it is large
 
         return BoardCounters(**self.plain())
+
+    def pressing(self) -> dict[str, Any]:
+        """What may strain the board, now: memory, the firmware's flags, and the degrees that it may still gain."""
+        memory = self._memory.read()
+        total = _kilobytes(memory, b"MemTotal:")
+        return {
+            "memory_used_bytes": total - _kilobytes(memory, b"MemAvailable:"),
+            "memory_total_bytes": total,
+            "throttled": self._throttled_flags(),
+            "headroom_c": self._headroom_c(),
+        }
+
+    def _headroom_c(self) -> float | None:
+        found = [
+            limit - int(text) / 1000
+            for zone, limit in self._limited_zones
+            if (text := zone.read(32)).strip(b"-\n ").isdigit()
+        ]
+        return min(found, default=None)
 
     def _rss_bytes(self) -> int:
         fields = self._own_memory.read().split(b" ", 2)
@@ -240,6 +269,21 @@ class _KernelFile:
             part = self.read(offset=len(whole))
             whole += part
         return whole
+
+
+def _limit_c(zone: Path) -> float | None:
+    """Degrees at which the kernel begins to slow a zone's devices down, or `BELOW_CRITICAL_C` before it would switch
+    the board off; None where it does neither."""
+    trips: dict[str, float] = {}
+    for kind in zone.glob("trip_point_*_type"):
+        with contextlib.suppress(OSError, ValueError):
+            degrees = int(kind.with_name(kind.name.replace("_type", "_temp")).read_text()) / 1000
+            name = kind.read_text().strip()
+            if degrees > LEAST_TRIP_C:
+                trips[name] = min(degrees, trips.get(name, degrees))
+    if "passive" in trips:
+        return trips["passive"]
+    return trips["critical"] - BELOW_CRITICAL_C if "critical" in trips else None
 
 
 def _kilobytes(text: bytes, name: bytes) -> int:

@@ -88,7 +88,7 @@ def prepare(model: Model, *, threads: int = 1, memory_limit_bytes: int | None = 
             break
     run_s = timed[0][1]
     more = threads if run_s >= QUICK_S else 1
-    instances = _instances(model, alone, run_s, more, memory_limit_bytes)
+    instances = _instances(model, alone, more, memory_limit_bytes)
     return Prepared(model, run_s, fit(timed), joins, instances)
 
 
@@ -130,12 +130,11 @@ def _answers_each_alone(model: Model, rows: Sequence[Array]) -> bool:
 
 
 def _instances(
-    model: Model, arrays: Sequence[Array], run_s: float, threads: int, memory_limit_bytes: int | None
+    model: Model, arrays: Sequence[Array], threads: int, memory_limit_bytes: int | None
 ) -> tuple[Model, ...]:
     """One more instance, and one more, as long as each adds its part to what all do together and memory allows."""
     instances = [model]
-    runs = max(1, int(TOGETHER_S / run_s))
-    pace = _runs_per_second(instances, arrays, runs) if threads > 1 else 0.0
+    pace = _runs_per_second(instances, arrays) if threads > 1 else 0.0
     while len(instances) < threads:
         before = rss_bytes()
         more = model.another()
@@ -143,7 +142,7 @@ def _instances(
             faster = 0.0
         else:
             more.run(arrays)
-            faster = _runs_per_second([*instances, more], arrays, runs)
+            faster = _runs_per_second([*instances, more], arrays)
         if faster < pace * (1 + LEAST_GAIN):
             if more is not model:
                 more.close()
@@ -153,15 +152,21 @@ def _instances(
     return tuple(instances)
 
 
-def _runs_per_second(instances: Sequence[Model], arrays: Sequence[Array], runs: int) -> float:
+def _runs_per_second(instances: Sequence[Model], arrays: Sequence[Array]) -> float:
+    """Of all instances at once, each in a thread of its own."""
+    began = time.perf_counter()
+    done: list[int] = []
+
     def work(instance: Model) -> None:
-        for _ in range(runs):
+        runs = 0
+        while not runs or time.perf_counter() - began < TOGETHER_S:
             instance.run(arrays)
+            runs += 1
+        done.append(runs)
 
     threads = [threading.Thread(target=work, args=(instance,)) for instance in instances]
-    began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return runs * len(instances) / (time.perf_counter() - began)
+    return sum(done) / (time.perf_counter() - began)

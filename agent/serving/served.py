@@ -8,7 +8,7 @@ it is full. So no model's slow runs hold up another's.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import EdgeError, ModelUnavailable, RequestExpired
@@ -34,6 +34,9 @@ LOADING, READY, FAILED = "loading", "ready", "failed"
 UNLOADING, UNLOADED = "unloading", "unloaded"
 
 
+Seen = Callable[["Sequence[Array]", "list[Array]"], None]
+
+
 class Served:
     """A model under the name that it is served by.
 
@@ -45,6 +48,7 @@ class Served:
         model: when it is ready.
         run_s: seconds of one batch-1 run, measured when it was loaded.
         metrics: its counters. under_way: requests that found it and are not answered yet.
+        seen: is told of each request's inputs and outputs; None: nobody wants to know.
     """
 
     def __init__(self, entry: GenerationModel, metrics: ModelMetrics | None = None) -> None:
@@ -61,6 +65,7 @@ class Served:
         self.run_s = 0.0
         self.metrics = ModelMetrics() if metrics is None else metrics
         self.under_way = 0
+        self.seen: Seen | None = None
         self._budgets = entry.budgets
         self._strain = Strain()
         self._prepared: Prepared | None = None
@@ -84,15 +89,20 @@ class Served:
         self._prepared = prepared
         self._lanes = Lanes(self.name, prepared, pace, bounds, self.metrics)
         self.model, self.run_s, self.state = prepared.model, prepared.run_s, READY
-        self.bear(self._strain)
+        self._bear()
 
     def bear(self, strain: Strain) -> None:
         """The board's state is this now."""
-        self._strain = strain
-        if self._prepared is not None and self._lanes is not None:
-            inline = self._prepared.quick and ease(strain).inline
-            self._most_inline = max(1, self._prepared.curve.fitting(LONGEST_INLINE_S)) if inline else 0
-            self._lanes.bear(strain)
+        if strain != self._strain:
+            self._strain = strain
+            self._bear()
+
+    def _bear(self) -> None:
+        prepared, lanes, strain = self._prepared, self._lanes, self._strain
+        if prepared is not None and lanes is not None:
+            inline = prepared.quick and ease(strain).inline
+            self._most_inline = max(1, prepared.curve.fitting(LONGEST_INLINE_S)) if inline else 0
+            lanes.bear(strain)
 
     def anew(self, state: str) -> Served:
         """The same to be loaded once more: one that was ended does not come back."""
@@ -144,8 +154,11 @@ class Served:
             began = time.monotonic()
             outputs = model.answer(arrays)
             self.metrics.ran(samples, began, time.monotonic() - began)
+            if self.seen is not None:
+                self.seen(arrays, outputs)
             return outputs
-        return lanes.answer(arrays, deadline=deadline, priority=priority)
+        answer = lanes.answer(arrays, deadline=deadline, priority=priority)
+        return answer if self.seen is None else _told(answer, arrays, self.seen)
 
     def sample(self) -> ModelSample:
         """Its numbers for Prometheus."""
@@ -171,3 +184,9 @@ class Served:
             },
             "drain_s": lanes.drain_s,
         }
+
+
+async def _told(answer: Awaitable[list[Array]], arrays: Sequence[Array], seen: Seen) -> list[Array]:
+    outputs = await answer
+    seen(arrays, outputs)
+    return outputs
