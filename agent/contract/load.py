@@ -91,7 +91,7 @@ class LoadReport:
         connections: at once. request_bytes: of one request, head and body.
         requests: answered well. errors: the others, by status or by what happened.
         latencies: of those answered well, and of those never answered the time that they had waited.
-        generator_cpu_s: CPU time of the load generator itself within the window.
+        generator_cpu_s: CPU time of the load generator itself within the window; 0 for the engine alone.
         rate_per_s, arrivals: of an open loop (`poisson` or `constant`); None for a closed one.
         sent: requests that were due within the window.
         late: of an open loop, how much later than due the generator came to each request; part of the latency.
@@ -147,8 +147,8 @@ class LoadReport:
 
     @property
     def generator_us_per_request(self) -> float | None:
-        """CPU time of the generator per answer, in microseconds."""
-        return self.generator_cpu_s / self.requests * 1e6 if self.requests else None
+        """CPU time of the generator per answer, in microseconds; None where there was none."""
+        return self.generator_cpu_s / self.requests * 1e6 if self.requests and self.generator_cpu_s else None
 
     @property
     def batch_size(self) -> float | None:

@@ -37,9 +37,9 @@ def p99_ms(report: LoadReport) -> float:
 
 def test_a_stall_shows_in_the_p99_of_an_open_loop_and_not_in_that_of_a_closed_one() -> None:
     with StallingServer().running() as server:
-        server.stall(STALL_S, after_s=WARM_UP_S + 0.2)
-        closed = loaded(server, rate=None)
-        server.stall(STALL_S, after_s=WARM_UP_S + 0.2)
+        server.stall(STALL_S, after_s=0.2)
+        closed = loaded(server, rate=None, seconds=2.5)
+        server.stall(STALL_S, after_s=0.2)
         opened = loaded(server, rate=RATE)
 
     largest_ms = closed.latencies.quantile_ms(1.0)
@@ -65,7 +65,7 @@ def test_refused_requests_are_counted_by_their_status_and_have_no_latency() -> N
 def test_what_is_never_answered_counts_with_the_time_that_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.bench.load.DRAIN_S", 0.2)
     with StallingServer().running() as server:
-        server.stall(1.2, after_s=WARM_UP_S + 0.1)
+        server.stall(1.2, after_s=0.1)
         report = loaded(server, rate=RATE, seconds=0.4)
 
     assert report.errors == {"no answer": report.sent - report.requests}

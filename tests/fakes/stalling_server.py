@@ -26,11 +26,13 @@ class StallingServer:
         self._failing = failing
         self._asked = 0
         self._stall_s = 0.0
+        self._armed: tuple[float, float] | None = None
         self._loop = asyncio.new_event_loop()
 
     def stall(self, seconds: float, after_s: float) -> None:
-        """Answer nobody for `seconds`, beginning with a request that comes `after_s` from now."""
-        threading.Timer(after_s, setattr, (self, "_stall_s", seconds)).start()
+        """Answer nobody for `seconds`, once, beginning so long after somebody asks for statistics: a load test does
+        when its window begins."""
+        self._armed = (seconds, after_s)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -50,6 +52,10 @@ class StallingServer:
             if self._failing and self._asked % self._failing == 0:
                 return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
             return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        if b"/stats " in head and self._armed is not None:
+            seconds, after_s = self._armed
+            self._armed = None
+            self._loop.call_later(after_s, setattr, self, "_stall_s", seconds)
         if head.startswith(b"GET /v2/models/m HTTP"):
             body = json.dumps(METADATA).encode()
             return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
