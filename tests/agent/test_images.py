@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.agent.conftest import RunningAgent
 from tests.agent.pictures import SIDE, picture_board
-from tests.transforms.photos import encoded, turned
+from tests.transforms.photos import encoded, png, turned
 
 RED = np.full((40, 80, 3), (230, 20, 10), np.uint8)
 HALVES = np.concatenate([RED, np.full((40, 80, 3), (10, 20, 230), np.uint8)], axis=1)
@@ -128,7 +128,7 @@ def test_what_is_refused_says_why_and_no_path(sees: RunningAgent) -> None:
         b"\x93NUMPY\x01\x00\x50\x00"
         + b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}".ljust(80)
     )
-    bomb = encoded(Image.new("1", (20_000, 20_000)))
+    bomb = png(20_000, 20_000, b"")
     photo = encoded(RED)
     cases = [
         ("classification", b"", 400, "neither a JPEG nor a PNG"),

@@ -56,6 +56,7 @@ PLANTED = [
     Planted("edge.telemetry", "import paho.mqtt.client", "session"),
     Planted("agent.measure", "import onnxruntime", "engines", within_function=True),
     Planted("agent.models", "import ai_edge_litert.interpreter", "engines"),
+    Planted("agent.serving", "import PIL.Image", "pictures", within_function=True),
     Planted("agent.app", "import tuf.ngclient", "trust"),
     Planted("agent.serving", "from cryptography.hazmat import primitives", "trust", within_function=True),
 ]

@@ -18,6 +18,7 @@ import pytest
 from agent.transforms.inputs import read_sample
 from edge.bundle import open_bundle
 from tests.beds.fixtures import MakeQemu
+from tests.journeys.arrivals import arrive
 from tests.journeys.boards import SimBoard
 from tests.journeys.conftest import MakeLaptop
 from tests.journeys.laptop import Laptop, forwarded
@@ -79,6 +80,16 @@ def over_rest(port: int) -> Send:
     return send
 
 
+def over_mqtt(laptop: Laptop, board: str, *, seconds: float) -> Send:
+    """The fleet's broker."""
+
+    def send(photo: Path) -> int:
+        said = laptop.does("infer", board, str(photo), "--over", "mqtt", "--json", seconds=seconds)
+        return int(said.json["answers"][0]["index"])
+
+    return send
+
+
 def the_board_agrees(way: str, send: Send, here: Sequence[int], truths: dict[Path, int]) -> None:
     there = [send(photo) for photo in truths]
     same = sum(found == expected for found, expected in zip(there, here, strict=True))
@@ -93,6 +104,8 @@ def each_way(laptop: Laptop, board: str, bundle: Path, models: Path, *, seconds:
     here = directly(bundle, list(truths))
     with forwarded(laptop, board, seconds=seconds) as port:
         the_board_agrees("REST", over_rest(port), here, truths)
+    arrive(laptop, 2, seconds=seconds)
+    the_board_agrees("MQTT", over_mqtt(laptop, board, seconds=seconds), here, truths)
     first, expected = next(iter(truths)), here[0]
     said = laptop.does("infer", board, str(first), "--json", seconds=seconds).json
     assert said["answers"][0]["index"] == expected

@@ -18,7 +18,7 @@ from agent.contract.manifest import Step
 from agent.transforms import images
 from agent.transforms.images import MAX_PIXELS, decode, grey_png
 from agent.transforms.pipeline import prepare, wanted_side
-from tests.transforms.photos import encoded, scene, turned
+from tests.transforms.photos import encoded, png, scene, turned
 
 SCENE = Image.fromarray(scene())
 GREY = SCENE.convert("L")
@@ -84,14 +84,6 @@ SCENE_WITH = {orientation: _with(orientation) for orientation in range(1, 9)}
 )
 def test_damaged_exif_turns_nothing(exif: bytes) -> None:
     assert decode(encoded(SCENE, "JPEG", exif=exif)).pixels.shape == (48, 64, 3)
-
-
-def png(width: int, height: int, body: bytes, extra: bytes = b"") -> bytes:
-    """A PNG that declares a size, whatever it holds."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
-    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
-    return images.PNG + chunks[0] + extra + b"".join(chunks[1:])
 
 
 def jpeg_of(width: int, height: int) -> bytes:
