@@ -144,7 +144,7 @@ class Loading:
         catalog.generation, catalog.title, catalog.error = wanted.number, wanted.title, None
         catalog.exchange(models)
         standing.say(ready=True)
-        LOG.info("exchanged without a gap: %s, of it %d loaded", catalog.title, len(new))
+        LOG.info("exchanged without a gap: %s, %d of %d loaded", catalog.title, len(new), len(models))
         for served in before:
             if served not in models:
                 await self._loader.close(served)

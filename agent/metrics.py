@@ -75,17 +75,21 @@ class ModelMetrics:
         compute_s: seconds of CPU in the engine, each run once.
         input_s, queue_s, infer_s: seconds that answered requests spent being taken apart, waiting, and in the engine;
             a run counts for each request that it answers.
-        began: monotonic seconds when the event loop's newest run began.
+        began: monotonic seconds when the newest run began.
+        compared, dropped: of a shadow: requests of its primary that it answered too, and that it had no time for.
+        agreed: how far these answers agree with the primary's, 0 to 1 each, together.
         cache_hits, cache_misses: requests answered from the cache, and not found there. cache_hit_s: of the first.
     """
 
     __slots__ = (
-        "batches", "began", "cache_hit_s", "cache_hits", "cache_misses", "compute", "compute_s", "errors", "infer_s",
-        "input_s", "latency", "queue_s", "requests", "samples", "sizes",
+        "agreed", "batches", "began", "cache_hit_s", "cache_hits", "cache_misses", "compared", "compute", "compute_s",
+        "dropped", "errors", "infer_s", "input_s", "latency", "queue_s", "requests", "samples", "sizes",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.requests = self.samples = self.batches = self.cache_hits = self.cache_misses = 0
+        self.compared = self.dropped = 0
+        self.agreed = 0.0
         self.errors: dict[str, int] = {}
         self.sizes: dict[int, Runs] = {}
         self.compute_s = self.input_s = self.queue_s = self.infer_s = self.cache_hit_s = self.began = 0.0
@@ -150,7 +154,13 @@ class ModelMetrics:
             "compute_s": self.compute_s,
             "latency_ms": self.latency.plain(),
             "compute_ms": self.compute.plain(),
+            **self._as_shadow(),
         }
+
+    def _as_shadow(self) -> dict[str, Any]:
+        if not self.compared and not self.dropped:
+            return {}
+        return {"compared": self.compared, "agreed": self.agreed, "dropped": self.dropped}
 
 
 class ModelSample(NamedTuple):
@@ -264,6 +274,22 @@ def expose_models(to: Exposition, models: Iterable[ModelSample]) -> None:
                 for labels, sketch in sketches
                 for part in QUANTILES
             ],
+        )
+    shadows = [
+        (labels, model.metrics)
+        for labels, model in labelled
+        if model.metrics.compared or model.metrics.dropped
+    ]
+    for name, text, field in (
+        ("compared", "A shadow's answers that were compared with the primary's.", "compared"),
+        ("agreement", "How far they agree, 0 to 1 each, together.", "agreed"),
+        ("dropped", "Requests that a busy shadow was not asked.", "dropped"),
+    ):
+        to.family(
+            f"edge_model_shadow_{name}_total",
+            "counter",
+            text,
+            [(labels, getattr(metrics, field)) for labels, metrics in shadows],
         )
     to.family(
         "edge_model_batch_samples",

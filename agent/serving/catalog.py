@@ -20,6 +20,8 @@ from agent.contract.errors import (
     Overloaded,
 )
 from agent.serving.served import LOADING, READY, UNLOADED, Served
+from agent.serving.shadow import Shadow
+from agent.serving.sharing import Sharing
 
 WAITING_BOUND = 64
 """Requests that may wait for the first loading."""
@@ -49,6 +51,7 @@ class Catalog:
         generation: number, 0 without one. title: what it is, like `digits@2`.
         loading: the generation's models are still being loaded.
         models: the primary of each name, which answers where no version is named.
+        shared: names whose requests a challenger answers a part of.
         error: why the generation as a whole is not served, or None.
         changing: is held by whoever changes what is served.
     """
@@ -57,6 +60,7 @@ class Catalog:
         self.generation = 0
         self.title = "nothing"
         self.models: Mapping[str, Served] = {}
+        self.shared: Mapping[str, Sharing] = {}
         self.error: EdgeError | None = None
         self.loading = True
         self.changing = asyncio.Lock()
@@ -89,6 +93,17 @@ class Catalog:
         for name, served in self.models.items():
             found[name, None, None] = served
         self._found = found
+        self.shared = {
+            name: Sharing(primary, challengers)
+            for name, primary in self.models.items()
+            if (challengers := [each for each in self._of(name) if each.role == "challenger"])
+        }
+        for served in self._all:
+            served.seen = None
+        for name, primary in self.models.items():
+            for shadow in self._of(name):
+                if shadow.role == "shadow":
+                    primary.seen = Shadow(primary, shadow).see
 
     def index(self) -> tuple[Served, ...]:
         """All versions of all names, with their states and errors, in the generation's order."""
@@ -100,10 +115,13 @@ class Catalog:
         Raises:
             ModelNotServed: there is none.
         """
-        found = tuple(served for served in self._all if served.name == name)
+        found = self._of(name)
         if not found:
             raise ModelNotServed(model=name)
         return found
+
+    def _of(self, name: str) -> tuple[Served, ...]:
+        return tuple(served for served in self._all if served.name == name)
 
     def find(self, name: str, version: str | None = None, label: str | None = None) -> Served:
         """The model that answers to a name, and to a version or a label where one is given.

@@ -7,6 +7,7 @@ counted once, answered or failed.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from agent.serving.tensors import Array
 
 LOG = logging.getLogger("agent")
+REQUEST_ID = b"x-request-id"
+LONGEST_ID = 128
+"""Of a request's id in the log."""
 
 Operation = Callable[[Served, Request], "Response | Awaitable[Response]"]
 """What a protocol does with a request to one model: take it apart, have it run, and put the answer together."""
@@ -57,10 +61,12 @@ class Inferences:
         if self._catalog.loading:
             return self._when_loaded(request, operation, name, version, label)
         served = self._catalog.find(name, version, label)
+        if self._catalog.shared and version is None and label is None and name in self._catalog.shared:
+            served = self._catalog.shared[name].choose(request)
         try:
             outcome = operation(served, request)
         except Exception as error:
-            return _failed(served, error)
+            return _failed(served, request, error)
         if isinstance(outcome, Response):
             metrics = served.metrics
             if metrics.began > request.received:
@@ -89,7 +95,7 @@ async def _finished(served: Served, request: Request, outcome: Awaitable[Respons
         served.metrics.failed(ABANDONED)
         raise
     except Exception as error:
-        return _failed(served, error)
+        return _failed(served, request, error)
     finally:
         served.under_way -= 1
     served.metrics.input_s += input_s
@@ -97,11 +103,22 @@ async def _finished(served: Served, request: Request, outcome: Awaitable[Respons
     return response
 
 
-def _failed(served: Served, error: Exception) -> Response:
+def _failed(served: Served, request: Request, error: Exception) -> Response:
     if not isinstance(error, EdgeError):
         LOG.error("%s failed on a request", served.name, exc_info=error)
         error = InferenceFailed(model=served.name, reason="the agent failed on this request")
     served.metrics.failed(error.code)
+    if LOG.isEnabledFor(logging.DEBUG):
+        identity = request.headers.get(REQUEST_ID, b"").decode("latin-1")[:LONGEST_ID]
+        facts = {
+            "code": error.code,
+            "model": served.name,
+            "version": str(served.version),
+            "request": identity,
+            "ms": round((monotonic() - request.received) * 1000, 3),
+        }
+        words = " ".join(f"{name}={json.dumps(value)}" for name, value in facts.items())
+        LOG.debug("a request failed: %s", words, extra={"facts": facts})
     return error_response(error)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LONGEST_INLINE_S = 2e-3
 """What one request may keep the event loop from others."""
 BOUNDS = Bounds(requests=64, size_bytes=64 * 1024 * 1024)
-"""Of what may wait for one model."""
+"""Of what may wait for one model, where nobody says otherwise."""
 
 LOADING, READY, FAILED = "loading", "ready", "failed"
 UNLOADING, UNLOADED = "unloading", "unloaded"

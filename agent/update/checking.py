@@ -85,15 +85,15 @@ def check(
 
 def _judged(
     desired: DesiredState,
-    measurements: Mapping[str, Measurement],
+    measurements: Mapping[tuple[str, str], Measurement],
     *,
     folder: UpdateFolder,
     replaced: Mapping[str, CheckResult],
 ) -> tuple[tuple[CheckResult, ...], Reason | None]:
     results: list[CheckResult] = []
     for model in desired.generation.models:
-        measurement = measurements.get(model.name)
-        if measurement is None or measurement.release != model.release:
+        measurement = measurements.get((model.name, model.release))
+        if measurement is None:
             reason = f"its check measured nothing of `{model.name}` ({model.release})"
             return tuple(results), Reason.of(TrialCrashed(generation=desired.counter, reason=reason))
         manifest = decode(BundleManifest, (folder.object(model.bundle) / MANIFEST).read_bytes())
@@ -112,10 +112,10 @@ def _judged(
     return tuple(results), Reason.told(failed.code or "", failed.message or "")
 
 
-def _measurements(output: bytes) -> dict[str, Measurement]:
+def _measurements(output: bytes) -> dict[tuple[str, str], Measurement]:
     plain = parse(output, document="measurements")
     found = [from_plain(Measurement, item) for item in (plain if isinstance(plain, list) else [plain])]
-    return {measurement.model: measurement for measurement in found}
+    return {(measurement.model, measurement.release): measurement for measurement in found}
 
 
 def _ended_badly(outcome: Outcome, desired: DesiredState, *, doing: str) -> Reason:

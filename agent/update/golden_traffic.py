@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.contract.manifest import BundleManifest, TensorSpec
+from agent.contract.names import parse_release
+from agent.contract.release import GenerationModel
 from agent.update.asking import ask
 
 SAMPLES = 4
@@ -33,10 +35,12 @@ class GoldenTraffic:
     """Requests to one model, one after the other.
 
     Attributes:
-        model: the name that it is served under. bodies: KServe v2 requests as JSON.
+        model: the name that it is served under. version: which of that name.
+        bodies: KServe v2 requests as JSON.
     """
 
     model: str
+    version: int
     bodies: tuple[bytes, ...]
     _next: int = field(default=0)
 
@@ -46,7 +50,7 @@ class GoldenTraffic:
             return None
         body = self.bodies[self._next % len(self.bodies)]
         self._next += 1
-        path = f"/v2/models/{self.model}/infer"
+        path = f"/v2/models/{self.model}/versions/{self.version}/infer"
         try:
             status, said = ask(host, port, "POST", path, timeout_s=TIMEOUT_S, body=body)
         except (OSError, http.client.HTTPException) as error:
@@ -57,7 +61,7 @@ class GoldenTraffic:
         return f"a golden input to `{self.model}` was answered with {status}: {text}"
 
 
-def traffic_of(model: str, bundle: Path, manifest: BundleManifest) -> GoldenTraffic:
+def traffic_of(model: GenerationModel, bundle: Path, manifest: BundleManifest) -> GoldenTraffic:
     """Requests from a bundle's golden set; none where its arrays are of a kind that JSON does not carry."""
     columns: list[list[dict[str, Any]]] = []
     with zipfile.ZipFile(bundle / manifest.golden.file) as archive:
@@ -65,7 +69,8 @@ def traffic_of(model: str, bundle: Path, manifest: BundleManifest) -> GoldenTraf
             with archive.open(f"input_{index}.npy") as file:
                 columns.append(_samples(file, spec))
     return GoldenTraffic(
-        model=model,
+        model=model.name,
+        version=parse_release(model.release)[1],
         bodies=tuple(json.dumps({"inputs": list(row)}).encode() for row in zip(*columns, strict=False)),
     )
 

@@ -370,7 +370,7 @@ class Machine:
         for model in desired.generation.models:
             try:
                 manifest = self._store.manifest(model.bundle)
-                found.append(traffic_of(model.name, self._folder.object(model.bundle), manifest))
+                found.append(traffic_of(model, self._folder.object(model.bundle), manifest))
             except (EdgeError, OSError, ValueError, KeyError, SyntaxError) as error:
-                sys.stderr.write(f"no golden traffic to `{model.name}`: {error}\n")
+                sys.stderr.write(f"no golden traffic to {model.release}: {error}\n")
         return found

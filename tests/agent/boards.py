@@ -7,6 +7,7 @@ import json
 import shutil
 import sysconfig
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def write_bundle(
     preprocessing: Sequence[Step] = (),
     postprocessing: Sequence[Step] = (),
     labels: Sequence[str] = (),
+    memory_bytes: int = 0,
 ) -> str:
     """Write a bundle into `folder/<digest>` and return its digest."""
     model_format = ModelFormat.ONNX if model_file.suffix == ".onnx" else ModelFormat.TFLITE
@@ -92,7 +94,10 @@ def write_bundle(
             floor=0.9 if golden.float_outputs else None,
             agreement=1.0 if golden.float_outputs else None,
         ),
-        requires=Requirements(engines=engines or {key.value: least for key, least in allowed.items()}),
+        requires=Requirements(
+            engines=engines or {key.value: least for key, least in allowed.items()},
+            memory_bytes=memory_bytes,
+        ),
         recipe={"name": "as-is"},
         report_file="report.json",
         source_sha256="0" * 64,
@@ -146,7 +151,7 @@ class TestBoard:
         (self.root / "objects" / agent).mkdir()
         (self.root / "objects" / agent / "agent").symlink_to(ROOT / "agent")
         (self.root / "objects" / packages).symlink_to(sysconfig.get_paths()["purelib"])
-        manifest = RuntimeManifest(
+        self._manifest = manifest = RuntimeManifest(
             platform=Platform("x86_64", "3.11", "2.28"),
             engine=EngineName.ONNXRUNTIME,
             engine_version="1.0",
@@ -167,13 +172,14 @@ class TestBoard:
         """Write a bundle into the objects and return its digest."""
         return write_bundle(self.root / "objects", **parts)
 
-    def digits_onnx(self, golden: GoldenSet | None = None) -> str:
+    def digits_onnx(self, golden: GoldenSet | None = None, **parts: Any) -> str:
         """The digits model for ONNX Runtime."""
         return self.bundle(
             model_file=MODELS / "digits.onnx",
             golden=golden or GoldenSet(inputs=(digits(),)),
             inputs=[DIGITS],
             outputs=[PROBABILITIES],
+            **parts,
         )
 
     def digits_int8(self, golden: GoldenSet | None = None) -> str:
@@ -218,6 +224,22 @@ class TestBoard:
         )
         (folder / "generation.json").write_bytes(encode(generation))
         return folder
+
+    def generation_of(self, number: int, *models: GenerationModel, runtime: str | None = None) -> Path:
+        """Write a generation of several versions and roles, in this runtime or another one."""
+        folder = self.root / "generations" / str(number)
+        folder.mkdir()
+        generation = Generation(number=number, runtime=runtime or self.runtime, models=models)
+        (folder / "generation.json").write_bytes(encode(generation))
+        return folder
+
+    def other_runtime(self) -> str:
+        """The same layers under another digest."""
+        data = encode(replace(self._manifest, engine_version="1.1"))
+        folder = self.root / "objects" / digest(data)
+        folder.mkdir(exist_ok=True)
+        (folder / "manifest.json").write_bytes(data)
+        return folder.name
 
     def link(self, name: str, number: int) -> None:
         """Set `current` or `trial`, as the update process does: by renaming a new link."""

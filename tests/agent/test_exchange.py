@@ -1,0 +1,186 @@
+"""Generations that are exchanged in the running process, and what that needs of memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.contract.release import GenerationModel
+from agent.transforms.golden import GoldenSet
+from tests.agent.boards import TestBoard, digits
+from tests.agent.conftest import RunningAgent
+from tests.agent.swapping import JSON_BODY, Clients
+
+LARGE_BYTES = 10**11
+
+
+class Swapped:
+    """A board with two generations of `digits` beside the same `two`, and what does not fit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.board = board = TestBoard(folder / "board")
+        two = GenerationModel("two", "two@1", board.sum_and_product())
+        bundles = [board.digits_onnx(GoldenSet(inputs=(digits(count),))) for count in (10, 20)]
+        large = board.digits_onnx(GoldenSet(inputs=(digits(5),)), memory_bytes=LARGE_BYTES)
+        damaged = board.digits_onnx(GoldenSet(inputs=(digits(6),)))
+        (board.root / "objects" / damaged / "model.onnx").write_bytes(b"")
+        for number in range(1, 3):
+            board.generation_of(
+                number, GenerationModel("digits", f"digits@{number}", bundles[number - 1]), two
+            )
+        board.generation_of(3, GenerationModel("digits", "digits@3", damaged), two)
+        board.generation_of(4, GenerationModel("digits", "digits@4", large), two)
+        board.generation_of(
+            5, GenerationModel("digits", "digits@5", bundles[0]), two, runtime=board.other_runtime()
+        )
+        board.link("current", 1)
+        self.agent = RunningAgent(board, folder / "agent.log")
+
+    def serve(self, number: int, *, ready: bool = True) -> None:
+        """Have a generation linked and the agent told, and wait until it says how that went."""
+        self.board.link("current", number)
+        self.agent.process.send_signal(signal.SIGHUP)
+        self.agent.wait_until(
+            lambda said: (
+                said["generation"] == number and (said["ready"] if ready else bool(said.get("error")))
+            )
+        )
+
+    def log(self) -> str:
+        return self.agent.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swapped]:
+    found = Swapped(tmp_path_factory.mktemp("swapped"))
+    try:
+        found.agent.ready()
+        yield found
+    finally:
+        found.agent.stop()
+
+
+def test_an_exchange_in_the_process_fails_nobody_and_loads_only_what_is_new(swapped: Swapped) -> None:
+    before = swapped.board.running()
+    with Clients(swapped.agent.port) as clients:
+        for number in (2, 1, 2, 1, 2):
+            swapped.serve(number)
+            clients.wait_until(lambda number=number: clients.versions[-1] == str(number))  # type: ignore[misc]
+
+    assert clients.failures == []
+    assert clients.versions == ["1", "2", "1", "2", "1", "2"]
+    assert swapped.board.running()["boot"] == before["boot"]
+    assert swapped.log().count("exchanged without a gap: digits@2 + two@1, 1 of 2 loaded") == 3
+
+
+def test_counters_of_a_release_that_comes_back_go_on(swapped: Swapped) -> None:
+    swapped.serve(1)
+    swapped.agent.post("/v2/models/digits/infer", JSON_BODY)
+    counted = _requests(swapped)
+    swapped.serve(2)
+    swapped.serve(1)
+
+    assert _requests(swapped) == counted
+
+
+def _requests(swapped: Swapped) -> int:
+    models = swapped.agent.get("/edge/v1/status")[1]["models"]
+    return int(next(model["counters"]["requests"] for model in models if model["name"] == "digits"))
+
+
+def test_what_can_not_be_loaded_is_said_while_the_old_goes_on(swapped: Swapped) -> None:
+    swapped.serve(1)
+    swapped.serve(3, ready=False)
+
+    assert swapped.board.running()["error"]["code"] == "artifact.size-mismatch"
+    assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[1]["model_version"] == "1"
+    assert swapped.agent.get("/v2/health/ready")[0] == 200
+    swapped.serve(1)
+    assert swapped.board.running()["ready"] is True
+
+
+def test_another_runtime_is_a_start_anew_and_fails_nobody(swapped: Swapped) -> None:
+    swapped.serve(1)
+    before = swapped.board.running()
+    with Clients(swapped.agent.port) as clients:
+        swapped.serve(5)
+        clients.wait_until(lambda: clients.versions[-1] == "5")
+        swapped.serve(1)
+        clients.wait_until(lambda: clients.versions[-1] == "1")
+
+    assert clients.failures == []
+    assert swapped.board.running()["boot"] != before["boot"]
+    assert "requests wait while the process starts anew: the runtime is another one" in swapped.log()
+
+
+def test_a_model_that_is_too_large_for_memory_is_refused_with_the_numbers(swapped: Swapped) -> None:
+    swapped.serve(1)
+    swapped.serve(4, ready=False)
+    said = swapped.board.running()["error"]
+
+    assert said["code"] == "agent.model-too-large"
+    assert said["message"].startswith("digits@4 needs 100000.0 MB of memory and ")
+    assert "starts anew: digits@4 + two@1 needs 100000 MB beside digits@1 + two@1, and " in swapped.log()
+    assert swapped.agent.get("/v2/models/two/ready")[0] == 200
+    swapped.serve(1)
+
+
+def test_a_model_is_unloaded_and_loaded_and_its_memory_comes_back(swapped: Swapped) -> None:
+    swapped.serve(1)
+    pid = swapped.agent.process.pid
+    _cycle(swapped, 3)
+    before = _used(pid)
+    _cycle(swapped, 8)
+    after = _used(pid)
+
+    assert after[0] <= before[0] * 1.05
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.bed
+def test_fifty_cycles_of_unloading_and_loading_cost_no_memory(swapped: Swapped) -> None:
+    swapped.serve(1)
+    pid = swapped.agent.process.pid
+    _cycle(swapped, 5)
+    before = _used(pid)
+    _cycle(swapped, 50)
+    after = _used(pid)
+    print(f"PSS, threads, descriptors: {before} before, {after} after 50 cycles")
+
+    assert after[0] <= before[0] * 1.05
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.bed
+@pytest.mark.parametrize("numbers", [(2, 1), (5, 1)], ids=["in the process", "by a start anew"])
+def test_a_hundred_swaps_under_load_fail_no_request(swapped: Swapped, numbers: tuple[int, int]) -> None:
+    swapped.serve(1)
+    with Clients(swapped.agent.port, kept=6, new=2) as clients:
+        for turn in range(100):
+            swapped.serve(numbers[turn % 2])
+            clients.wait_until(lambda turn=turn: clients.versions[-1] == str(numbers[turn % 2]))  # type: ignore[misc]
+    print(f"{clients.answered} requests answered over 100 swaps")
+
+    assert clients.failures == []
+
+
+def _cycle(swapped: Swapped, count: int) -> None:
+    for _ in range(count):
+        assert swapped.agent.post("/v2/repository/models/digits/unload", b"")[0] == 200
+        assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[0] == 404
+        assert swapped.agent.post("/v2/repository/models/digits/load", b"")[0] == 200
+        assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[0] == 200
+
+
+def _used(pid: int) -> tuple[int, int, int]:
+    """PSS in bytes, threads and open descriptors, when what was given back has settled."""
+    from agent.system import pss_bytes
+
+    time.sleep(0.2)
+    tasks = len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
+    return pss_bytes(pid) or 0, tasks, len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
