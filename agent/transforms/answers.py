@@ -82,7 +82,7 @@ def answer(
         steps: its postprocessing, checked.
         outputs: name to real numbers with a batch axis of 1, in the manifest's order.
         labels: one a class, or none.
-        frame: of the picture; None where the sample was no picture, and boxes are in pixels of the input.
+        frame: of the picture; None where the sample was no picture, and boxes stay as the model gives them.
 
     Raises:
         DocumentInvalid, RequestInvalid: the outputs are not as the steps want them.

@@ -21,8 +21,6 @@ FORMATS = frozenset({"xyxy", "yxyx", "xywh", "cxcywh"})
 """Two corners, two corners with y first, corner and size, centre and size."""
 ORDERS = frozenset({"boxes-first", "values-first"})
 UNITS = frozenset({"pixels", "fraction"})
-MOST = 1000
-"""Boxes with the best scores that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +92,24 @@ def best_boxes(boxes: Boxes, *, score: float, overlap: float, limit: int) -> Box
         Best first; of equal scores the earlier one first.
     """
     boxes = boxes.chosen(boxes.scores >= score)
-    boxes = boxes.chosen(np.argsort(-boxes.scores, kind="stable")[:MOST])
-    rivals = (overlaps(boxes.corners) > overlap) & (boxes.classes[:, np.newaxis] == boxes.classes)
-    left = np.ones(len(boxes.scores), dtype=bool)
+    left = np.argsort(-boxes.scores, kind="stable")
     kept: list[int] = []
-    for place in range(len(left)):
-        if left[place] and len(kept) < limit:
-            kept.append(place)
-            left &= ~rivals[place]
+    while len(left) and len(kept) < limit:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        rivals = boxes.classes[left] == boxes.classes[best]
+        rivals &= overlaps(boxes.corners[best], boxes.corners[left]) > overlap
+        left = left[~rivals]
     return boxes.chosen(np.array(kept, dtype=np.int64))
 
 
-def overlaps(corners: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of each two boxes, `[N, N]`, 0 to 1; a box without area overlaps with nothing."""
-    wide = corners.astype(np.float64)
-    near = np.maximum(wide[:, np.newaxis, :2], wide[:, :2])
-    far = np.minimum(wide[:, np.newaxis, 2:], wide[:, 2:])
-    common = np.prod(np.clip(far - near, 0.0, None), axis=2)
-    areas = np.prod(np.clip(wide[:, 2:] - wide[:, :2], 0.0, None), axis=1)
-    together = areas[:, np.newaxis] + areas - common
+def overlaps(one: Array, others: Array) -> NDArray[np.float64]:
+    """Intersection over union of a box with each of N others, `[N]`, 0 to 1; a box without area overlaps with none."""
+    one, others = one.astype(np.float64), others.astype(np.float64)
+    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
+    common = np.prod(np.clip(sides, 0.0, None), axis=1)
+    areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0.0, None), axis=1)
+    together = areas + np.prod(np.clip(one[2:] - one[:2], 0.0, None)) - common
     return np.asarray(np.divide(common, together, out=np.zeros_like(common), where=together > 0))
 
 

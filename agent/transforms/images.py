@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,14 +118,15 @@ def _pixels(image: ImageFile) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _orientation(image: ImageFile) -> Any:
+def _orientation(image: ImageFile) -> int:
     try:
-        return image.getexif().get(_ORIENTATION)
+        found = image.getexif().get(_ORIENTATION)
     except Exception:  # as above: of every kind
-        return None
+        return 1
+    return found if isinstance(found, int) else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: Any) -> NDArray[np.uint8]:
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turned and mirrored as EXIF numbers it: 1 is as stored."""
     if orientation in TURNED:
         pixels = pixels.transpose(1, 0, 2)

@@ -84,6 +84,7 @@ class DeclaredPipeline:
             made = apply(self.preprocessing, np.zeros((64, 64, 3), np.uint8))
             fitting(made, inputs[0])
         if self.postprocessing is not None:
+            check_postprocessing(task, self.postprocessing)
             first = {
                 spec.name: dequantize(array[:1], spec) for spec, array in zip(outputs, answers, strict=True)
             }
