@@ -213,6 +213,7 @@ class Lanes:
         samples = sum(entry.samples for entry in batch)
         self._sample_s += SMOOTHING * (ran.run_s / samples - self._sample_s)
         self._pace.ran(samples, ran.run_s)
+        self._metrics.began = ran.began
         self._metrics.ran_for(samples, ran.run_s, ran.cpu_s)
         rest_s = ran.run_s * self._ease.rest
         if rest_s:

@@ -7,8 +7,7 @@ that a client states is believed before the bytes were counted.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,9 +93,9 @@ def json_length(header: bytes, body: bytes) -> int:
     return length
 
 
-def from_body(datatype: Datatype, shape: Sequence[int], body: bytes, start: int) -> Array:
-    """The tensor of this shape whose bytes begin at `start`; they were counted."""
-    array = np.frombuffer(body, datatype.wire, math.prod(shape), start).reshape(shape)
+def from_body(datatype: Datatype, count: int, body: bytes, start: int) -> Array:
+    """So many elements, whose bytes begin at `start` and were counted."""
+    array = np.frombuffer(body, datatype.wire, count, start) if count else np.empty(0, datatype.wire)
     return array if datatype.widened is None else datatype.widened(array)
 
 

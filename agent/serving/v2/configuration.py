@@ -61,6 +61,7 @@ def model_configuration(served: Served) -> Response:
     ]
     outputs = _configured(model.outputs, model.output_dtypes, batch)
     outputs[0]["label_filename"] = manifest.labels_file or ""
+    run = served.status()
     return json_response(
         {
             "name": served.name,
@@ -75,8 +76,8 @@ def model_configuration(served: Served) -> Response:
             "instance_group": [
                 {
                     "name": served.name,
-                    "kind": "KIND_CPU",
-                    "count": 1,
+                    "kind": "KIND_AUTO",
+                    "count": run["lanes"],
                     "gpus": [],
                     "secondary_devices": [],
                     "profile": [],
@@ -89,8 +90,16 @@ def model_configuration(served: Served) -> Response:
             "metric_tags": {},
             "parameters": {},
             "model_warmup": [],
+            **_batching(run["batch"]),
         }
     )
+
+
+def _batching(samples: int) -> dict[str, Any]:
+    """Of requests that wait as many run together as the measured pace allows; none is made to wait for another."""
+    if samples == 1:
+        return {}
+    return {"dynamic_batching": {"preferred_batch_size": [samples], "max_queue_delay_microseconds": 0}}
 
 
 def _max_batch(model: Model) -> int:

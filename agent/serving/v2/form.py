@@ -32,7 +32,7 @@ class Input(NamedTuple):
 
     Attributes:
         place: among the engine's inputs. name, shape: its own; axis 0 is the batch, -1 takes any length.
-        tail: the axes after the batch.
+        fixed: the axes after the batch, or None where one of them takes any length.
         expected: the element type that it is announced with. types: those that it takes, by the protocol's name.
         stored: the element type in the artifact, by numpy's name.
     """
@@ -40,7 +40,7 @@ class Input(NamedTuple):
     place: int
     name: str
     shape: tuple[int, ...]
-    tail: list[int]
+    fixed: list[int] | None
     expected: str
     types: Mapping[str, Datatype]
     stored: str
@@ -137,9 +137,8 @@ def opening(name: str, datatype: str) -> bytes:
 
 def _input(place: int, spec: TensorSpec, dtype: str) -> Input:
     shape = tuple(spec.shape)
-    return Input(
-        place, spec.name, shape, list(shape[1:]), DATATYPES[dtype], datatypes(dtype, spec.dtype), spec.dtype
-    )
+    fixed = list(shape[1:]) if shape and -1 not in shape[1:] else None
+    return Input(place, spec.name, shape, fixed, DATATYPES[dtype], datatypes(dtype, spec.dtype), spec.dtype)
 
 
 _FORMS: WeakKeyDictionary[Model, Form] = WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,17 +65,15 @@ def read_raw(form: Form, body: bytes) -> list[Array]:
         )
     (wanted,) = form.inputs.values()
     datatype = wanted.types[wanted.expected]
-    shape = [1, *wanted.tail]
-    if -1 in wanted.tail:
-        if wanted.tail.count(-1) > 1:
+    shape = [1, *wanted.shape[1:]]
+    if wanted.fixed is None:
+        if shape.count(-1) != 1:
             raise RequestInvalid(
                 reason=f"The shape of the raw input '{wanted.name}' can not be deduced because there are more than "
                 "one variable-sized dimension"
             )
-        row = datatype.wire.itemsize
-        for length in wanted.tail:
-            row *= length if length != -1 else 1
-        shape[1 + wanted.tail.index(-1)] = len(body) // row if row else 0
+        others = datatype.wire.itemsize * math.prod(length for length in shape if length != -1)
+        shape[shape.index(-1)] = len(body) // others
     return [_counted(form, wanted, datatype, shape, body, 0, len(body), {})]
 
 
@@ -91,8 +90,8 @@ def _tensor(
     shape = item.get("shape")
     if type(shape) is not list or not _INTEGER.issuperset(map(type, shape)):
         raise RequestInvalid(reason="Unable to parse 'shape': it must be an array of integers")
-    if not shape or shape[0] < 1 or (shape[1:] != wanted.tail and not _fits(shape, wanted.shape)):
-        told = [form.batch or -1, *wanted.tail] if wanted.shape else []
+    if not shape or shape[0] < 1 or (shape[1:] != wanted.fixed and not _fits(shape, wanted.shape)):
+        told = [form.batch or -1, *wanted.shape[1:]] if wanted.shape else []
         raise RequestInvalid(
             reason=f"[request id: {document.get('id') or '<id_unknown>'}] unexpected shape for input "
             f"'{wanted.name}' for model '{form.name}'. Expected {shown(told)}, got {shown(shape)}"
@@ -130,15 +129,14 @@ def _counted(
     form: Form, wanted: Input, datatype: Datatype, shape: Sequence[int], body: bytes, start: int, size: int,
     document: Mapping[str, Any],
 ) -> Array:  # fmt: skip
-    expected = datatype.wire.itemsize
-    for length in shape:
-        expected *= length
+    count = math.prod(shape)
+    expected = count * datatype.wire.itemsize
     if size != expected:
         raise RequestInvalid(
             reason=f"[request id: {document.get('id') or '<id_unknown>'}] input byte size mismatch for input "
             f"'{wanted.name}' for model '{form.name}'. Expected {expected}, got {size}"
         )
-    array = from_body(datatype, shape, body, start)
+    array = from_body(datatype, count, body, start).reshape(shape)
     if datatype.checked:
         check_finite(array, wanted.name, wanted.stored)
     return array

@@ -1,12 +1,14 @@
-"""The statistics extension: what the models did since they were loaded, in Triton's form, from the same counters as
-`/metrics`.
+"""The statistics extension: what the models did since they were first served, in Triton's form and from the counters
+of `/metrics`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
+from agent.metrics import ModelMetrics
 from agent.serving.messages import Response, json_response
 from agent.serving.served import Served
 
@@ -20,26 +22,41 @@ def _model(served: Served) -> dict[str, Any]:
     metrics = served.metrics
     failed = sum(metrics.errors.values())
     succeeded = metrics.requests - failed
+    computed = succeeded - metrics.cache_hits
     return {
         "name": served.name,
         "version": str(served.version),
-        "last_inference": 0,
+        "last_inference": _last_ms(metrics),
         "inference_count": metrics.samples,
         "execution_count": metrics.batches,
         "inference_stats": {
-            "success": _duration(succeeded, metrics.latency.total / 1e3),
-            "fail": _duration(failed, 0.0),
-            "queue": _duration(succeeded, metrics.queue_s),
-            "compute_input": _duration(0, 0.0),
-            "compute_infer": _duration(succeeded, metrics.compute_s),
-            "compute_output": _duration(0, 0.0),
-            "cache_hit": _duration(0, 0.0),
-            "cache_miss": _duration(0, 0.0),
+            "success": _duration(succeeded, metrics.latency.total / 1000),
+            "fail": _duration(failed, 0.0),  # how long it took is not counted
+            "queue": _duration(computed, metrics.queue_s),
+            "compute_input": _duration(computed, metrics.input_s),
+            "compute_infer": _duration(computed, metrics.infer_s),
+            "compute_output": _duration(computed, metrics.output_s),
+            "cache_hit": _duration(metrics.cache_hits, metrics.cache_hit_s),
+            "cache_miss": _duration(metrics.cache_misses, 0.0),
         },
         "response_stats": {},
-        "batch_stats": [],
+        "batch_stats": [
+            {
+                "batch_size": size,
+                "compute_input": _duration(runs.count, 0.0),
+                "compute_infer": _duration(runs.count, runs.run_s),
+                "compute_output": _duration(runs.count, 0.0),
+            }
+            for size, runs in sorted(metrics.sizes.items())
+            if size  # under 0 the metrics keep the runs of sizes that are too many to tell apart
+        ],
         "memory_usage": [],
     }
+
+
+def _last_ms(metrics: ModelMetrics) -> int:
+    """When the newest run began, milliseconds since 1970; 0 where there was none."""
+    return int((time.time() - time.monotonic() + metrics.began) * 1000) if metrics.began else 0
 
 
 def _duration(count: int, seconds: float) -> dict[str, int]:
