@@ -1,1 +1,1 @@
-"""The agent's way to the fleet: samples into the outbox, the outbox over MQTT to the collector that acknowledges."""
+"""The agent's way to the fleet: samples through the outbox to the collector, requests from clients to what serves."""

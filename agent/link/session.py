@@ -12,9 +12,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from agent.contract.codec import decode, encode
-from agent.contract.errors import ContractError
+from agent.contract.errors import ContractError, OutboxFailed
 from agent.contract.link import LinkConfig
 from agent.contract.messages import Ack, Presence, PresenceMessage
 from agent.contract.topics import TopicKind, topic
@@ -202,7 +203,8 @@ class Session:
                 break
             time.sleep(0.002)
             connection.turn(readable=True, writable=connection.wants_write)
-            self._take(connection, now)
+            with suppress(OutboxFailed):  # what is not deleted is sent again
+                self._take(connection, now)
             self._answer(connection, now)
 
     # --- requests
@@ -211,8 +213,8 @@ class Session:
         for number in connection.confirmed:
             self._inference.confirmed(number)
         connection.confirmed.clear()
-        received, connection.received = connection.received, []
-        for came in received:
+        while connection.received:
+            came = connection.received.pop(0)
             if self._inference.concerns(came.topic):
                 self._inference.heard(came, now)
             else:

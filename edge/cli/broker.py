@@ -67,29 +67,31 @@ def config(
 def client(name: str, folder: Path, as_json: bool) -> None:
     """Write a certificate with which the client NAME may ask boards' models, into FOLDER.
 
-    NAME must stand in `[mqtt] clients` in edge.toml; taken out there, it may no more.
+    NAME must stand in `[mqtt] clients` in edge.toml; taken out there, it may no more. Says under which topic each board
+    is asked: the model's name follows it.
     """
     from agent.contract.errors import OptionInvalid
-    from edge import durable
-    from edge.certificates import CERTIFICATE, CertificateAuthority
+    from agent.contract.topics import TopicKind, beginning
+    from edge.collector.own_broker import write_client
     from edge.config import FleetFolder
+    from edge.inventory import Inventory
 
     fleet = FleetFolder.find()
     if name not in fleet.config.mqtt_clients:
         reason = f'first name it in edge.toml: [mqtt] clients = ["{name}"]'
         raise OptionInvalid(option=name, reason=reason)
-    folder = folder.resolve()
-    durable.make_folder(folder)
-    authority = CertificateAuthority(fleet.keys)
-    pair = authority.client(name)
-    files = [folder / file for file in (CERTIFICATE, f"{name}.pem", f"{name}.key")]
-    durable.write(files[0], authority.certificate.encode())
-    durable.write(files[1], pair.certificate.encode())
-    durable.write(files[2], pair.key.encode(), mode=0o600)
+    written = write_client(fleet, folder.resolve(), name)
+    boards = {
+        device.name: beginning(fleet.config.fleet, device.device_id, TopicKind.INFER)
+        for device in Inventory(fleet).list()
+        if device.enrolled
+    }
     if as_json:
-        output.data({"files": [str(path) for path in files]})
-    output.line("good", f"{', '.join(path.name for path in files)} are in {folder}")
+        output.data({"files": [str(path) for path in written], "boards": boards})
+    output.line("good", f"{', '.join(path.name for path in written)} are in {folder.resolve()}")
     output.talk(
         "A collector that runs takes the name up by itself; for a broker of your own, write its files anew"
     )
-    output.talk("with `edge broker config`. One client at a time may use a name.")
+    output.talk("with `edge broker config`. One connection at a time may have the name.")
+    for board, beginning_of in boards.items():
+        output.talk(output.visible(f"{board} is asked at {beginning_of}MODEL"))

@@ -1,4 +1,4 @@
-"""Files for a mosquitto of the user's own: who may say and hear what, and the certificates.
+"""Files for a mosquitto of the user's own: who may say and hear what, and the certificates; and for its clients.
 
 The rule: it is the configuration of the broker here, listening for everyone; so what is tested of the one holds for the
 other. The authority's key stays in the fleet folder: who needs a certificate gets it from there.
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from agent.contract.errors import OptionInvalid
 from edge import durable
-from edge.certificates import CertificateAuthority
+from edge.certificates import CERTIFICATE, CertificateAuthority
 from edge.collector import mosquitto
 from edge.collector.access import AccessList
 from edge.collector.broker import PORT_OWN, write_server_files
@@ -56,3 +56,21 @@ def write_files(
     durable.write(folder / FRAGMENT, mosquitto.render(listener).encode())
     names = (FRAGMENT, mosquitto.ACCESS, mosquitto.AUTHORITY, mosquitto.CERTIFICATE, mosquitto.KEY)
     return tuple(folder / name for name in names)
+
+
+def write_client(fleet: FleetFolder, folder: Path, name: str) -> Sequence[Path]:
+    """Write what a client called `name` shows and checks: authority, certificate, key; which files there are.
+
+    Args:
+        fleet: whose authority signs.
+        folder: where to; made where it is missing.
+        name: one of `[mqtt] clients`.
+    """
+    durable.make_folder(folder)
+    authority = CertificateAuthority(fleet.keys)
+    pair = authority.client(name)
+    files = tuple(folder / file for file in (CERTIFICATE, f"{name}.pem", f"{name}.key"))
+    durable.write(files[0], authority.certificate.encode())
+    durable.write(files[1], pair.certificate.encode())
+    durable.write(files[2], pair.key.encode(), mode=0o600)
+    return files

@@ -13,16 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.contract.errors import NameInvalid
 from agent.contract.topics import FROM_DEVICE, WITH_ID, TopicKind, topic
 from edge.certificates import CertificateAuthority
 from edge.collector import broker as brokers
 from edge.collector import mosquitto
-from edge.collector.access import AccessList
+from edge.collector.access import AccessList, asker
 from edge.collector.broker import KIND_MOSQUITTO
 from tests.collector.conftest import COLLECTOR, Client, folder_with
 
 FLEET = "demo-abcdef"
-LIST = AccessList(FLEET, COLLECTOR)
+CLIENT = "line-3"
+LIST = AccessList(FLEET, COLLECTOR, (CLIENT,))
 BOARDS = ("b-1", "b-2")
 EVERYTHING = "c-everything"
 """A client that, in these tests alone, may all."""
@@ -36,10 +38,10 @@ _near = st.builds(
     st.sampled_from([FLEET, FLEET, FLEET, "other-abcdef"]),
     st.sampled_from(["00", "3f", "zz"]),
     st.sampled_from([*BOARDS, COLLECTOR]),
-    st.lists(st.sampled_from([*(kind.value for kind in TopicKind), "x"]), min_size=1, max_size=3),
+    st.lists(st.sampled_from([*(kind.value for kind in TopicKind), "x", CLIENT]), min_size=1, max_size=4),
 )
 topics = st.one_of(_near, st.lists(_levels, min_size=1, max_size=8).map("/".join).filter(bool))
-identities = st.sampled_from([*BOARDS, COLLECTOR, "stranger"])
+identities = st.sampled_from([*BOARDS, COLLECTOR, CLIENT, "stranger"])
 
 
 @pytest.mark.parametrize("kind", list(TopicKind))
@@ -51,6 +53,28 @@ def test_a_board_writes_what_comes_from_it_and_reads_what_goes_to_it(kind: Topic
     assert not LIST.may_receive("b-2", own)
     assert LIST.may_publish(COLLECTOR, own) == (kind not in FROM_DEVICE)
     assert LIST.may_receive(COLLECTOR, own)
+
+
+@pytest.mark.parametrize("client", [CLIENT, asker(COLLECTOR)])
+def test_a_client_asks_every_model_and_hears_answers_for_all_and_for_itself(client: str) -> None:
+    infer, result = (topic(FLEET, "b-1", kind, "m") for kind in (TopicKind.INFER, TopicKind.RESULT))
+    assert LIST.may_publish(client, infer)
+    assert LIST.may_subscribe(client, result)
+    assert LIST.may_subscribe(client, f"{result}/{client}/#")
+    assert not LIST.may_receive(client, f"{result}/another/1")
+    assert not LIST.may_receive(client, infer)
+    assert not LIST.may_publish(client, result)
+    for kind in set(TopicKind) - WITH_ID:
+        assert not LIST.may_publish(client, topic(FLEET, "b-1", kind))
+        assert not LIST.may_receive(client, topic(FLEET, "b-1", kind))
+    assert not LIST.may_publish("b-2", infer)
+    assert not AccessList(FLEET, COLLECTOR).may_publish(CLIENT, infer)
+
+
+@pytest.mark.parametrize("name", ["b-1", "c-1", "ask-c-1", "+", "line/3"])
+def test_no_client_is_called_like_a_board_or_a_collector(name: str) -> None:
+    with pytest.raises(NameInvalid):
+        AccessList(FLEET, COLLECTOR, (name,))
 
 
 @pytest.mark.parametrize("name", ["+", "#", "", "b-1/x", "B-1", "b-1\n"])
@@ -97,7 +121,7 @@ def judge(
     assert brokers._answers(broker)
     clients = {
         name: Client(broker, pairs(name), protocol=mqtt.MQTTv5)
-        for name in (*BOARDS, COLLECTOR, "stranger", EVERYTHING)
+        for name in (*BOARDS, COLLECTOR, CLIENT, "stranger", EVERYTHING)
     }
     for client in clients.values():
         client.connected()

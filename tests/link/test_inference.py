@@ -326,18 +326,6 @@ def test_more_than_may_wait_are_told_so_and_telemetry_goes_on(line: Line, client
     assert {answer["id"] for answer in answers} == {f"flood-{number}" for number in range(count)}
 
 
-def test_a_client_may_not_speak_for_boards_or_hear_more_than_answers(line: Line) -> None:
-    access = AccessList(FLEET, NAME, CLIENTS)
-    assert access.may_publish("line-3", REQUESTS)
-    assert not access.may_publish("line-3", RESULTS)
-    assert not access.may_publish("line-3", topic(FLEET, DEVICE, TopicKind.DESIRED))
-    assert access.may_receive("line-3", f"{RESULTS}/line-3/x")
-    assert not access.may_receive("line-3", f"{RESULTS}/line-4/x")
-    assert not access.may_receive("line-3", REQUESTS)
-    assert not access.may_publish("stranger", REQUESTS)
-    assert not access.may_publish("b-1", REQUESTS)
-
-
 @pytest.mark.parametrize("version", ["mqttv5", "mqttv311"])
 def test_mosquittos_own_clients_ask_with_a_file(line: Line, tmp_path: Path, version: str) -> None:
     (tmp_path / "request.json").write_bytes(version_2(f"file-{version}"))

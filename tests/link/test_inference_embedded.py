@@ -1,0 +1,106 @@
+"""Inference through the broker that comes along: a fleet folder's collector, its embedded broker, a real agent."""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paho.mqtt.client as mqtt
+import pytest
+from click.testing import CliRunner
+
+from agent.contract.errors import RequestInvalid
+from agent.contract.topics import TopicKind, topic
+from edge.certificates import CertificateAuthority
+from edge.cli.broker import client as broker_client
+from edge.collector import asking, client, records
+from edge.config import FleetFolder
+from tests.agent.boards import digits
+from tests.agent.conftest import RunningAgent
+from tests.link.boards import DEVICE, LinkedBoard
+from tests.link.collector import FLEET
+from tests.link.test_inference import ANSWER_S, until, version_2
+
+
+@dataclass(frozen=True)
+class Here:
+    """A fleet folder with its collector, and a board that serves `digits`."""
+
+    fleet: FleetFolder
+    port: int
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    folder = tmp_path_factory.mktemp("here")
+    toml = FleetFolder.create(folder / "fleet").edge_toml
+    lines = [f'[fleet]\nname = "{FLEET}"', '[mqtt]\nbroker = "embedded"\nclients = ["line-3"]']
+    toml.write_text("\n".join(lines))
+    fleet = FleetFolder.open(toml.parent)
+    board = LinkedBoard(folder / "board", CertificateAuthority(fleet.keys))
+    board.generation(2, {"digits": board.digits_onnx()})
+    board.link("current", 2)
+    agent = RunningAgent(board, folder / "agent.log")
+    try:
+        client.ensure(fleet)
+        until(lambda: (running := records.read_running(fleet)) and running.broker_port)
+        running = records.read_running(fleet)
+        assert running is not None
+        assert running.broker_port is not None
+        board.report_to(running.broker_port, collector=records.enrolled_id(fleet), interval_s=3600)
+        agent.ready()
+        until(lambda: (agent.get("/edge/v1/status")[1]["telemetry"] or {}).get("connected"))
+        yield Here(fleet, running.broker_port)
+    finally:
+        agent.stop()
+        client.stop(fleet)
+
+
+def test_a_command_of_the_folder_asks_beside_the_collector(here: Here) -> None:
+    first = json.loads(asking.ask(here.fleet, DEVICE, "digits", version_2("one"), name="board"))
+    assert first["id"] == "one"
+    array = io.BytesIO()
+    np.save(array, digits()[0])
+    second = json.loads(asking.ask(here.fleet, DEVICE, "digits", array.getvalue(), name="board"))
+    assert (second["model"], second["release"]) == ("digits", "digits@2")
+    assert client.status(here.fleet).connected
+
+
+def test_what_no_broker_carries_is_said_before_it_is_sent(here: Here) -> None:
+    with pytest.raises(RequestInvalid, match="MQTT carries at most"):
+        asking.ask(here.fleet, DEVICE, "digits", bytes(5 * 1024 * 1024), name="board")
+
+
+def test_a_client_that_edge_toml_names_asks_with_its_certificate(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here.fleet.path)
+    refused = CliRunner().invoke(broker_client, ["line-4", str(tmp_path)])
+    assert "first name it in edge.toml" in str(refused.exception)
+    assert CliRunner().invoke(broker_client, ["line-3", str(tmp_path)]).exit_code == 0
+
+    heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
+    context = ssl.create_default_context(cafile=str(tmp_path / "mqtt-ca.pem"))
+    context.load_cert_chain(tmp_path / "line-3.pem", tmp_path / "line-3.key")
+    asks = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "line-3", protocol=mqtt.MQTTv311)
+    asks.tls_set_context(context)
+    asks.on_subscribe = lambda *arguments: heard.put(("granted", bytes(code.value for code in arguments[3])))
+    asks.on_message = lambda _client, _data, message: heard.put((message.topic, message.payload))
+    asks.connect("localhost", here.port)
+    asks.loop_start()
+    try:
+        results = topic(FLEET, DEVICE, TopicKind.RESULT, "digits")
+        asks.subscribe([(results, 1), (topic(FLEET, DEVICE, TopicKind.ACK), 1)])
+        assert heard.get(timeout=ANSWER_S) == ("granted", b"\x01\x80")
+        asks.publish(topic(FLEET, DEVICE, TopicKind.INFER, "digits"), version_2("mine"), 1)
+        where, answer = heard.get(timeout=ANSWER_S)
+        assert (where, json.loads(answer)["id"]) == (results, "mine")
+    finally:
+        asks.disconnect()
+        asks.loop_stop()
