@@ -12,11 +12,10 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
-from agent import __version__
+from agent import __version__, logs
 from agent.config import BoardFolder, read_config
 from agent.contract.board import BoardConfig
 from agent.contract.errors import EdgeError
@@ -57,9 +56,7 @@ def main(root: Path, *, generation: int | None = None) -> int:
     """
     folder = BoardFolder(root.resolve())
     config = read_config(folder)
-    logging.basicConfig(
-        level=config.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s", force=True
-    )
+    logs.begin(config)
     agent = Agent(folder, config, generation)
     try:
         entrances = Entrances(folder, config)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOG_LEVELS = ("debug", "info", "warning")
+LOG_FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,13 @@ def read_config(folder: BoardFolder) -> BoardConfig:
         raise AgentConfigInvalid(
             path=folder.config, reason=f"`log_level` must be one of {', '.join(LOG_LEVELS)}"
         )
-    if config.threads < 1 or config.memory_limit_mib < 1:
+    if config.log_format not in LOG_FORMATS:
         raise AgentConfigInvalid(
-            path=folder.config, reason="`threads` and `memory_limit_mib` must be 1 or more"
+            path=folder.config, reason=f"`log_format` must be one of {', '.join(LOG_FORMATS)}"
         )
+    for name in ("threads", "memory_limit_mib", "queue_requests", "queue_mib"):
+        if getattr(config, name) < 1:
+            raise AgentConfigInvalid(path=folder.config, reason=f"`{name}` must be 1 or more")
     return config
 
 

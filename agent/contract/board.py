@@ -53,6 +53,8 @@ class BoardConfig:
         threads: for one inference.
         memory_limit_mib: what the agent may use.
         log_level: `debug`, `info`, `warning`.
+        log_format: `text`, or `json` for one JSON object a line.
+        queue_requests, queue_mib: what may wait for one model, in number and in tensors together.
     """
 
     fleet: str
@@ -65,6 +67,9 @@ class BoardConfig:
     threads: int = 1
     memory_limit_mib: int = 512
     log_level: str = "info"
+    log_format: str = "text"
+    queue_requests: int = 64
+    queue_mib: int = 64
     schema: str = BOARD_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 

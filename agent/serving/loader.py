@@ -21,6 +21,7 @@ from agent.config import BoardFolder
 from agent.contract.board import BoardConfig
 from agent.contract.errors import ContractError, EdgeError, EngineRefusesModel, ModelTooLargeForMemory
 from agent.memory import Room, available_bytes, give_back
+from agent.serving.queue import Bounds
 from agent.serving.served import UNLOADING, Served
 from agent.system import rss_bytes
 
@@ -48,6 +49,7 @@ class Loader:
     def __init__(self, folder: BoardFolder, config: BoardConfig) -> None:
         self._folder = folder
         self._threads = config.threads
+        self._bounds = Bounds(config.queue_requests, config.queue_mib * 1024 * 1024)
         self._limit_bytes = config.memory_limit_mib * 1024 * 1024
         self._grown: dict[str, int] = {}
         self._turn = asyncio.Lock()
@@ -60,7 +62,7 @@ class Loader:
         """
         async with self._turn:
             try:
-                served.loaded(await in_thread(lambda: self._open(served)))
+                served.loaded(await in_thread(lambda: self._open(served)), self._bounds)
             except EdgeError as error:
                 LOG.error("%s can't be served: %s", served.release, error)
                 served.failed(error)
