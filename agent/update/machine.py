@@ -231,7 +231,7 @@ class Machine:
                 desired,
                 folder=self._folder,
                 config=self._config,
-                replaced={result.model: result for result in self.journal.record.current_checks},
+                replaced={result.model: result for result in reversed(self.journal.record.current_checks)},
                 new_runtime=self._new_runtime,
                 interrupted=self._newer,
             )

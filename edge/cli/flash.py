@@ -29,6 +29,17 @@ if TYPE_CHECKING:
     "--only", is_flag=True, help="Serve nothing beside it. Else models of other names stay on the board."
 )
 @click.option(
+    "--challenger",
+    type=click.IntRange(1, 99),
+    metavar="PERCENT",
+    help="Beside the version that is served: answer this part of the requests to its name.",
+)
+@click.option(
+    "--shadow",
+    is_flag=True,
+    help="Beside the version that is served: be asked the same, and compared. Its answers go nowhere.",
+)
+@click.option(
     "--engine-wheel",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Your own wheel of the inference engine, like NVIDIA's GPU build for a Jetson.",
@@ -64,6 +75,8 @@ def flash(
     release: str | None,
     previous: bool,
     only: bool,
+    challenger: int | None,
+    shadow: bool,
     engine_wheel: Path | None,
     engine_wheel_sha256: str | None,
     user_install: bool,
@@ -82,7 +95,11 @@ def flash(
     A bare board is enrolled first. The trial runs beside what serves; where it fails, nothing changes on the board
     and the exit code is 3. Flashing again does nothing. A model's file is converted for the board's profile (`as-is`
     for .tflite and .onnx without data), published under its name and flashed, in one go.
+
+    --challenger and --shadow try a version beside the one that answers; telemetry has their counters. The next
+    flash without them is the version that answers from then on, and ends what challenged the one before.
     """
+    from agent.contract.release import ModelRole
     from edge.rollouts.flash import FlashRequest
     from edge.rollouts.flash import flash as run
     from edge.rollouts.workspace import Workspace
@@ -92,6 +109,14 @@ def flash(
     if reset_trust and (adopt or re_enrol or previous):
         reason = "it keeps what the board runs; it goes with neither --adopt, --re-enrol nor --previous"
         raise OptionInvalid(option="--reset-trust", reason=reason)
+    if (challenger is not None) + shadow + only + previous > 1:
+        reason = "of --challenger, --shadow, --only and --previous there can be one"
+        raise OptionInvalid(option="--challenger, --shadow", reason=reason)
+    role, share = ModelRole.PRIMARY, 100
+    if challenger is not None:
+        role, share = ModelRole.CHALLENGER, challenger
+    elif shadow:
+        role, share = ModelRole.SHADOW, 0
     wheel = _wheel(engine_wheel, engine_wheel_sha256)
     workspace = Workspace.find(asker())
     workspace.inventory.get(target)
@@ -115,6 +140,8 @@ def flash(
     request = FlashRequest(
         device=target,
         release=release,
+        role=role,
+        share=share,
         only=only,
         engine_wheel=wheel,
         user_install=user_install,

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from agent.contract.errors import (
     BoardRefused,
     ModelsApart,
+    NoPrimary,
     PlatformUnsupported,
     ReleaseLacksProfile,
     WrongBoard,
 )
 from agent.contract.manifest import BundleManifest, EngineName
+from agent.contract.names import parse_release
 from agent.contract.profile import BoardFacts, DeviceProfile, accepts, bundle_fits, runtime_fits
-from agent.contract.release import Generation, GenerationModel, Release
+from agent.contract.release import Generation, GenerationModel, ModelRole, Release
 from agent.contract.runtime import RuntimeManifest
 from edge.runtimes.request import EngineWheel, RuntimeRequest
 
@@ -138,9 +140,42 @@ def check_beside(
 def next_generation(
     number: int, *, runtime: str, model: GenerationModel, current: Generation | None
 ) -> Generation:
-    """`current` with `model` in the place of the model of its name, in `runtime`; with no `current`, `model` alone.
+    """`current` with `model` in its place, in `runtime`; with no `current`, `model` alone.
 
     The order stays, so that what is flashed again is the same content.
     """
-    models = {other.name: other for other in (current.models if current else ())}
-    return Generation(number=number, runtime=runtime, models=tuple((models | {model.name: model}).values()))
+    models: dict[tuple[str, ModelRole], GenerationModel] = {}
+    for other in current.models if current else ():
+        if other.name == model.name and other.role is model.role:
+            models[other.name, other.role] = model
+        elif stays(other, beside=model.release, role=model.role):
+            models[other.name, other.role] = other
+    models.setdefault((model.name, model.role), model)
+    return Generation(number=number, runtime=runtime, models=tuple(models.values()))
+
+
+def stays(model: GenerationModel, *, beside: str, role: ModelRole) -> bool:
+    """Whether a model goes on beside a release that comes in `role`.
+
+    A primary comes in the place of all versions of its name: what challenged the one before has ended. A challenger or
+    a shadow comes in the place of the one in its role, and of itself in another.
+    """
+    if model.name != parse_release(beside)[0]:
+        return True
+    return role is not ModelRole.PRIMARY and model.role is not role and model.release != beside
+
+
+def check_role(release: str, role: ModelRole, current: Generation | None, *, device: str) -> None:
+    """Refuse a challenger or a shadow where nothing is to be challenged.
+
+    Raises:
+        NoPrimary: so.
+    """
+    name = parse_release(release)[0]
+    primaries = [
+        model
+        for model in (current.models if current else ())
+        if model.name == name and model.role is ModelRole.PRIMARY and model.release != release
+    ]
+    if role is not ModelRole.PRIMARY and not primaries:
+        raise NoPrimary(release=release, role=role.value, device=device, model=name)

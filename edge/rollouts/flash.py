@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.contract.errors import BoardNotFlashed, NoPrevious
 from agent.contract.manifest import BundleManifest
 from agent.contract.messages import Reported
 from agent.contract.profile import DeviceProfile
-from agent.contract.release import Generation, Release
+from agent.contract.release import Generation, ModelRole, Release
 from agent.contract.states import UpdateState
 from edge.fleet.connection import Board, connect
 from edge.fleet.install import Placement
@@ -25,7 +25,7 @@ from edge.inventory import Device
 from edge.progress import Progress
 from edge.rollouts.assignment import runs_already
 from edge.rollouts.belonging import is_ours, refuse_foreign, wake
-from edge.rollouts.choice import check_beside, next_generation
+from edge.rollouts.choice import check_beside, check_role, next_generation
 from edge.rollouts.enrolment import InstallTerms, enrol, locate, settle_profile
 from edge.rollouts.memory import Memory
 from edge.rollouts.outcome import FlashOutcome
@@ -43,6 +43,7 @@ class FlashRequest:
     Attributes:
         device: its name in the inventory.
         release: `digits@2`; None goes back to the generation before the current one.
+        role, share: how it takes part: a challenger answers `share` percent of the requests to its name.
         only: serve nothing beside it; else models of other names stay.
         engine_wheel: a wheel of the user's own for the inference engine.
         user_install: install without root even where sudo could be had.
@@ -55,6 +56,8 @@ class FlashRequest:
 
     device: str
     release: str | None
+    role: ModelRole = ModelRole.PRIMARY
+    share: int = 100
     only: bool = False
     engine_wheel: EngineWheel | None = None
     user_install: bool = False
@@ -117,8 +120,11 @@ class _Flash:
             woken = self._wake(board, status)
             if release is None:
                 return self._go_back(board, reported)
+            serving = reported.current if reported else None
+            check_role(release.title, self._request.role, serving, device=self._name)
             prepared = self._prepare(release, profile, self._beside(release, reported))
-            composed, model = prepared.composed, prepared.model
+            composed = prepared.composed
+            model = replace(prepared.model, role=self._request.role, share=self._request.share)
             if not self._is_enrolled(status, profile):
                 reported = self._enrol(board, composed, placement, profile)
                 beside = self._beside(release, reported)
@@ -170,7 +176,7 @@ class _Flash:
     def _beside(self, release: Release, reported: Reported | None) -> dict[str, BundleManifest]:
         """Release to bundle of the models that stay on the board."""
         staying = self._staying(reported.current if reported else None)
-        return models_beside(self._workspace, release, staying, device=self._name)
+        return models_beside(self._workspace, release, staying, device=self._name, role=self._request.role)
 
     def _staying(self, current: Generation | None) -> Generation | None:
         """What of `current` stays; what another folder published goes when the board's trust is reset."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from agent.contract.errors import FileMissing, ModelsApart, PlatformUnsupported, WrongBoard
 from agent.contract.manifest import BundleManifest
 from agent.contract.profile import BoardFacts, DeviceProfile
-from agent.contract.release import Generation, GenerationModel, Release
+from agent.contract.release import Generation, GenerationModel, ModelRole, Release
 from edge.config import cache_dir
 from edge.progress import Progress, Silent
 from edge.rollouts.choice import (
@@ -22,6 +22,7 @@ from edge.rollouts.choice import (
     engine_for,
     next_generation,
     runtime_request,
+    stays,
 )
 from edge.rollouts.workspace import Workspace
 from edge.runtimes.compose import Composed, compose
@@ -37,14 +38,23 @@ class Prepared:
 
 
 def models_beside(
-    workspace: Workspace, release: Release, current: Generation | None, *, device: str
+    workspace: Workspace,
+    release: Release,
+    current: Generation | None,
+    *,
+    device: str,
+    role: ModelRole = ModelRole.PRIMARY,
 ) -> dict[str, BundleManifest]:
     """Release to bundle of the models that stay on a board beside `release`.
 
     Raises:
         ModelsApart: this folder's repository does not hold one of them.
     """
-    stay = [model for model in (current.models if current else ()) if model.name != release.name]
+    stay = [
+        model
+        for model in (current.models if current else ())
+        if stays(model, beside=release.title, role=role)
+    ]
     try:
         return {model.release: workspace.repository.bundle(model.bundle) for model in stay}
     except FileMissing as error:

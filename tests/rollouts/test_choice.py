@@ -9,17 +9,19 @@ import pytest
 from agent.contract.errors import (
     BoardRefused,
     ModelsApart,
+    NoPrimary,
     PlatformUnsupported,
     ReleaseLacksProfile,
     WrongBoard,
 )
 from agent.contract.manifest import EngineName, Requirements
-from agent.contract.release import Generation, GenerationModel, Release
+from agent.contract.release import Generation, GenerationModel, ModelRole, Release
 from edge.rollouts.choice import (
     bundle_for,
     check_beside,
     check_board,
     check_fit,
+    check_role,
     engine_for,
     next_generation,
     runtime_request,
@@ -82,6 +84,31 @@ def test_what_the_board_would_refuse_is_refused_here() -> None:
 def test_the_runtime_is_the_boards_own() -> None:
     request = runtime_request(FACTS, EngineName.LITERT, None)
     assert (request.architecture, request.python, request.page_size_bytes) == ("aarch64", "3.11", 16384)
+
+
+def test_a_challenger_and_a_shadow_stand_beside_the_version_that_answers_until_another_one_does() -> None:
+    current = Generation(4, "a" * 64, (model("digits"), model("faces")))
+    shadow = replace(model("digits", 2), role=ModelRole.SHADOW, share=0)
+    watched = next_generation(5, runtime="b" * 64, model=shadow, current=current)
+    assert [(m.release, m.role.value) for m in watched.models] == [
+        ("digits@1", "primary"),
+        ("faces@1", "primary"),
+        ("digits@2", "shadow"),
+    ]
+    challenger = replace(model("digits", 2), role=ModelRole.CHALLENGER, share=10)
+    shared = next_generation(6, runtime="b" * 64, model=challenger, current=watched)
+    assert shared.models == (model("digits"), model("faces"), challenger)
+    check_role("digits@2", ModelRole.CHALLENGER, current, device="pi")
+    answers = next_generation(7, runtime="b" * 64, model=model("digits", 2), current=shared)
+    assert answers.models == (model("digits", 2), model("faces"))
+
+
+@pytest.mark.parametrize("release", ["digits@1", "cats@2"])
+def test_where_no_other_version_answers_nothing_is_challenged(release: str) -> None:
+    current = Generation(4, "a" * 64, (model("digits"),))
+    for serving in (current, None):
+        with pytest.raises(NoPrimary, match=f"`{release}` can't be a shadow on `pi`"):
+            check_role(release, ModelRole.SHADOW, serving, device="pi")
 
 
 def test_a_model_takes_the_place_of_the_one_of_its_name() -> None:

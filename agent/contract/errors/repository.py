@@ -109,6 +109,13 @@ class ModelsApart(RepositoryError):
     hint_template = "take the other one off the board with --only, or convert both for one engine and profile"
 
 
+class NoPrimary(RepositoryError):
+    code = "release.no-primary"
+    template = "`{release}` can't be a {role} on `{device}`, which serves no other version of `{model}`"
+    hint_template = "flash the version first that is to answer: `edge flash {device} {model}@N`"
+    exit_code = ExitCode.USAGE
+
+
 class BundleMissing(RepositoryError):
     code = "bundle.missing"
     template = "there is no bundle in `{path}`: {reason}"
