@@ -86,21 +86,19 @@ def _answer(model: Model, outputs: Sequence[Array], results: Callable[[Model, Ar
 
 def _classes(model: Model, scores: Array) -> list[list[tuple[str, Any]]]:
     """Label and score: the best first where the release says how many, or all in the model's order."""
-    manifest, labels = model.bundle.manifest, model.labels
-    scores = apply(
-        [step for step in manifest.postprocessing if step.op != "top-k"],
-        scores.reshape(len(scores), scores.shape[-1]),
-    )
-    count = next((int(step.parameters["k"]) for step in manifest.postprocessing if step.op == "top-k"), None)
-    orders = [range(len(row)) if count is None else np.argsort(-row, kind="stable")[:count] for row in scores]
-    return [
-        [(labels[index] if index < len(labels) else "", row[index]) for index in order]
-        for row, order in zip(scores, orders)  # noqa: B905 - one each
-    ]
+    steps, labels = model.bundle.manifest.postprocessing, model.labels
+    count = next((int(step.parameters["k"]) for step in steps if step.op == "top-k"), None)
+    results = []
+    for row in scores.reshape(len(scores), scores.shape[-1]):
+        row = apply([step for step in steps if step.op != "top-k"], row)
+        order = range(len(row)) if count is None else np.argsort(-row, kind="stable")[:count]
+        results.append([(labels[place] if place < len(labels) else "", row[place]) for place in order])
+    return results
 
 
-def _values(_: Model, values: Array) -> Array:
-    return np.ascontiguousarray(values.reshape(len(values)))
+def _values(model: Model, values: Array) -> list[Any]:
+    steps = model.bundle.manifest.postprocessing
+    return [apply(steps, value).ravel()[0] for value in values.reshape(len(values), 1)]
 
 
 def _examples(document: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> list[Mapping[str, Any]]:

@@ -42,7 +42,8 @@ def predict(served: Served, request: Request) -> Response | Awaitable[Response]:
         tensor(columns[spec.name], spec, dtype, booleans=booleans)
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
-    check_batch(served, model, arrays)
+    if len(arrays) > 1 or model.fixed_batch not in (None, 1):
+        check_batch(served, model, arrays)
     outcome = served.run(arrays, deadline=request.deadline, priority=request.priority)
     if isinstance(outcome, list):
         return _answer(model, outcome, rows)
