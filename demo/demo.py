@@ -290,7 +290,7 @@ def caught_up(until: float) -> None:
 
 def measured() -> None:
     title("Measured on the board")
-    type_("edge bench sim-1 --seconds 3")
+    type_("edge bench --on sim-1")
 
 
 def looked_after() -> None:

@@ -32,12 +32,15 @@ COMMANDS = {
     "convert": ("edge.cli.convert:convert", "Convert a model for kinds of boards, and say what it cost."),
     "inspect": ("edge.cli.inspect:inspect", "Show what is in a bundle or a release."),
     "publish": ("edge.cli.publish:publish", "Make a release, NAME@VERSION, in the signed repository."),
-    "device": ("edge.cli.device:device", "Add, list, show, probe and remove boards; open them to other machines."),
+    "device": (
+        "edge.cli.device:device",
+        "Add, list, show, probe and remove boards; open them to other machines.",
+    ),
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
     "rollout": ("edge.cli.rollout:rollout", "A release to many boards, wave by wave, behind a gate."),
     "infer": ("edge.cli.infer:infer", "Send one input to a board's model."),
     "forward": ("edge.cli.forward:forward", "Bring a board's agent to a port of this machine."),
-    "bench": ("edge.cli.bench:bench", "Load test on the board itself."),
+    "bench": ("edge.cli.bench:bench", "Load test: latency, throughput, CPU time, memory; side by side; the knee."),
     "collect": ("edge.cli.collect:collect", "The background collector: what boards report, kept here."),
     "watch": ("edge.cli.watch:watch", "The fleet, live: what boards serve, how quickly, and how they are."),
     "telemetry": (
