@@ -19,7 +19,7 @@ from agent import __version__, logs
 from agent.config import BoardFolder, read_config
 from agent.contract.board import BoardConfig
 from agent.contract.errors import EdgeError
-from agent.handover import start_anew
+from agent.handover import reason_of_gap, start_anew
 from agent.link.link import Link
 from agent.link.subject import Subject
 from agent.loading import Loading
@@ -84,9 +84,13 @@ class Agent:
         self._loading = Loading(
             folder, config, generation, catalog=self._catalog, loader=loader, standing=self._standing
         )
+        gap = reason_of_gap()
+        if gap is not None:
+            self._standing.swap = {"gap": True, "reason": gap}
         self._ended = asyncio.Event()
         self._asked = asyncio.Event()
         self._again = False
+        self._reason = "a signal that came while it ended"
 
     def can_not_begin(self, error: EdgeError) -> None:
         """Say so to the update process."""
@@ -137,7 +141,7 @@ class Agent:
             if self._again:
                 self._link.wait()
                 LOG.info("starting anew, with %d clients", len(entrances))
-                start_anew(self._folder, entrances.hand_over())
+                start_anew(self._folder, entrances.hand_over(), reason=self._reason)
         tell_systemd("STOPPING=1")
         await entrances.close(DRAIN_S)
         self._link.wait()
@@ -177,7 +181,7 @@ class Agent:
                 self._tell_status()
             elif self._folder.launcher.is_file():
                 LOG.info("requests wait while the process starts anew: %s", reason)
-                self._again = True
+                self._again, self._reason = True, reason
                 self._ended.set()
                 return
             else:

@@ -13,13 +13,21 @@ from typing import NoReturn
 
 from agent.config import BoardFolder
 
+GAP = "EDGE_SWAP_GAP"
 
-def start_anew(folder: BoardFolder, descriptors: Mapping[str, str]) -> NoReturn:
+
+def start_anew(folder: BoardFolder, descriptors: Mapping[str, str], *, reason: str) -> NoReturn:
     """Become the launcher.
 
     Args:
         folder: the board's.
         descriptors: what `agent.serving.entrances` hands over, by names of the environment.
+        reason: why that is needed; the next process says it.
     """
     command = [sys.executable, "-I", str(folder.launcher), "--root", str(folder.root), "run"]
-    os.execve(sys.executable, command, {**os.environ, **descriptors})  # noqa: S606 - the board's own launcher, no shell
+    os.execve(sys.executable, command, {**os.environ, **descriptors, GAP: reason})  # noqa: S606 - the board's own launcher, no shell
+
+
+def reason_of_gap() -> str | None:
+    """Why the process before this one started anew; None where this is no swap."""
+    return os.environ.pop(GAP, None)

@@ -143,6 +143,7 @@ class Loading:
             served.take_part(entry)
         catalog.generation, catalog.title, catalog.error = wanted.number, wanted.title, None
         catalog.exchange(models)
+        standing.swap = {"gap": False, "reason": None}
         standing.say(ready=True)
         LOG.info("exchanged without a gap: %s, %d of %d loaded", catalog.title, len(new), len(models))
         for served in before:

@@ -36,6 +36,8 @@ class Standing:
     Attributes:
         boot: names this start, 16 hexadecimal digits. started: when, seconds since 1970.
         generation: the number that the update process is told: of what is served, or of what is being loaded.
+        swap: how what is served came in the place of what was: `gap` tells whether requests waited, and `reason` why;
+            None before a swap.
         port: where it listens; 0 before it does.
         door: how the way in from other machines stands.
         over_limit: it uses more memory than it may. strain: what the board suffers from.
@@ -47,6 +49,7 @@ class Standing:
         self.boot = os.urandom(8).hex()
         self.started = time.time()
         self.generation = 0
+        self.swap: Mapping[str, Any] | None = None
         self.port = 0
         self.door: DoorState | None = None
         self.over_limit = False
@@ -99,6 +102,7 @@ class Standing:
             "title": self._catalog.title,
             "ready": self._catalog.ready,
             "error": error.to_plain() if error is not None else None,
+            "swap": self.swap,
             "connections": connections,
             "telemetry": telemetry,
             "strain": asdict(self.strain),

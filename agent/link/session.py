@@ -17,7 +17,7 @@ from contextlib import suppress
 from agent.contract.codec import decode, encode
 from agent.contract.errors import ContractError, OutboxFailed
 from agent.contract.link import LinkConfig
-from agent.contract.messages import Ack, Presence, PresenceMessage
+from agent.contract.messages import Ack, Birth, Presence, PresenceMessage
 from agent.contract.topics import TopicKind, topic
 from agent.link.birth import birth
 from agent.link.connection import MQTT_3, MQTT_5, Connection, Way, Will
@@ -72,6 +72,7 @@ class Session:
         self._window = Window()
         self._inference = Inference(subject.config.fleet, self._device, subject.ask, wake)
         self._report: bytes | None = None
+        self._born: Birth | None = None
         self._failures = 0
         self._next_try = 0.0
         self._next_send = 0.0
@@ -96,6 +97,15 @@ class Session:
         self._report = signed
         if self._announced and self.connection is not None:
             self.connection.publish(self._topic(TopicKind.REPORTED), signed, retain=True)
+
+    def tell_birth(self) -> None:
+        """Say what the board is, where that is not what this connection has said: its models may be others by now."""
+        if not self._announced or self.connection is None:
+            return
+        born = birth(self._subject, self._number)
+        if born != self._born:
+            self._born = born
+            self.connection.publish(self._topic(TopicKind.BIRTH), encode(born), retain=True)
 
     def step(self, now: float, *, readable: bool, writable: bool) -> None:
         """Do what there is to do; never waits."""
@@ -156,8 +166,8 @@ class Session:
     def _announce(self, connection: Connection, now: float) -> None:
         self._announced, self._since, self._complaint = True, now, ""
         LOG.info("connected to the broker, MQTT %s", "5" if connection.protocol == MQTT_5 else "3.1.1")
-        said = birth(self._subject, self._number)
-        connection.publish(self._topic(TopicKind.BIRTH), encode(said), retain=True)
+        self._born = None
+        self.tell_birth()
         connection.publish(self._topic(TopicKind.STATE), self._presence(Presence.ONLINE), retain=True)
         if self._report is not None:
             connection.publish(self._topic(TopicKind.REPORTED), self._report, retain=True)

@@ -93,6 +93,7 @@ class Telemetry:
                 self._next_sample = now if first else min(self._next_sample, now + config.interval_s)
         if self._configuration.now is None:
             return
+        self._session.tell_birth()
         report = self._reports.newer()
         if report is not None:
             self._session.report(report.signed)

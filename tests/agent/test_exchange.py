@@ -75,6 +75,7 @@ def test_an_exchange_in_the_process_fails_nobody_and_loads_only_what_is_new(swap
     assert clients.failures == []
     assert clients.versions == ["1", "2", "1", "2", "1", "2"]
     assert swapped.board.running()["boot"] == before["boot"]
+    assert swapped.agent.get("/edge/v1/status")[1]["swap"] == {"gap": False, "reason": None}
     assert swapped.log().count("exchanged without a gap: digits@2 + two@1, 1 of 2 loaded") == 3
 
 
@@ -109,11 +110,13 @@ def test_another_runtime_is_a_start_anew_and_fails_nobody(swapped: Swapped) -> N
     before = swapped.board.running()
     with Clients(swapped.agent.port) as clients:
         swapped.serve(5)
+        swap = swapped.agent.get("/edge/v1/status")[1]["swap"]
         clients.wait_until(lambda: clients.versions[-1] == "5")
         swapped.serve(1)
         clients.wait_until(lambda: clients.versions[-1] == "1")
 
     assert clients.failures == []
+    assert swap == {"gap": True, "reason": "the runtime is another one"}
     assert swapped.board.running()["boot"] != before["boot"]
     assert "requests wait while the process starts anew: the runtime is another one" in swapped.log()
 
