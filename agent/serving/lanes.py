@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from agent.contract.errors import BoardStrained, EdgeError, InferenceFailed, Overloaded, RequestExpired
+from agent.contract.errors import (
+    BoardStrained,
+    EdgeError,
+    InferenceFailed,
+    ModelUnavailable,
+    Overloaded,
+    RequestExpired,
+)
 from agent.serving.queue import Bounds, Entry, Queue, level_of
 from agent.serving.strain import Ease, Strain, ease
 
@@ -116,6 +123,8 @@ class Lanes:
         self, arrays: Sequence[Array], *, deadline: float | None = None, priority: int = 0
     ) -> list[Array]:
         """Answer one request. See `Served.run`."""
+        if self._ended:
+            raise ModelUnavailable(model=self._name)
         loop = asyncio.get_running_loop()
         size_bytes = sum(array.nbytes for array in arrays)
         kind = tuple((array.dtype.char, array.shape[1:]) for array in arrays) if self._pace.batches else None
@@ -142,7 +151,7 @@ class Lanes:
         """Refuse what waits, and let the threads end with what they run."""
         self._ended = True
         for entry in self._queue.clear():
-            _settle(entry, Overloaded(model=self._name))
+            _settle(entry, ModelUnavailable(model=self._name))
         for work in self._work:
             work.put(None)
 

@@ -57,7 +57,7 @@ class Overloaded(EngineError):
 
 class BoardStrained(EngineError):
     code = "request.board-strained"
-    template = "the board {condition}: no request waits for `{model}` now"
+    template = "the board {condition}: no further request waits for `{model}` now"
 
 
 class RequestExpired(EngineError):
