@@ -110,7 +110,7 @@ def bench(
     \b
     edge bench digits@2 --on pi                the agent of a board, loaded from the board itself
     edge bench digits@1 digits@2 --on pi       two releases side by side; --on pi-1 --on pi-2: two boards
-    edge bench digits@2 --on pi --way engine   the engine alone; without --on: on this machine
+    edge bench digits@2 --on pi --way engine   the engine alone; without --on on this machine
     edge bench http://host:8000 --model m      any server of the Open Inference Protocol, from here
     edge bench digits@2 --on pi --find-rate --p95-ms 20
 
