@@ -21,9 +21,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.fuzz.mutation import mutated
-from tests.fuzz.seeds import seeds
-
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build" / "fuzz"
 ATHERIS = "atheris>=3.0,<4"
@@ -56,8 +53,8 @@ def main(arguments: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=PLACE))
     began = time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool:
-        run = _guided if guided else _unguided
-        ended = list(pool.map(lambda name: run(name, shares[name], folder / name, options.seed), names))
+        how = "guided" if guided else "unguided"
+        ended = list(pool.map(lambda name: _run(name, shares[name], folder / name, options.seed, how), names))
     found = [text for _, text in ended if text]
     print(
         f"{sum(count for count, _ in ended)} inputs in {time.monotonic() - began:.0f} s, {len(found)} findings"
@@ -80,16 +77,17 @@ def has_atheris() -> bool:
     return True
 
 
-def _guided(name: str, inputs: int, folder: Path, seed: int) -> tuple[int, str]:
+def _run(name: str, inputs: int, folder: Path, seed: int, how: str) -> tuple[int, str]:
     """How many inputs were tried, and what was found."""
     paths = [str(ROOT), str(PLACE / "atheris-packages"), os.environ.get("PYTHONPATH", "")]
-    command = [sys.executable, "-m", "tests.fuzz.guided", name, str(folder), str(inputs), str(seed)]
+    command = [sys.executable, "-m", "tests.fuzz.one", name, str(folder), str(inputs), str(seed), how]
     began = time.monotonic()
     done = subprocess.run(
         command,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
+        errors="replace",
         cwd=ROOT,
     )
     count, peak = DONE.search(done.stderr), PEAK.search(done.stderr)
@@ -99,22 +97,6 @@ def _guided(name: str, inputs: int, folder: Path, seed: int) -> tuple[int, str]:
     if done.returncode == 0 and tried >= inputs:
         return tried, ""
     return tried, f"{name}: ended with {done.returncode}; inputs are in {folder}\n{done.stderr[-3000:]}"
-
-
-def _unguided(name: str, inputs: int, folder: Path, seed: int) -> tuple[int, str]:
-    from tests.fuzz.parsers import parsers
-
-    folder.mkdir(parents=True)
-    parse = parsers(folder)[name]
-    began = time.monotonic()
-    for number, data in enumerate(mutated(seeds()[name], inputs, seed=seed)):
-        try:
-            parse(data)
-        except Exception as error:
-            (folder / "finding").write_bytes(data)
-            return number, f"{name}: {type(error).__name__}: {error}; the input is {folder / 'finding'}"
-    _say(name, inputs, began)
-    return inputs, ""
 
 
 def _say(name: str, tried: int, began: float, more: str = "") -> None:

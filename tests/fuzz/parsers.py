@@ -39,7 +39,7 @@ LIMITS = Limits(head_bytes=2048, headers=32, body_bytes=4096)
 REFUSALS = {400, 404, 405, 411, 413, 415, 431, 501, 505}
 SAID_BY_TRITON = b"Shape does not match true shape of 'data' field"
 """With status 500, which clients know from there."""
-MOST_INFLATED = 1 << 20
+MOST_INFLATED = 1 << 16
 
 
 def parsers(folder: Path) -> dict[str, Parser]:

@@ -88,7 +88,7 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
         "encodings": [
             b"\1" + gzip.compress(RAW, mtime=0),
             b"\0" + zlib.compress(RAW),
-            b"\1" + gzip.compress(bytes(1 << 22), mtime=0),
+            b"\1" + gzip.compress(bytes(1 << 18), mtime=0),
         ],
         "documents": documents,
     }

@@ -132,7 +132,6 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = self.stranger = False
-        self._head_bytes = 0
         if self._refused:
             return
         headers = self._headers
@@ -145,17 +144,19 @@ class Connection(asyncio.Protocol):
                 self._refuse(refused)
                 return
         length = headers.get(b"content-length", b"")
+        if b"transfer-encoding" in headers:
+            self._chunked = True
+            if headers[b"transfer-encoding"].strip().lower() != b"chunked":
+                self._refuse(refusal(501, "of the transfer codings only `chunked` is known", close=True))
+                return
+        else:
+            self._head_bytes = 0
         if length:
             declared = int(length)  # the parser has seen to it that it is a number
             if declared > self._limits.body_bytes:
                 self._refuse(self._too_large())
                 return
             self.deadline += declared / self._limits.body_rate
-        elif b"transfer-encoding" in headers:
-            self._chunked = True
-            if headers[b"transfer-encoding"].strip().lower() != b"chunked":
-                self._refuse(refusal(501, "of the transfer codings only `chunked` is known", close=True))
-                return
         if b"expect" in headers and not self._busy:
             self._transport.write(CONTINUE)
 
@@ -172,6 +173,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._receiving = False
+        if self._chunked:
+            self._head_bytes = 0
         if self._refused:
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -208,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     def _check_framing(self) -> None:
         """More has come than a head may have, and it is no body of a declared length."""
-        if self._in_head:
+        if self._in_head or not self._receiving:
             self._refuse(refusal(431, "the request's head is too large", close=True))
         elif self._chunked and self._head_bytes > (
             self._limits.head_bytes + self._body_bytes // FRAMING_SHARE
