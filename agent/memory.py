@@ -6,7 +6,6 @@ limit decides alone.
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,4 +49,6 @@ def give_back() -> None:
 @cache
 def _malloc_trim() -> Any:
     """glibc's; other C libraries have none and keep less."""
+    import ctypes
+
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

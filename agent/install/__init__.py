@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from agent.contract.board import Enrolment, InstallRequest
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode, encode
 from agent.contract.errors import ExitCode
+from agent.contract.install import Enrolment, InstallRequest
 from agent.install.enrolling import enrol
 
 __all__ = ["install", "main"]

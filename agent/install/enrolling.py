@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 
 from agent.config import read_config
-from agent.contract.board import SERVICE_SYSTEMD, BoardConfig, Enrolment, InstallRequest
+from agent.contract.board import SERVICE_SYSTEMD, BoardConfig
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode, encode
 from agent.contract.errors import (
     AgentConfigInvalid,
@@ -29,6 +29,7 @@ from agent.contract.errors import (
     InstallFailed,
     WrongBoard,
 )
+from agent.contract.install import Enrolment, InstallRequest
 from agent.contract.profile import runtime_fits
 from agent.contract.runtime import RuntimeManifest
 from agent.install.anew import forget_identity, no_update, replace_trust

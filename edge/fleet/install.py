@@ -17,11 +17,10 @@ from agent.contract.board import (
     SERVICE_SYSTEMD_USER,
     SYSTEM_ROOT,
     USER_ROOT,
-    Enrolment,
-    InstallRequest,
 )
 from agent.contract.codec import encode, from_plain
 from agent.contract.errors import DeadlinePassed, DigestMismatch, InstallFailed
+from agent.contract.install import Enrolment, InstallRequest
 from agent.contract.profile import BoardFacts
 from edge.fleet.connection import Board
 from edge.fleet.onboard import script

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from agent.contract.board import SYSTEM_ROOT, BoardConfig, InstallRequest
+from agent.contract.board import SYSTEM_ROOT, BoardConfig
 from agent.contract.errors import BoardRefused, OptionInvalid
+from agent.contract.install import InstallRequest
 from agent.contract.profile import BoardFacts, DeviceProfile
 from edge import durable
 from edge.fleet.connection import Board

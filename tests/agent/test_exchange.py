@@ -146,6 +146,7 @@ def test_a_model_is_unloaded_and_loaded_and_its_memory_comes_back(swapped: Swapp
 
 
 @pytest.mark.bed
+@pytest.mark.timeout(600)
 def test_fifty_cycles_of_unloading_and_loading_cost_no_memory(swapped: Swapped) -> None:
     swapped.serve(1)
     pid = swapped.agent.process.pid
@@ -160,6 +161,7 @@ def test_fifty_cycles_of_unloading_and_loading_cost_no_memory(swapped: Swapped) 
 
 
 @pytest.mark.bed
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("numbers", [(2, 1), (5, 1)], ids=["in the process", "by a start anew"])
 def test_a_hundred_swaps_under_load_fail_no_request(swapped: Swapped, numbers: tuple[int, int]) -> None:
     swapped.serve(1)

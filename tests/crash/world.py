@@ -15,8 +15,9 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, InstallRequest
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import decode, encode
+from agent.contract.install import InstallRequest
 from agent.contract.runtime import RuntimeManifest
 from agent.update.commands import place
 from edge.config import FleetFolder

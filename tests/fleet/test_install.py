@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract.board import BoardConfig, InstallRequest
+from agent.contract.board import BoardConfig
 from agent.contract.errors import BoardForeign, DigestMismatch, InstallFailed, SudoRefused
+from agent.contract.install import InstallRequest
 from agent.contract.manifest import EngineName
 from agent.contract.profile import BoardFacts
 from agent.contract.runtime import Layer, Platform, RuntimeManifest

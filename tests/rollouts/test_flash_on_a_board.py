@@ -314,3 +314,26 @@ def test_a_board_gets_a_new_identity(laptop: Laptop, board: SimBoard) -> None:
     assert before["public_key"] != after["public_key"]
     assert laptop.reported(board.name)["device"] == after["device_id"]
     assert board.serves()
+
+
+def test_a_challenger_answers_its_share_without_a_gap_until_another_version_is_flashed(
+    laptop: Laptop, board: SimBoard
+) -> None:
+    laptop.does("flash", board.name, "digits@1")
+    boot = board.agent()["boot"]
+    refused = laptop.does("flash", board.name, "digits@1", "--shadow", code=2)
+    assert "[release.no-primary]" in refused.err
+    with Client(board.agent()["port"], digits(1)[0][0].tolist()) as client:
+        laptop.does("flash", board.name, "digits@2", "--challenger", "50")
+        wait_until(lambda: len(client.versions) >= 4, "both versions answer")
+        shared = laptop.reported(board.name)["current"]["models"]
+        laptop.does("flash", board.name, "digits@2")
+        wait_until(lambda: client.versions[-1] == "2", "the new version answers alone")
+
+    assert client.failed == []
+    assert [(model["release"], model["role"], model["share"]) for model in shared] == [
+        ("digits@1", "primary", 100),
+        ("digits@2", "challenger", 50),
+    ]
+    assert [model["release"] for model in laptop.reported(board.name)["current"]["models"]] == ["digits@2"]
+    assert board.agent()["boot"] == boot, "exchanged in the process that serves"

@@ -9,8 +9,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig, Enrolment, InstallRequest
+from agent.contract.board import SERVICE_SUPERVISOR, BoardConfig
 from agent.contract.codec import decode, encode
+from agent.contract.install import Enrolment, InstallRequest
 from agent.contract.runtime import RuntimeManifest
 from tests.update.bundles import PROFILE
 from tests.update.world import DEVICE, Fleet
