@@ -39,6 +39,7 @@ check: $(INSTALLED) ## format, lint, import fence, types, bare wheel (under 90 s
 
 test-all: check system-packages ## everything, test beds too; what is real must be there
 	$(PYTEST) --session-timeout=5400 --require-real
+	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 format: $(INSTALLED) ## write the code as `make check` wants it
 	$(BIN)/ruff check --fix --exit-zero .
