@@ -108,7 +108,10 @@ class Loading:
             return await self._exchange(wanted)
 
     async def _exchange(self, wanted: Generation) -> str:
-        """Load what is new beside what serves, and exchange them. Why memory does not admit that, or empty."""
+        """Load what is new beside what serves, and exchange them. Why that takes a gap, or empty.
+
+        What does not fit even in the place of what serves is an error, and what serves goes on.
+        """
         catalog, standing = self._catalog, self._standing
         kept = {
             (served.name, served.release, served.bundle): served
@@ -121,15 +124,18 @@ class Loading:
         ]
         new = [served for served in models if served.state != READY]
         need_bytes = await in_thread(lambda: self._loader.need_bytes(new))
-        free_bytes = self._loader.room().free_bytes
-        if need_bytes > free_bytes:
+        room = self._loader.room()
+        held_bytes = self._loader.held_bytes([served for served in catalog.index() if served not in models])
+        if room.free_bytes < need_bytes <= room.free_bytes + held_bytes:
             return (
                 f"{wanted.title} needs {need_bytes / 1e6:.0f} MB beside {catalog.title}, and "
-                f"{free_bytes / 1e6:.0f} MB are free"
+                f"{room.free_bytes / 1e6:.0f} MB are free"
             )
         standing.generation = wanted.number
         standing.say()
         try:
+            if need_bytes > room.free_bytes:
+                raise self._loader.too_large(wanted.title, need_bytes, room)
             for served in new:
                 await self._loader.load(served)
         except EdgeError as error:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 FILE_FACTOR = 2
 """Memory that a model needs while it is loaded, relative to its file, where nobody measured it."""
-DRAIN_S = 10.0
+DRAIN_S = 30.0
 """For requests that found a model before it was exchanged."""
 LOOK_S = 0.01
 LOG = logging.getLogger("agent")
@@ -93,6 +93,20 @@ class Loader:
                 total += self._need_bytes(served.bundle, _manifest(self._folder, served.bundle))
         return total
 
+    def held_bytes(self, models: Sequence[Served]) -> int:
+        """What came with these when they were loaded, and goes with them."""
+        return sum(self._grown.get(served.bundle, 0) for served in models)
+
+    def too_large(self, what: str, need_bytes: int, room: Room) -> ModelTooLargeForMemory:
+        """The error for what does not fit."""
+        return ModelTooLargeForMemory(
+            model=what,
+            need_mb=need_bytes / 1e6,
+            free_mb=room.free_bytes / 1e6,
+            used_mb=room.used_bytes / 1e6,
+            limit_mb=room.limit_bytes / 1e6,
+        )
+
     def _need_bytes(self, bundle: str, manifest: BundleManifest) -> int:
         size_bytes = next((file.size_bytes for file in manifest.files if file.path == manifest.model_file), 0)
         return self._grown.get(bundle) or manifest.requires.memory_bytes or FILE_FACTOR * size_bytes
@@ -106,7 +120,9 @@ class Loader:
         bundle = open_bundle(self._folder.object(served.bundle), expected=served.bundle)
         manifest = bundle.manifest
         engines.load_library(engines.choose(manifest.format, manifest.requires.engines))
-        self._admit(served, self._need_bytes(served.bundle, manifest))
+        need_bytes, room = self._need_bytes(served.bundle, manifest), self.room()
+        if need_bytes > room.free_bytes:
+            raise self.too_large(served.release, need_bytes, room)
         before = rss_bytes()
         model = Model(bundle, threads=self._threads)
         try:
@@ -116,17 +132,6 @@ class Loader:
             raise
         self._grown[served.bundle] = max(0, rss_bytes() - before)
         return prepared
-
-    def _admit(self, served: Served, need_bytes: int) -> None:
-        room = self.room()
-        if need_bytes > room.free_bytes:
-            raise ModelTooLargeForMemory(
-                model=served.release,
-                need_mb=need_bytes / 1e6,
-                free_mb=room.free_bytes / 1e6,
-                used_mb=room.used_bytes / 1e6,
-                limit_mb=room.limit_bytes / 1e6,
-            )
 
 
 def _manifest(folder: BoardFolder, bundle: str) -> BundleManifest:

@@ -174,12 +174,9 @@ class TestBoard:
 
     def digits_onnx(self, golden: GoldenSet | None = None, **parts: Any) -> str:
         """The digits model for ONNX Runtime."""
+        whole: dict[str, Any] = {"model_file": MODELS / "digits.onnx", **parts}
         return self.bundle(
-            model_file=MODELS / "digits.onnx",
-            golden=golden or GoldenSet(inputs=(digits(),)),
-            inputs=[DIGITS],
-            outputs=[PROBABILITIES],
-            **parts,
+            golden=golden or GoldenSet(inputs=(digits(),)), inputs=[DIGITS], outputs=[PROBABILITIES], **whole
         )
 
     def digits_int8(self, golden: GoldenSet | None = None) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.contract.release import GenerationModel
+from agent.system import pss_bytes, rss_bytes
 from agent.transforms.golden import GoldenSet
 from tests.agent.boards import TestBoard, digits
 from tests.agent.conftest import RunningAgent
 from tests.agent.swapping import JSON_BODY, Clients
 
 LARGE_BYTES = 10**11
+SPARE_MIB = 30
+"""For less than the 40 MB that a model of 20 MB is taken to need, and for more than it has when the other one went."""
 
 
 class Swapped:
@@ -127,10 +130,55 @@ def test_a_model_that_is_too_large_for_memory_is_refused_with_the_numbers(swappe
     said = swapped.board.running()["error"]
 
     assert said["code"] == "agent.model-too-large"
-    assert said["message"].startswith("digits@4 needs 100000.0 MB of memory and ")
-    assert "starts anew: digits@4 + two@1 needs 100000 MB beside digits@1 + two@1, and " in swapped.log()
-    assert swapped.agent.get("/v2/models/two/ready")[0] == 200
+    assert said["message"].startswith("digits@4 + two@1 needs 100000.0 MB of memory and ")
+    assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[1]["model_version"] == "1"
     swapped.serve(1)
+
+
+def test_where_memory_admits_one_but_not_both_the_swap_has_a_gap_and_says_so(
+    board: TestBoard, start: Callable[..., RunningAgent], tmp_path: Path
+) -> None:
+    large_model(tmp_path / "large.onnx")
+    for number in (1, 2):
+        bundle = board.digits_onnx(GoldenSet(inputs=(digits(number),)), model_file=tmp_path / "large.onnx")
+        board.generation(number, {"digits": bundle})
+    board.link("current", 1)
+    agent = start(board).ready()
+    used_mib = rss_bytes(agent.process.pid) >> 20
+    board.configure(memory_limit_mib=used_mib + SPARE_MIB)
+    agent.process.send_signal(signal.SIGHUP)
+    boot = board.running()["boot"]
+    agent.wait_until(lambda said: said["boot"] != boot and said["ready"])
+    board.link("current", 2)
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_until(lambda said: said["generation"] == 2 and said["ready"])
+
+    swap = agent.get("/edge/v1/status")[1]["swap"]
+    assert swap["gap"] is True
+    assert swap["reason"].startswith("digits@2 needs 40 MB beside digits@1, and ")
+
+
+def large_model(path: Path) -> None:
+    """20 MB of weights between the digits' input and their output."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    hidden = 20_000_000 // 4 // (64 + 10)
+    weights = [
+        numpy_helper.from_array(np.zeros(shape, np.float32), name)
+        for name, shape in (("a", (64, hidden)), ("b", (hidden, 10)))
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "a"], ["h"]),
+            helper.make_node("MatMul", ["h", "b"], ["probabilities"]),
+        ],
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 10])],
+        weights,
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
 
 def test_a_model_is_unloaded_and_loaded_and_its_memory_comes_back(swapped: Swapped) -> None:
@@ -184,8 +232,6 @@ def _cycle(swapped: Swapped, count: int) -> None:
 
 def _used(pid: int) -> tuple[int, int, int]:
     """PSS in bytes, threads and open descriptors, when what was given back has settled."""
-    from agent.system import pss_bytes
-
     time.sleep(0.2)
     tasks = len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
     return pss_bytes(pid) or 0, tasks, len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
