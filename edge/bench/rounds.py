@@ -62,7 +62,7 @@ def measure_rounds(cells: Sequence[tuple[Subject, Window]], rounds: int, progres
 
 def told(report: LoadReport) -> str:
     """One window in a few words."""
-    asked = f" of {report.rate_per_s:g}/s" if report.rate_per_s is not None else ""
+    asked = f" of {report.rate_per_s:.4g}/s" if report.rate_per_s is not None else ""
     p95 = report.latencies.quantile_ms(0.95)
     words = f"{report.requests_per_s:.0f}/s{asked}" + (f", p95 {p95:.2f} ms" if p95 is not None else "")
     failed = sum(report.errors.values())
