@@ -8,6 +8,7 @@ two readers could understand in two ways is refused, and ends the connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable
 from time import monotonic
@@ -20,6 +21,7 @@ from agent.serving.http.rendering import CONTINUE, rendered
 from agent.serving.http.roles import Admit, Handler, Keeper
 from agent.serving.messages import RETRY_AFTER_S, Request, Response, refusal
 
+LOG = logging.getLogger("agent")
 PIPELINED = 16
 """Requests of one connection that may wait for an answer before no more of it is read."""
 FRAMING_SHARE = 4
@@ -96,6 +98,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refused = True  # it was answered as if it had not asked; what follows is no HTTP
+        except httptools.HttpParserCallbackError:  # not the client's fault, but ours
+            LOG.exception("a request could not be taken")
+            self._refuse(refusal(500, "the agent failed on this request", close=True))
         except httptools.HttpParserError as error:
             self._refuse(refusal(400, f"no valid HTTP request: {error}", close=True))
         if self._head_bytes > self._limits.head_bytes:
