@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.config import read_generation
-from agent.models import Model, open_bundle
-from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response
-from agent.serving.pace import Curve
-from agent.serving.preparing import Prepared
 from agent.serving.routes import Routes
-from agent.serving.served import Served
 from tests.agent.boards import TestBoard
+from tests.agent.routing import routes_of
 
 NAMES = st.sampled_from(["x", "a", "b", "probabilities", "sum", "serving_default_keras_tensor:0"])
 NUMBERS = st.one_of(
@@ -62,21 +56,10 @@ SETTINGS = settings(
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
     board = TestBoard(tmp_path_factory.mktemp("fuzz") / "board")
-    models = {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()}
-    found = []
-    for entry in read_generation(board.generation(1, models)).models:
-        served = Served(entry)
-        model = Model(open_bundle(_bundle(board, entry.bundle), expected=entry.bundle))
-        served.loaded(Prepared(model, 0.0, Curve(0.0, 0.0), instances=(model,)))
-        found.append(served)
-    catalog = Catalog()
-    catalog.exchange(found)
-    catalog.finish()
-    return Routes(catalog, version="0", exposition=bytes, status=dict)
-
-
-def _bundle(board: TestBoard, digest: str) -> Path:
-    return board.root / "objects" / digest
+    return routes_of(
+        board,
+        {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()},
+    )
 
 
 def answered(routes: Routes, path: str, body: bytes) -> None:

@@ -146,6 +146,9 @@ def _binary_size(item: Mapping[str, Any], parameters: Any) -> int | None:
     """Bytes that the tensor has behind the JSON; None where its numbers stand in the JSON."""
     if type(parameters) is not dict:
         raise RequestInvalid(reason="Unable to parse 'parameters': it must be an object")
+    size = parameters.get("binary_data_size")
+    if type(size) is int and size >= 0 and "data" not in item and "shared_memory_region" not in parameters:
+        return size
     set_fields = [name for name in ("binary_data_size", "shared_memory_region") if name in parameters]
     if set_fields and "data" in item:
         set_fields.insert(0, "data")
@@ -153,12 +156,11 @@ def _binary_size(item: Mapping[str, Any], parameters: Any) -> int | None:
         raise RequestInvalid(reason=f"{_ONE_PLACE} set {' '.join(map(repr, set_fields))}")
     if set_fields == ["shared_memory_region"]:
         raise RequestInvalid(reason="shared memory is not served: send the tensor with the request")
-    size = parameters.get("binary_data_size")
-    if set_fields and (type(size) is not int or size < 0):
+    if set_fields:
         raise RequestInvalid(
             reason="Unable to parse 'binary_data_size': attempt to access JSON non-unsigned-integer as unsigned-integer"
         )
-    return size
+    return None
 
 
 def _missing(form: Form, found: Mapping[int, Array]) -> str:

@@ -42,6 +42,8 @@ def read_parameters(found: Any, model: str) -> Parameters:
         return DEFAULT
     if type(found) is not dict:
         raise RequestInvalid(reason="Unable to parse 'parameters': it must be an object")
+    if len(found) == 1 and found.get("binary_data_output") is True:
+        return BINARY  # what Triton's clients say with each request that names no outputs
     for name in found:
         if name.startswith("triton_"):
             raise RequestInvalid(
