@@ -87,7 +87,8 @@ def opened_and_shut(sims: Laptop, name: str, sample: list[float], truth: int) ->
     assert ask(token) == truth
     with pytest.raises(urllib.error.HTTPError, match="401"):
         ask(token[::-1])
-    assert f"open on 127.0.0.1 port {port}, tokens: default" in sims.does("device", "show", name).out
+    shown = " ".join(sims.does("device", "show", name).out.split())
+    assert f"open on 127.0.0.1 port {port}, tokens: default" in shown
     assert "[door.unknown-token]" in sims.does("device", "close", name, "--token-name", "x", code=2).err
     assert sims.does("device", "close", name, "--json").json == {"device": name, "open": False, "tokens": []}
     with pytest.raises(OSError, match="refused"):
