@@ -29,6 +29,8 @@ class Scope(str, Enum):
 
     INFER = "infer"
     CONTROL = "control"
+    UNKNOWN = "unknown"
+    """Of a newer host: it opens nothing."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class LoadReport:
 
     Attributes:
         model, version, engine: what answered; `engine` is the server's own word.
-        way: `json`, `binary`, `image` or `engine`.
+        way: `json`, `binary`, `image`, `mqtt` or `engine`.
         warm_up_s: load before the window that was not counted. seconds: the window, to the last answer.
         connections: at once. request_bytes: of one request, head and body.
         requests: answered well. errors: the others, by status or by what happened.
@@ -102,6 +102,7 @@ class LoadReport:
         temperature_c_before, temperature_c: of the board's hottest zone, before the load and after it.
         throttled_before, throttled: the firmware's flags as text, before the load and after it.
         inferences, executions: samples, and runs of the engine, within the window; their ratio is the batch size.
+        cut: it ended before its time, because nobody waited for it any more.
     """
 
     model: str
@@ -131,6 +132,7 @@ class LoadReport:
     throttled: str | None = None
     inferences: int | None = None
     executions: int | None = None
+    cut: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -154,3 +156,31 @@ class LoadReport:
     def batch_size(self) -> float | None:
         """Samples in a run of the engine, on average."""
         return self.inferences / self.executions if self.inferences and self.executions else None
+
+
+@dataclass(frozen=True)
+class LoadProbe:
+    """What a board tells to whom loads it from elsewhere: what to send, and what its agent has counted so far.
+
+    Attributes:
+        model, version, engine: as in `LoadReport`.
+        request: the body of a request, one sample as JSON.
+        cpu_s: CPU time of the agent's process since it started, user and kernel, from the kernel.
+        rss_bytes, pss_bytes, peak_bytes: its memory. None, like all that follows: it can't be told.
+        temperature_c: of the board's hottest zone. throttled: the firmware's flags as text.
+        inferences, executions: samples, and runs of the engine, since the agent started.
+    """
+
+    model: str
+    version: str
+    engine: str
+    request: str
+    cpu_s: float | None = None
+    rss_bytes: int | None = None
+    pss_bytes: int | None = None
+    peak_bytes: int | None = None
+    temperature_c: float | None = None
+    throttled: str | None = None
+    inferences: int | None = None
+    executions: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)

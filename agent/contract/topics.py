@@ -3,7 +3,8 @@
     edge/v1/<fleet>/<part>/<device>/<kind>[/<id>]
 
 `<part>` is two hexadecimal digits of a stable hash of the device id, so that collectors can share the work
-without broker features. Behind `infer/<model>` and `result/<model>` may stand what a client chooses. Law: `parse(topic(f, d, k, i)) == Topic(f, d, k, i)`.
+without broker features. Behind `infer/<model>` and `result/<model>` may stand what a client chooses.
+Law: `parse(topic(f, d, k, i)) == Topic(f, d, k, i)`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Tokens:
         if meant in OPEN_PATHS:
             return None
         scope = self._scope(headers.get(b"authorization", b""))
-        if scope is None:
+        if scope is None or scope is Scope.UNKNOWN:
             return _refused(401, "a valid token is needed", b"Bearer")
         if scope is not Scope.CONTROL and CONTROL_PART in meant:
             return _refused(

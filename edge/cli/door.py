@@ -24,7 +24,7 @@ from edge.cli.passphrase import asker
 )
 @click.option(
     "--scope",
-    type=click.Choice([scope.value for scope in Scope]),
+    type=click.Choice([Scope.INFER.value, Scope.CONTROL.value]),
     default=Scope.INFER.value,
     show_default=True,
     help="infer: ask its models. control: load and unload them, too.",
