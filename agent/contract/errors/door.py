@@ -13,7 +13,6 @@ class AgentExposed(DoorError):
     code = "agent.exposed"
     template = "`address` in `{path}` is {address}: other machines could ask the agent without TLS and tokens"
     hint_template = "set it to 127.0.0.1, and open the board's door with `edge device open`"
-    exit_code = ExitCode.USAGE
 
 
 class DoorShut(DoorError):
