@@ -36,7 +36,7 @@ class Clients:
     """Some keep their connection, some come anew for each request; JSON and binary.
 
     Attributes:
-        answered: requests answered well. versions: those that answered, in the order of their first answers.
+        answered: requests answered well. versions: those that answered each client, one after the other.
         failures: what went wrong, in words.
     """
 
@@ -44,11 +44,11 @@ class Clients:
         self._port = port
         self._path = f"/v2/models/{name}/infer"
         self.answered = 0
-        self.versions: list[str] = []
+        self.versions: list[list[str]] = [[] for _ in range(kept + new)]
         self.failures: list[str] = []
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask, args=(number % 2 == 0, number < kept))
+            threading.Thread(target=self._ask, args=(number, number % 2 == 0, number < kept))
             for number in range(kept + new)
         ]
 
@@ -73,14 +73,20 @@ class Clients:
         wanted = self.answered + more
         self.wait_until(lambda: self.answered >= wanted)
 
+    def wait_for_version(self, version: str) -> None:
+        """Until it answers each client."""
+        self.wait_until(lambda: all(seen[-1:] == [version] for seen in self.versions))
+
     def wait_until(self, what: Callable[[], bool]) -> None:
         """Until it is so, or something has failed."""
         end = time.monotonic() + WAIT_S
         while not what() and not self.failures:
-            assert time.monotonic() < end, f"{self.answered} answered, versions {self.versions[-3:]}"
+            assert time.monotonic() < end, (
+                f"{self.answered} answered, versions {[one[-3:] for one in self.versions]}"
+            )
             time.sleep(0.002)
 
-    def _ask(self, binary: bool, keeps: bool) -> None:
+    def _ask(self, number: int, binary: bool, keeps: bool) -> None:
         connection: http.client.HTTPConnection | None = None
         body, headers = (BINARY_BODY, BINARY_HEADERS) if binary else (JSON_BODY, {})
         while not self._stop.is_set():
@@ -92,7 +98,7 @@ class Clients:
                 said = answer.read()
                 if answer.status == 200:
                     length = answer.headers.get("Inference-Header-Content-Length")
-                    self._count(json.loads(said[: int(length)] if length else said)["model_version"])
+                    self._count(number, json.loads(said[: int(length)] if length else said)["model_version"])
                 else:
                     self.failures.append(f"{answer.status} {said[:200]!r}")
             except (OSError, http.client.HTTPException) as error:
@@ -103,7 +109,8 @@ class Clients:
                 connection.close()
                 connection = None
 
-    def _count(self, version: str) -> None:
+    def _count(self, number: int, version: str) -> None:
         self.answered += 1
-        if not self.versions or self.versions[-1] != version:
-            self.versions.append(version)
+        seen = self.versions[number]
+        if seen[-1:] != [version]:
+            seen.append(version)

@@ -73,10 +73,10 @@ def test_an_exchange_in_the_process_fails_nobody_and_loads_only_what_is_new(swap
     with Clients(swapped.agent.port) as clients:
         for number in (2, 1, 2, 1, 2):
             swapped.serve(number)
-            clients.wait_until(lambda number=number: clients.versions[-1] == str(number))  # type: ignore[misc]
+            clients.wait_for_version(str(number))
 
     assert clients.failures == []
-    assert clients.versions == ["1", "2", "1", "2", "1", "2"]
+    assert all(seen == ["1", "2", "1", "2", "1", "2"] for seen in clients.versions)
     assert swapped.board.running()["boot"] == before["boot"]
     assert swapped.agent.get("/edge/v1/status")[1]["swap"] == {"gap": False, "reason": None}
     assert swapped.log().count("exchanged without a gap: digits@2 + two@1, 1 of 2 loaded") == 3
@@ -114,9 +114,9 @@ def test_another_runtime_is_a_start_anew_and_fails_nobody(swapped: Swapped) -> N
     with Clients(swapped.agent.port) as clients:
         swapped.serve(5)
         swap = swapped.agent.get("/edge/v1/status")[1]["swap"]
-        clients.wait_until(lambda: clients.versions[-1] == "5")
+        clients.wait_for_version("5")
         swapped.serve(1)
-        clients.wait_until(lambda: clients.versions[-1] == "1")
+        clients.wait_for_version("1")
 
     assert clients.failures == []
     assert swap == {"gap": True, "reason": "the runtime is another one"}
@@ -217,7 +217,7 @@ def test_a_hundred_swaps_under_load_fail_no_request(swapped: Swapped, numbers: t
     with Clients(swapped.agent.port, kept=6, new=2) as clients:
         for turn in range(100):
             swapped.serve(numbers[turn % 2])
-            clients.wait_until(lambda turn=turn: clients.versions[-1] == str(numbers[turn % 2]))  # type: ignore[misc]
+            clients.wait_for_version(str(numbers[turn % 2]))
     print(f"{clients.answered} requests answered over 100 swaps")
 
     assert clients.failures == []
