@@ -8,6 +8,7 @@ and the handshake happen in a short-lived thread, since both may take long; ever
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import struct
 import threading
@@ -318,8 +319,10 @@ class _NamedContext(ssl.SSLContext):
 
     server_name: str
 
-    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.server_name})
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        # An answer follows the confirmation of its request, and must not wait until that has been acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return super().wrap_socket(sock, *arguments, **{**options, "server_hostname": self.server_name})
 
 
 def _context(way: Way) -> ssl.SSLContext:

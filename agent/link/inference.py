@@ -37,8 +37,8 @@ LONGEST_BYTES = MAX_DOCUMENT_BYTES
 MOST = 64
 MOST_BYTES = 16 * 1024 * 1024
 """Requests that are not answered, and answers that the broker has not confirmed."""
-MOST_REPLIES = 2 * MOST
-"""Answers that wait, refusals included. What comes above it gets none: nobody takes the answers."""
+MOST_REPLIES = 16 * MOST
+"""Answers that wait, refusals included, which come in bursts. What is above gets none: nobody takes the answers."""
 ON_THE_WAY = 8
 """Answers that were sent and are not confirmed, so that telemetry never waits behind more."""
 LONGEST_TOPIC = 512

@@ -8,6 +8,7 @@ import shutil
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,18 @@ PROBABILITIES = TensorSpec(name="probabilities", dtype="float32", shape=(-1, 10)
 
 def digits(count: int = 40) -> NDArray[np.float32]:
     """Handwritten digits that no model of the tests was trained on, float32 `[count, 64]`, 0 to 1."""
-    from sklearn.datasets import load_digits
-
-    return (load_digits().data[900 : 900 + count] / 16).astype(np.float32)
+    return (_handwriting().data[900 : 900 + count] / 16).astype(np.float32)
 
 
 def digit_labels(count: int = 40) -> list[int]:
+    return [int(label) for label in _handwriting().target[900 : 900 + count]]
+
+
+@cache
+def _handwriting() -> Any:
     from sklearn.datasets import load_digits
 
-    return [int(label) for label in load_digits().target[900 : 900 + count]]
+    return load_digits()
 
 
 def write_bundle(

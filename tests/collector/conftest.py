@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -46,6 +47,9 @@ class Client:
         if pair is not None:
             context.load_cert_chain(*pair)
         self.client.tls_set_context(context)
+        self.client.on_socket_open = lambda _client, _data, opened: opened.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self.client.on_connect = lambda *arguments: self._answers.put(arguments[3])
         self.client.on_subscribe = lambda *arguments: self._answers.put(arguments[3])
         self.client.on_publish = lambda *arguments: self._answers.put(arguments[3])

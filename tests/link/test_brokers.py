@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from agent.contract.link import BROKER_NAME
+from agent.link.connection import Way, _context
 from edge.certificates import CertificateAuthority
 from tests.agent.conftest import RunningAgent
 from tests.link.boards import DEVICE, LinkedBoard
@@ -127,3 +129,16 @@ def test_a_second_client_with_the_boards_name_is_said(
     finally:
         copy.disconnect()
         copy.loop_stop()
+
+
+def test_what_a_board_says_twice_in_a_row_does_not_wait_for_the_network(board: LinkedBoard) -> None:
+    way = Way(
+        "127.0.0.1", 0, BROKER_NAME, board.authority.certificate, board.certificate, board.root / "mqtt.key"
+    )
+    with (
+        socket.create_server(("127.0.0.1", 0)) as there,
+        socket.create_connection(there.getsockname()) as plain,
+    ):
+        assert not plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        with _context(way).wrap_socket(plain, do_handshake_on_connect=False) as wrapped:
+            assert wrapped.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import ssl
 import subprocess
 import time
@@ -79,6 +80,9 @@ class Client:
         context.load_cert_chain(*line.files(name))
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=protocol)  # type: ignore[arg-type]
         self.client.tls_set_context(context)
+        self.client.on_socket_open = lambda _client, _data, opened: opened.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self.client.on_connect = lambda *_: self._said.put("connected")
         self.client.on_subscribe = lambda *_: self._said.put("subscribed")
         self.client.on_message = lambda _client, _data, message: self.answers.put(message)
@@ -269,9 +273,10 @@ def test_a_version_is_asked_for_by_a_property(client: Client) -> None:
 def test_a_request_that_comes_again_is_answered_and_not_run_again(line: Line, any_client: Client) -> None:
     before = line.runs()
     id = f"again-{time.monotonic()}"
+    answers = set()
     for _ in range(3):
         any_client.ask(version_2(id))
-    answers = {any_client.hears().payload for _ in range(3)}
+        answers.add(any_client.hears().payload)
     assert len(answers) == 1
     assert line.runs() == before + 1
 
@@ -285,10 +290,11 @@ def test_the_same_id_with_other_bytes_is_another_request(line: Line, any_client:
 
 def test_correlation_data_is_as_good_as_an_id(line: Line, client: Client) -> None:
     before = line.runs()
+    answers = set()
     for _ in range(2):
         client.ask(version_2(), ResponseTopic=f"{RESULTS}/line-3", CorrelationData=b"once")
-    answers = [client.hears() for _ in range(2)]
-    assert answers[0].payload == answers[1].payload
+        answers.add(client.hears().payload)
+    assert len(answers) == 1
     assert line.runs() == before + 1
 
 
@@ -340,6 +346,6 @@ def test_mosquittos_own_clients_ask_with_a_file(line: Line, tmp_path: Path, vers
     assert json.loads(out)["id"] == f"file-{version}"
 
     whole = line.mosquitto("mosquitto_rr", "line-3", "-V", version, "-q", "1", "-W", "20")
-    whole += ["-t", f"{REQUESTS}/line-3", "-e", f"{RESULTS}/line-3", "-f", str(tmp_path / "request.json")]
+    whole += ["-t", f"{REQUESTS}/line-3", "-e", f"{RESULTS}/line-3", "-m", version_2().decode()]
     done = subprocess.run(whole, check=True, timeout=30, capture_output=True)
     assert json.loads(done.stdout)["model_name"] == "digits"
