@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,14 +90,18 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     from agent import bench
+    from agent.bench.attended import until_input_ends
     from agent.bench.server import Server
     from agent.contract.codec import to_plain
 
+    gone = until_input_ends() if options.attended else threading.Event()
     if options.way == "engine":
         from agent.bench.engine import bundle_of, engine_alone
 
         folder, threads = bundle_of(getattr(options, "root", None), options.bundle, options.model)
-        report = engine_alone(folder, threads=threads, seconds=options.seconds, warm_up_s=options.warm_up)
+        report = engine_alone(
+            folder, threads=threads, seconds=options.seconds, warm_up_s=options.warm_up, gone=gone
+        )
     else:
         window = bench.Window(
             way=options.way,
@@ -104,16 +110,33 @@ def _bench(options: argparse.Namespace) -> int:
             connections=options.connections,
             rate_per_s=options.rate,
             arrivals=options.arrivals,
+            gone=gone,
         )
         if options.model is None:
             raise OptionInvalid(option="--model", reason="say which model is to be loaded")
+        if options.probe:
+            _print(to_plain(bench.probe_agent(_root(options), options.model, options.version)))
+            return 0
         if options.url is not None:
-            server = Server.at(options.url)
+            server = Server.at(options.url, _token(options.token_file), options.ca)
             report = bench.bench_server(server, options.model, options.version, window)
         else:
             report = bench.bench_agent(_root(options), options.model, options.version, window)
     _print(to_plain(report))
     return 0
+
+
+def _token(file: Path | None) -> str | None:
+    """Never an argument, which all users of a machine can see."""
+    if file is None:
+        return os.environ.get("EDGE_BENCH_TOKEN") or None
+    try:
+        token = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionInvalid(option="--token-file", reason=f"`{file}` can't be read") from error
+    if not token or len(token.split()) > 1:
+        raise OptionInvalid(option="--token-file", reason=f"`{file}` holds no token")
+    return token
 
 
 def _update(command: str, options: argparse.Namespace) -> int:
@@ -197,6 +220,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--model", help="the model's name")
     bench.add_argument("--version", help="its version; the server's own choice unless given")
     bench.add_argument("--url", help="of another server, like http://127.0.0.1:8000")
+    bench.add_argument("--token-file", type=Path, help="with --url: holds a token; else $EDGE_BENCH_TOKEN")
+    bench.add_argument("--ca", type=Path, help="with --url: certificates that its own is believed by")
+    bench.add_argument("--probe", action="store_true", help="no load: what one needs to load from elsewhere")
+    bench.add_argument("--attended", action="store_true", help="end when standard input does")
     bench.add_argument("--bundle", type=Path, help="with --way engine: the bundle's folder")
     bench.add_argument("--way", choices=("json", "binary", "image", "engine"), default="json")
     bench.add_argument("--seconds", type=_seconds, default=5.0, help="how long (default 5)")

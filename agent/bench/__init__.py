@@ -9,20 +9,22 @@ the knee are the host's (`edge.bench`).
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.bench.facts import heat, heat_fields, memory
 from agent.bench.load import Address, Load, Tally, run
-from agent.bench.schedule import due_times
+from agent.bench.payload import random_request
 from agent.bench.server import Server, Target
 from agent.config import BoardFolder, read_config
+from agent.contract.arrivals import due_times
 from agent.contract.board import RunningAgent
 from agent.contract.codec import decode
-from agent.contract.errors import AgentSilent, ContractError
-from agent.contract.load import LoadReport, counted
-from agent.system import cpu_seconds
+from agent.contract.errors import AgentSilent, ContractError, Interrupted
+from agent.contract.load import LoadProbe, LoadReport, counted
+from agent.system import cpu_seconds, peak_bytes_of, pss_bytes, rss_bytes
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Window:
         seconds: how long. warm_up_s: the same load before it, not counted.
         connections: at once.
         rate_per_s: of an open loop; None for a closed one. arrivals: `poisson` or `constant`.
+        gone: set when nobody waits for the numbers any more; the window ends then.
     """
 
     way: str
@@ -42,6 +45,7 @@ class Window:
     connections: int
     rate_per_s: float | None = None
     arrivals: str = "poisson"
+    gone: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,33 @@ def bench_agent(root: Path, model: str, version: str | None, window: Window) -> 
     return _bench(Target.find(server, model, version), window, pid=agent.pid, root=root)
 
 
+def probe_agent(root: Path, model: str, version: str | None) -> LoadProbe:
+    """What one needs who loads a model of this board's agent from elsewhere, and counts what that costs here.
+
+    Raises:
+        as `bench_agent`.
+    """
+    agent = agent_of(root)
+    server = Server(Address(read_config(BoardFolder(root)).address, agent.port))
+    target = Target.find(server, model, version)
+    temperature_c, throttled = heat(root)
+    inferences, executions = target.runs() or (None, None)
+    return LoadProbe(
+        model=target.model,
+        version=target.version,
+        engine=target.metadata["platform"],
+        request=random_request(target.metadata["inputs"]).decode(),
+        cpu_s=cpu_seconds(agent.pid),
+        rss_bytes=rss_bytes(agent.pid),
+        pss_bytes=pss_bytes(agent.pid),
+        peak_bytes=peak_bytes_of(agent.pid),
+        temperature_c=temperature_c,
+        throttled=throttled,
+        inferences=inferences,
+        executions=executions,
+    )
+
+
 def bench_server(server: Server, model: str, version: str | None, window: Window) -> LoadReport:
     """Load a model of any server of the protocol; what its process costs is not known.
 
@@ -92,8 +123,10 @@ def _bench(target: Target, window: Window, *, pid: int | None, root: Path | None
     request, before = target.request(window.way), heat(root) if root is not None else (None, None)
 
     async def load() -> _Measured:
-        async with Load(target.server.address, request, window.connections) as generator:
+        async with Load(target.server.address, request, window.connections, window.gone) as generator:
             await _load(generator, window, window.warm_up_s)
+            if window.gone.is_set():
+                raise Interrupted
             runs, cpu_s, own_s = target.runs(), _cpu_seconds(pid), time.process_time()
             tally = await _load(generator, window, window.seconds)
             own_s = time.process_time() - own_s
@@ -125,6 +158,7 @@ def _bench(target: Target, window: Window, *, pid: int | None, root: Path | None
         server_cpu_s=found.cpu_s,
         inferences=runs[0] - found.runs[0] if runs and found.runs else None,
         executions=runs[1] - found.runs[1] if runs and found.runs else None,
+        cut=window.gone.is_set(),
         **(memory(pid) if pid is not None else {}),
         **(heat_fields(before, heat(root)) if root is not None else {}),
     )

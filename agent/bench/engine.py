@@ -6,12 +6,13 @@ The rule: no server, no connection, no other thread: what it takes is the least 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
 from agent.bench.facts import heat, heat_fields, memory
 from agent.config import BoardFolder, read_config, read_generation
-from agent.contract.errors import ModelNotServed, OptionInvalid
+from agent.contract.errors import Interrupted, ModelNotServed, OptionInvalid
 from agent.contract.load import LoadReport, bucket, counted
 
 
@@ -38,7 +39,9 @@ def bundle_of(root: Path | None, bundle: Path | None, model: str | None) -> tupl
     raise ModelNotServed(model=model)
 
 
-def engine_alone(folder: Path, *, threads: int, seconds: float, warm_up_s: float) -> LoadReport:
+def engine_alone(
+    folder: Path, *, threads: int, seconds: float, warm_up_s: float, gone: threading.Event
+) -> LoadReport:
     """Run a bundle's artifact again and again.
 
     Args:
@@ -46,8 +49,10 @@ def engine_alone(folder: Path, *, threads: int, seconds: float, warm_up_s: float
         threads: of the engine.
         seconds: how long.
         warm_up_s: how long before that, not counted.
+        gone: set when nobody waits for the numbers any more; the window ends then.
 
     Raises:
+        Interrupted: before the window began.
         EdgeError: an artifact that is not what it should be, or an engine that says no.
     """
     from agent.models import Model, open_bundle, ordered
@@ -64,13 +69,15 @@ def engine_alone(folder: Path, *, threads: int, seconds: float, warm_up_s: float
     ]
     before, clock = heat(folder), time.perf_counter
     end, turn = clock() + warm_up_s, 0
-    while turn < 3 or clock() < end:
+    while (turn < 3 or clock() < end) and not gone.is_set():
         model.run(samples[turn % len(samples)])
         turn += 1
+    if gone.is_set():
+        raise Interrupted
     counts: dict[int, int] = {}
     turn, cpu, began = 0, time.process_time(), clock()
     now, end = began, began + seconds
-    while now < end or not turn:
+    while (now < end and not gone.is_set()) or not turn:
         model.run(samples[turn % len(samples)])
         turn, past, now = turn + 1, now, clock()
         at = bucket(int((now - past) * 1e9))
@@ -93,6 +100,7 @@ def engine_alone(folder: Path, *, threads: int, seconds: float, warm_up_s: float
         server_cpu_s=cpu,
         inferences=turn * batch,
         executions=turn,
+        cut=gone.is_set(),
         **memory(os.getpid()),
         **heat_fields(before, heat(folder)),
     )

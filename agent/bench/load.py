@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import selectors
 import ssl
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ CONNECT_S = 10.0
 DRAIN_S = 5.0
 """For the answers that are due when the window ends."""
 RECONNECT_S = 0.05
+LOOK_S = 0.1
+"""So often it is seen whether somebody waits."""
 NO_ANSWER = "no answer"
 
 T = TypeVar("T")
@@ -61,12 +64,16 @@ class Load:
         address: of the server.
         request: the bytes that are sent each time.
         connections: at once.
+        gone: set when nobody waits for the numbers any more; a window ends then.
     """
 
-    def __init__(self, address: Address, request: bytes, connections: int) -> None:
+    def __init__(
+        self, address: Address, request: bytes, connections: int, gone: threading.Event | None = None
+    ) -> None:
         self._address = address
         self._request = request
         self._connections = connections
+        self._gone = gone or threading.Event()
         self._loop = asyncio.get_running_loop()
         self._clients: set[Client] = set()
         self._idle: list[Client] = []
@@ -74,6 +81,7 @@ class Load:
         self._tally = Tally()
         self._next: Callable[[float], float | None] = lambda _: None
         self._waiting: deque[float] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._ending = False
         self._settled = asyncio.Event()
 
@@ -99,14 +107,14 @@ class Load:
         end = began + seconds
 
         def following(now: float) -> float | None:
-            if now >= end:
+            if now >= end or self._ending:
                 return None
             self._tally.sent += 1
             return now
 
         self._next = following
         self._hand_out()
-        await asyncio.sleep(seconds)
+        await self._pass(began + seconds)
         return await self._finish(began)
 
     async def open(self, due: Iterator[float], seconds: float) -> Tally:
@@ -116,7 +124,7 @@ class Load:
         first = next(due, None)
         if first is not None:
             self._dispatch(began, due, began + first)
-        await asyncio.sleep(seconds)
+        await self._pass(began + seconds)
         return await self._finish(began)
 
     # --- the window
@@ -124,6 +132,13 @@ class Load:
     def _begin(self) -> float:
         self._tally, self._ending = Tally(), False
         return self._loop.time()
+
+    async def _pass(self, end: float) -> None:
+        """Wait for the window's end, or for nobody's waiting for it any more."""
+        while (left := end - self._loop.time()) > 0 and not self._gone.is_set():
+            await asyncio.sleep(min(left, LOOK_S))
+        if self._gone.is_set() and self._timer is not None:
+            self._timer.cancel()
 
     async def _finish(self, began: float) -> Tally:
         """Wait for what is due, and count what does not come."""
@@ -162,7 +177,7 @@ class Load:
             if following is None:
                 return
             intended, now = began + following, self._loop.time()
-        self._loop.call_at(intended, self._dispatch, began, due, intended)
+        self._timer = self._loop.call_at(intended, self._dispatch, began, due, intended)
 
     def _from_waiting(self, _: float) -> float | None:
         return self._waiting.popleft() if self._waiting else None

@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -35,11 +36,16 @@ class Server:
     token: str | None = None
 
     @classmethod
-    def at(cls, url: str, token: str | None = None) -> Server:
+    def at(cls, url: str, token: str | None = None, ca: Path | None = None) -> Server:
         """The server at `http://HOST:PORT` or `https://HOST:PORT`.
 
+        Args:
+            url: its address.
+            token: sent with each request.
+            ca: a file with the certificates that its own is believed by; those of the system unless given.
+
         Raises:
-            OptionInvalid: that is none.
+            OptionInvalid: that is none, or a token would be sent that anybody on the way can read.
         """
         try:
             parts = urlsplit(url)
@@ -48,7 +54,9 @@ class Server:
             raise OptionInvalid(option="--url", reason=str(error)) from error
         if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query:
             raise OptionInvalid(option="--url", reason=f"`{url}` is not like http://HOST:PORT")
-        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if token is not None and parts.scheme == "http":
+            raise OptionInvalid(option="--url", reason="a token is sent to https:// alone")
+        tls = _trusting(ca) if parts.scheme == "https" else None
         return cls(Address(host, port or (443 if tls else 80), tls), token)
 
     @property
@@ -112,6 +120,10 @@ class Target:
         """
         path = f"/v2/models/{quote(model, safe='')}" + (f"/versions/{version}" if version else "")
         status, body = server.ask(path)
+        if status in (401, 403):
+            raise RequestInvalid(
+                reason=f"{server.name} answers {status}: it wants another token", status=status
+            )
         if status == 404 and version:
             raise ModelVersionNotServed(model=model, version=version)
         if status == 404:
@@ -153,3 +165,10 @@ class Target:
             return int(found["inference_count"]), int(found["execution_count"])
         except (ValueError, KeyError, TypeError):
             return None
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # no file, or none with certificates in it
+        raise OptionInvalid(option="--ca", reason=f"`{ca}`: {error.strerror or error}") from error

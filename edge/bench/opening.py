@@ -17,10 +17,12 @@ from agent.contract.manifest import EngineName
 from agent.contract.names import is_release, parse_release
 from agent.contract.release import GenerationModel
 from edge.bench import bundles
-from edge.bench.subject import Ended, Run, Subject, run_here
-from edge.bench.window import ENGINE
+from edge.bench.over_mqtt import ThroughBroker
+from edge.bench.subject import ATTENDED, Ended, Generator, Run, Subject, run_here
+from edge.bench.window import ENGINE, MQTT
 from edge.bundle import MANIFEST, open_bundle
 from edge.fleet.connection import Board
+from edge.fleet.session import Limits
 from edge.progress import Progress
 from edge.rollouts.boards import board_state, launcher
 from edge.rollouts.choice import bundle_for
@@ -39,6 +41,7 @@ class Asked:
         boards: where, by their names; none is this machine.
         way: of `edge.bench.window.WAYS`.
         model: of a URL, or of boards where nothing else says it. profile: whose bundle of a release.
+        token_file, ca_file: of URLs: holds the token, and the certificates that theirs are believed by.
     """
 
     what: tuple[str, ...]
@@ -46,6 +49,8 @@ class Asked:
     way: str
     model: str | None = None
     profile: str | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
 
 
 @contextmanager
@@ -64,6 +69,10 @@ def opened(asked: Asked, find: Callable[[], Workspace], progress: Progress) -> I
     urls = [word for word in asked.what if word.startswith(SCHEMES)]
     if urls and (len(urls) < len(asked.what) or asked.boards):
         raise OptionInvalid(option="edge bench", reason="a URL is measured beside URLs alone, without --on")
+    if not urls and (asked.token_file or asked.ca_file):
+        raise OptionInvalid(
+            option="--token-file, --ca", reason="a board is reached by SSH: they are for URLs"
+        )
     with ExitStack() as stack:
         if urls:
             yield [_url(url, asked) for url in urls]
@@ -83,8 +92,15 @@ def _url(url: str, asked: Asked) -> Subject:
         raise OptionInvalid(option="--model", reason=f"say which model of {url} is meant")
     if asked.way == ENGINE:
         raise OptionInvalid(option="--way", reason="a server's engine can't be run without the server")
+    if asked.way == MQTT:
+        raise OptionInvalid(option="--way", reason="over MQTT a board of the fleet is asked: say --on BOARD")
+    arguments = ["--url", url, "--model", asked.model]
+    if asked.token_file is not None:
+        arguments += ["--token-file", str(asked.token_file.absolute())]
+    if asked.ca_file is not None:
+        arguments += ["--ca", str(asked.ca_file.absolute())]
     title = f"{asked.model} at {url}"
-    return Subject(title=title, place=url, arguments=("--url", url, "--model", asked.model), run=run_here)
+    return Subject(title=title, measure=Generator(place=url, arguments=tuple(arguments), run=run_here))
 
 
 # --- this machine
@@ -114,8 +130,8 @@ def _here(
         done = environment.run(arguments, timeout_s)
         return Ended(done.returncode, done.stdout, done.stderr)
 
-    arguments = ("--bundle", str(folder))
-    return Subject(title=f"{word} here", place="this machine", arguments=arguments, run=run)
+    measure = Generator(place="this machine", arguments=("--bundle", str(folder)), run=run)
+    return Subject(title=f"{word} here", measure=measure)
 
 
 def _folder(
@@ -151,6 +167,9 @@ def _on_board(
                 raise OptionInvalid(option=word, reason=_unserved(word, name, served))
             arguments: tuple[str, ...] = ("--model", model.name)
             if sum(other.name == model.name for other in served) > 1:
+                if asked.way == MQTT:
+                    reason = "over MQTT a model's own choice among its versions answers, and it has several"
+                    raise OptionInvalid(option=word, reason=reason)
                 arguments += ("--version", str(parse_release(model.release)[1]))
         elif model is not None:
             arguments = ("--bundle", f"{device.root}/objects/{model.bundle}")
@@ -164,7 +183,9 @@ def _on_board(
             progress.step(f"{word}: its bundle is on {name} for this test")
             arguments = ("--bundle", there)
         title = model.release if model is not None else word
-        yield Subject(title=f"{title} on {name}", place=name, arguments=arguments, run=run)
+        generator = Generator(place=name, arguments=arguments, run=run)
+        through = ThroughBroker(fleet=workspace.folder, device_id=device.device_id, board=generator)
+        yield Subject(title=f"{title} on {name}", measure=through if asked.way == MQTT else generator)
 
 
 def _served(word: str, served: Sequence[GenerationModel]) -> GenerationModel | None:
@@ -181,9 +202,17 @@ def _unserved(word: str, board: str, served: Sequence[GenerationModel]) -> str:
 
 def _over_ssh(board: Board, launch: Sequence[str]) -> Run:
     def run(arguments: Sequence[str], timeout_s: float) -> Ended:
-        ended = board.run([*launch, *arguments], timeout_s=timeout_s, doing="the load test")
+        ended = board.stream(
+            [*launch, *arguments, ATTENDED],
+            limits=Limits(whole_s=timeout_s),
+            doing="the load test",
+            attended=True,
+        )
         return Ended(
-            ended.status, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace")
+            ended.status,
+            ended.stdout.decode(errors="replace"),
+            ended.stderr.decode(errors="replace"),
+            ended.interrupted,
         )
 
     return run

@@ -1,6 +1,6 @@
 """Rounds of windows, alternating among what is compared, so that what changes with time changes for all of them.
 
-The rule: what was measured before an interruption is kept and shown; a window that was cut is not.
+The rule: what was measured before an interruption is kept and shown, and so is what the cut window had counted.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.contract.errors import Interrupted
 from agent.contract.load import LoadReport
 from edge.bench.subject import Subject
 from edge.bench.window import Window
@@ -47,9 +48,12 @@ def measure_rounds(cells: Sequence[tuple[Subject, Window]], rounds: int, progres
             for place in order:
                 subject, window = cells[place]
                 report = subject.measure(window)
-                found[place].append(report)
+                if report.requests or not report.cut:
+                    found[place].append(report)
+                if report.cut:
+                    raise KeyboardInterrupt
                 progress.step(f"round {number + 1} of {rounds}: {subject.title}, {told(report)}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         interrupted = True
     return Rounds(
         series=tuple(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 ENGINE = "engine"
-WAYS = ("json", "binary", "image", ENGINE)
+MQTT = "mqtt"
+WAYS = ("json", "binary", "image", MQTT, ENGINE)
 FEWEST_SAMPLES = 100
 """A percentile of fewer says little: a window at a low rate lasts longer."""
 LONGEST_S = 60.0

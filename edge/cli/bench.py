@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROUNDS, ROUNDS_BESIDE = 3, 6
 SECONDS = click.FloatRange(0.1, 600)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class Rates(click.ParamType[tuple[float, ...]]):
@@ -45,10 +46,23 @@ class Rates(click.ParamType[tuple[float, ...]]):
 @click.option("--on", "boards", metavar="BOARD", multiple=True, help="Where; several are measured in turn.")
 @click.option(
     "--way",
-    type=click.Choice(["json", "binary", "image", "engine"]),
+    type=click.Choice(["json", "binary", "image", "mqtt", "engine"]),
     help="What is sent to the agent, or the engine alone.  [default: json; engine without --on]",
 )
 @click.option("--model", metavar="NAME", help="Which model, of a URL.")
+@click.option(
+    "--token-file",
+    type=FILE,
+    metavar="FILE",
+    help="Of a URL: holds the token that it wants.  [default: EDGE_BENCH_TOKEN of the environment]",
+)
+@click.option(
+    "--ca",
+    "ca_file",
+    type=FILE,
+    metavar="FILE",
+    help="Of an https URL: whose certificates it is believed by, like `edge device open` says.",
+)
 @click.option("--for", "profile", metavar="PROFILE", help="Whose bundle of a release, for the engine alone.")
 @click.option("--connections", type=click.IntRange(1, 256), help="At once.  [default: 4; 32 in an open loop]")
 @click.option(
@@ -93,6 +107,8 @@ def bench(
     boards: tuple[str, ...],
     way: str | None,
     model: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
     profile: str | None,
     connections: int | None,
     rates: tuple[float, ...] | None,
@@ -133,7 +149,15 @@ def bench(
         arrivals=arrivals,
     )
     steps = output.Steps()
-    asked = Asked(what=what, boards=boards, way=chosen, model=model, profile=profile)
+    asked = Asked(
+        what=what,
+        boards=boards,
+        way=chosen,
+        model=model,
+        profile=profile,
+        token_file=token_file,
+        ca_file=ca_file,
+    )
     with opened(asked, lambda: Workspace.find(asker()), steps) as subjects:
         count = rounds or (ROUNDS if len(subjects) == 1 else ROUNDS_BESIDE)
         found, knee = _measure(subjects, window, rates, p95_ms if find_rate else None, count, steps)

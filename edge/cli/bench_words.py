@@ -115,7 +115,8 @@ def remarks(measured: Sequence[Series], knee: Knee | None, p95_ms: float | None)
     """Sentences with their signs: how it was measured, what is wrong with it, whether the budget is kept."""
     window, rounds = measured[0].window, max(len(series.reports) for series in measured)
     loop = f"open loop, {window.arrivals} arrivals" if window.rate_per_s is not None else "closed loop"
-    with_connections = "" if window.way == "engine" else f", {window.connections} connections"
+    at_once = f", {window.connections} {'at once' if window.way == 'mqtt' else 'connections'}"
+    with_connections = "" if window.way == "engine" else at_once
     longer = "at least " if len({series.window.seconds for series in measured}) > 1 else ""
     seconds = min(series.window.seconds for series in measured)
     yield (

@@ -9,6 +9,9 @@ from __future__ import annotations
 import secrets
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from agent.contract.codec import MAX_DOCUMENT_BYTES
 from agent.contract.errors import AgentSilent, BrokerFailed, RequestInvalid
@@ -26,6 +29,38 @@ POLL_S = 0.05
 LOCK = "asking.lock"
 
 
+@dataclass(frozen=True)
+class Line:
+    """An open connection for questions to one model.
+
+    Attributes:
+        session: that hears the answers.
+        question, answer: beginnings of topics; what one of them goes on with, the other does, too.
+    """
+
+    session: Session
+    question: str
+    answer: str
+
+
+@contextmanager
+def line(fleet: FleetFolder, device: str, model: str) -> Iterator[Line]:
+    """Be connected as the fleet folder's commands are: one at a time.
+
+    Raises:
+        FleetFolderBusy: another command asks.
+        BrokerFailed, CollectorFailed, CollectorHung: the broker is not there.
+    """
+    broker = _broker(fleet)
+    ours = asker(records.enrolled_id(fleet))
+    behind = f"/{ours}/{secrets.token_hex(8)}"
+    question = topic(fleet.config.fleet, device, TopicKind.INFER, model) + behind
+    answer = topic(fleet.config.fleet, device, TopicKind.RESULT, model) + behind
+    held = lock(fleet.telemetry, wait_s=ANSWER_S, file=LOCK)
+    with held, Session(broker, ours, [f"{answer}/#"]) as session:
+        yield Line(session, question, answer)
+
+
 def ask(fleet: FleetFolder, device: str, model: str, payload: bytes, *, name: str) -> bytes:
     """What a board's model answers.
 
@@ -41,22 +76,22 @@ def ask(fleet: FleetFolder, device: str, model: str, payload: bytes, *, name: st
         AgentSilent: no answer came.
         BrokerFailed, CollectorFailed, CollectorHung: the broker is not there.
     """
-    if len(payload) > MAX_DOCUMENT_BYTES:
-        raise RequestInvalid(reason=f"MQTT carries at most {MAX_DOCUMENT_BYTES} bytes, found {len(payload)}")
-    broker = _broker(fleet)
-    ours = asker(records.enrolled_id(fleet))
-    behind = f"/{ours}/{secrets.token_hex(8)}"
-    question = topic(fleet.config.fleet, device, TopicKind.INFER, model) + behind
-    answer = topic(fleet.config.fleet, device, TopicKind.RESULT, model) + behind
-    with lock(fleet.telemetry, wait_s=ANSWER_S, file=LOCK), Session(broker, ours, [answer]) as session:
+    check_length(payload)
+    with line(fleet, device, model) as to_board:
         end = time.monotonic() + ANSWER_S
         while (now := time.monotonic()) < end:
-            session.publish(question, payload, retained=False)
-            session.flush()
-            found = _heard(session, min(now + AGAIN_S, end))
+            to_board.session.publish(to_board.question, payload, retained=False)
+            to_board.session.flush()
+            found = _heard(to_board.session, min(now + AGAIN_S, end))
             if found is not None:
                 return found
     raise AgentSilent(device=name, reason=f"no answer came over MQTT in {ANSWER_S:.0f} s")
+
+
+def check_length(payload: bytes) -> None:
+    """Raise RequestInvalid for a question that the broker does not carry."""
+    if len(payload) > MAX_DOCUMENT_BYTES:
+        raise RequestInvalid(reason=f"MQTT carries at most {MAX_DOCUMENT_BYTES} bytes, found {len(payload)}")
 
 
 def _heard(session: Session, until: float) -> bytes | None:

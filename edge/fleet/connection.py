@@ -177,8 +177,9 @@ class Board:
         sudo: bool = False,
         doing: str,
         on_output: Callable[[bytes], None] | None = None,
+        attended: bool = False,
     ) -> CommandResult:
-        """`run` with input and output piece by piece, and with limits of its own."""
+        """`run` with input and output piece by piece, and with limits of its own; see `converse`."""
         if sudo:
             argv, given = self._as_root(argv, given)
         return converse(
@@ -189,6 +190,7 @@ class Board:
             limits=limits,
             given=given,
             on_output=on_output,
+            attended=attended,
         )
 
     def python(

@@ -31,11 +31,13 @@ class CommandResult:
     Attributes:
         status: exit status; -1 when a signal ended it.
         stdout, stderr: what it wrote.
+        interrupted: Ctrl-C ended its input; see `converse`.
     """
 
     status: int
     stdout: bytes
     stderr: bytes
+    interrupted: bool = False
 
     @property
     def last_words(self) -> str:
@@ -69,6 +71,7 @@ def converse(
     limits: Limits,
     given: Iterable[bytes] = (),
     on_output: Callable[[bytes], None] | None = None,
+    attended: bool = False,
 ) -> CommandResult:
     """Run `command`, feed it `given`, and collect what it says.
 
@@ -80,6 +83,8 @@ def converse(
         limits: when to give up. Passing `stall_s` ends the whole connection, passing `whole_s` this command.
         given: its standard input, in pieces; taken from only as fast as the board reads.
         on_output: gets its standard output piece by piece; without it the result holds it.
+        attended: its standard input stays open after `given`, until Ctrl-C, which ends that and waits for what the
+            command says then; a second one raises.
 
     Raises:
         DeadlinePassed: a limit was passed.
@@ -92,7 +97,7 @@ def converse(
         with watchdog:
             channel = transport.open_session(timeout=min(hard, 60.0))
             channel.exec_command(command)
-            return _Conversation(channel, watchdog, limits, on_output).hold(given)
+            return _Conversation(channel, watchdog, limits, on_output, attended).hold(given)
     except _Passed as passed:
         raise DeadlinePassed(host=host, doing=doing, timeout_s=f"{passed.seconds:g}") from None
     except EdgeError:
@@ -123,6 +128,7 @@ class _Conversation:
         watchdog: Watchdog,
         limits: Limits,
         on_output: Callable[[bytes], None] | None,
+        attended: bool,
     ) -> None:
         self._channel = channel
         self._watchdog = watchdog
@@ -132,6 +138,8 @@ class _Conversation:
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._on_output = on_output or self._stdout.extend
+        self._attended = attended
+        self._interrupted = False
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
 
@@ -144,11 +152,16 @@ class _Conversation:
             if piece is not None and self._channel.send_ready() and not self._channel.eof_received:
                 piece = self._send(piece) or next(pieces, None)
                 continue
-            if piece is None and not told_end and not self._channel.closed:
+            if piece is None and not told_end and not self._attended and not self._channel.closed:
                 end_of_input(self._channel)
                 told_end = True
-            self._wait(TICK_S if piece is not None else 0.5)
-        return CommandResult(self._status(), bytes(self._stdout), bytes(self._stderr))
+            try:
+                self._wait(TICK_S if piece is not None else 0.5)
+            except KeyboardInterrupt:
+                if not self._attended:
+                    raise
+                self._attended, self._interrupted = False, True
+        return CommandResult(self._status(), bytes(self._stdout), bytes(self._stderr), self._interrupted)
 
     def _send(self, piece: memoryview) -> memoryview | None:
         """Send what the window takes; what is left, or None."""

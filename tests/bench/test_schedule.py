@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.bench.schedule import ARRIVALS, due_times
+from agent.contract.arrivals import ARRIVALS, due_times
 
 RATES = st.floats(0.1, 300)
 SECONDS = st.floats(0.01, 3)
