@@ -3,14 +3,6 @@
 The rule: the agent's queue is asked, never gone round. What is taken and not answered yet is bounded in number and in
 bytes, and what comes above that is told so; an answer goes to this board's own `result` topics and nowhere else,
 whatever a request asks for; and an answer that the broker has not confirmed is sent again on the next connection.
-
-With the files of `edge broker client line-3 .`, where $BOARD is `edge/v1/<fleet>/<part>/<device>` and $BROKER is
-`-h HOST -p PORT --cafile mqtt-ca.pem --cert line-3.pem --key line-3.key`, a photo is asked about, and its answer waited
-for, by the first of these, MQTT 5 or not; the second and the third, as clients of two names, do it in two steps:
-
-    mosquitto_rr $BROKER -q 1 -t $BOARD/infer/digits/line-3 -e $BOARD/result/digits/line-3 -f photo.jpg
-    mosquitto_sub $BROKER -q 1 -t $BOARD/result/digits
-    mosquitto_pub $BROKER -q 1 -t $BOARD/infer/digits -f photo.jpg
 """
 
 from __future__ import annotations

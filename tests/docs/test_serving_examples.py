@@ -38,7 +38,8 @@ from tests.link.collector import FLEET, NAME
 
 PAGE = ROOT / "docs" / "serving.md"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-CLIENT = "line-3"
+CLIENTS = {"BROKER": "line-3", "SCREEN": "screen"}
+"""Names of clients, by what the page calls the options with which they come to the broker."""
 TOKEN = "a" * 43
 RUN_S = 120
 
@@ -88,15 +89,16 @@ class Reader:
             code = code.replace(shown, f"{shown.partition(':')[0]}:{port}" if ":" in shown else str(port))
         code = code.replace("pi-7.local", "127.0.0.1")
         command = ["bash", "-c", code] if example.language == "console" else [sys.executable, "-c", code]
-        broker = (
-            f"-h localhost -p {self.ports['8883']} --cafile ca.pem --cert {CLIENT}.pem --key {CLIENT}.key"
-        )
+        broker = f"-h localhost -p {self.ports['8883']} --cafile mqtt-ca.pem"
         done = subprocess.run(
             command,
             cwd=self.folder,
             env={
                 **os.environ,
-                "BROKER": broker,
+                **{
+                    variable: f"{broker} --cert {name}.pem --key {name}.key"
+                    for variable, name in CLIENTS.items()
+                },
                 "BOARD": beginning(FLEET, DEVICE, TopicKind.INFER).removesuffix("/infer/"),
                 "TOKEN": TOKEN,
             },
@@ -118,8 +120,8 @@ def says(found: str, shown: str) -> bool:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("serving")
     authority = CertificateAuthority(folder / "keys")
-    broker = Broker(folder / "broker", authority)
-    (broker.folder / "acl").write_text(AccessList(FLEET, NAME, (CLIENT,)).render())
+    broker = Broker(folder / "broker", authority, more="use_username_as_clientid true")
+    (broker.folder / "acl").write_text(AccessList(FLEET, NAME, tuple(CLIENTS.values())).render())
     board = LinkedBoard(folder / "board", authority)
     _models(board, folder)
     ports = {"127.0.0.1:8470": 0, "pi-7.local:8471": free_port(), "8883": broker.port}
@@ -204,10 +206,12 @@ def _files(folder: Path, authority: CertificateAuthority) -> Path:
     np.save(folder / "rows.npy", rows)
     (folder / "row.bin").write_bytes(rows.tobytes())
     Image.new("RGB", (32, 24), (30, 160, 60)).save(folder / "leaf.png")
-    pair = authority.client(CLIENT)
-    (folder / "ca.pem").write_text(authority.certificate)
-    (folder / f"{CLIENT}.pem").write_text(pair.certificate)
-    (folder / f"{CLIENT}.key").write_text(pair.key)
+    for file in ("ca.pem", "mqtt-ca.pem"):
+        (folder / file).write_text(authority.certificate)
+    for name in CLIENTS.values():
+        pair = authority.client(name)
+        (folder / f"{name}.pem").write_text(pair.certificate)
+        (folder / f"{name}.key").write_text(pair.key)
     return folder
 
 
