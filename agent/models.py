@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from agent.contract.errors import (
     DigestMismatch,
     EngineRefusesModel,
     FileMissing,
-    InferenceFailed,
     SizeMismatch,
 )
 from agent.contract.manifest import BundleManifest, FileEntry, TensorSpec
@@ -123,6 +122,8 @@ class Model:
         labels: one a class, or none.
         concurrent: several threads may run it at once.
         fixed_batch: the length of axis 0 that the artifact insists on, or None when it takes any.
+        answer: real numbers (or stored values, as they are) in, real numbers out: a function of one array per input,
+            in the order of `inputs`; float arrays for a quantized input are quantized. Raises: InferenceFailed.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
@@ -144,7 +145,7 @@ class Model:
         self.bundle = bundle
         name = engines.choose(manifest.format, manifest.requires.engines)
         self._threads = threads
-        self._engine = engines.open_engine(name, bundle.model_file, threads=threads)
+        self._engine = engines.open_engine(name, bundle.model_file, model=manifest.model, threads=threads)
         self.engine = f"{name.value} {self._engine.version}"
         self.engine_name = name.value
         self.engine_version = self._engine.version
@@ -167,6 +168,8 @@ class Model:
         self.quantized_inputs = any(self.input_is_quantized)
         self.quantized_outputs = any(self.output_is_quantized)
         self._quantize, self._dequantize, self._join = quantize, dequantize, np.concatenate
+        plain = self.fixed_batch is None and not (self.quantized_inputs or self.quantized_outputs)
+        self.answer: Callable[[Sequence[Array]], list[Array]] = self._engine.run if plain else self._converted
 
     def _matched(
         self, found: Sequence[TensorSpec], told: Sequence[TensorSpec], kind: str
@@ -208,28 +211,17 @@ class Model:
         Raises:
             InferenceFailed: the engine said no.
         """
-        try:
-            batch = self.fixed_batch
-            if batch is None or len(arrays[0]) == batch:
-                return self._engine.run(arrays)
-            parts = [
-                self._engine.run([array[start : start + batch] for array in arrays])
-                for start in range(0, len(arrays[0]), batch)
-            ]
-            return [self._join(outputs) for outputs in zip(*parts)]  # noqa: B905 - each has all outputs
-        except InferenceFailed as error:
-            reason = error.facts["reason"]
-            raise InferenceFailed(model=self.bundle.manifest.model, reason=reason) from error
+        batch = self.fixed_batch
+        if batch is None or len(arrays[0]) == batch:
+            return self._engine.run(arrays)
+        parts = [
+            self._engine.run([array[start : start + batch] for array in arrays])
+            for start in range(0, len(arrays[0]), batch)
+        ]
+        return [self._join(outputs) for outputs in zip(*parts)]  # noqa: B905 - each has all outputs
 
-    def answer(self, arrays: Sequence[Array]) -> list[Array]:
-        """Real numbers (or stored values, as they are) in, real numbers out.
-
-        Args:
-            arrays: per input, in the order of `inputs`; float arrays for a quantized input are quantized here.
-
-        Raises:
-            InferenceFailed: the engine said no.
-        """
+    def _converted(self, arrays: Sequence[Array]) -> list[Array]:
+        """`answer` where there is something to convert, or to run in parts."""
         if self.quantized_inputs:
             arrays = [
                 self._quantize(array, spec) if quantized and array.dtype.kind == "f" else array

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--servers", default=",".join(SERVERS))
+    parser.add_argument("--kinds", default=";".join(SERVED), help="separated by semicolons")
     options = parser.parse_args()
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
@@ -55,7 +56,7 @@ def main() -> None:
         processes = [running.enter_context(started(server, folder)) for server in servers]
         measured: Measured = {}
         for round_ in range(options.rounds):
-            for kind in SERVED:
+            for kind in options.kinds.split(";"):
                 for connections in CONNECTIONS:
                     for server, process in zip(servers, processes, strict=True):
                         if kind in server.requests:
@@ -154,7 +155,7 @@ def _found(pattern: str, text: str) -> str:
 def print_tables(measured: Measured, names: Sequence[str]) -> None:
     """One table for each kind of request; ratios are of medians, to the floor and to Triton."""
     print(f"\nPython {sys.version.split()[0]}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    for kind in SERVED:
+    for kind in dict.fromkeys(kind for kind, _, _ in measured):
         print(f"\n**{kind}**\n")
         print(
             "| | clients | CPU a request, µs | agent / this | requests a CPU-second | requests/s | p50, ms |"

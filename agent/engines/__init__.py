@@ -103,8 +103,8 @@ def load_library(name: EngineName) -> str:
         raise EngineMissing(engine=f"{name.value} ({error})") from error
 
 
-def open_engine(name: EngineName, path: Path, *, threads: int = 1) -> Engine:
-    """Load the model file `path`, whose digest the caller has verified.
+def open_engine(name: EngineName, path: Path, *, model: str = "the model", threads: int = 1) -> Engine:
+    """Load the model file `path`, whose digest the caller has verified. `model`: its name, for sentences.
 
     Raises:
         EngineMissing: the library is not in this runtime.
@@ -114,7 +114,7 @@ def open_engine(name: EngineName, path: Path, *, threads: int = 1) -> Engine:
     if name is EngineName.ONNXRUNTIME:
         from agent.engines.onnx import OnnxEngine
 
-        return OnnxEngine(path, threads=threads)
+        return OnnxEngine(path, model=model, threads=threads)
     from agent.engines.tflite import TfliteEngine
 
-    return TfliteEngine(name, path, threads=threads)
+    return TfliteEngine(name, path, model=model, threads=threads)

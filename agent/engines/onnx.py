@@ -61,7 +61,7 @@ class OnnxEngine:
     name = EngineName.ONNXRUNTIME
     concurrent = True
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, model: str, threads: int) -> None:
         os.environ[NO_TELEMETRY] = "1"
         import onnxruntime
 
@@ -91,12 +91,13 @@ class OnnxEngine:
         self._in = [spec.name for spec in self.inputs]
         self._out = [spec.name for spec in self.outputs]
         self._run = self._session.run
+        self._model = model
 
     def run(self, arrays: Arrays) -> list[NDArray[Any]]:
         try:
             outputs: list[NDArray[Any]] = self._run(self._out, dict(zip(self._in, arrays)))  # noqa: B905 - hot
         except Exception as error:  # as above
-            raise InferenceFailed(model="the model", reason=_reason(error, Path())) from error
+            raise InferenceFailed(model=self._model, reason=_reason(error, Path())) from error
         return outputs
 
     def close(self) -> None:

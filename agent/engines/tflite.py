@@ -51,9 +51,10 @@ class TfliteEngine:
 
     concurrent = False
 
-    def __init__(self, name: EngineName, path: Path, *, threads: int) -> None:
+    def __init__(self, name: EngineName, path: Path, *, model: str, threads: int) -> None:
         found = library(name)
         self.name = name
+        self._model = model
         self.version = found.version
         try:
             self._interpreter = found.interpreter(model_path=str(path), num_threads=threads)
@@ -77,7 +78,7 @@ class TfliteEngine:
             interpreter.invoke()
             return [interpreter.get_tensor(index) for index in self._out]
         except (ValueError, RuntimeError) as error:
-            raise InferenceFailed(model="the model", reason=_first_line(error)) from error
+            raise InferenceFailed(model=self._model, reason=_first_line(error)) from error
 
     def close(self) -> None:
         self._interpreter = None

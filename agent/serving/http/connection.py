@@ -186,16 +186,23 @@ class Connection(asyncio.Protocol):
         self._body = []
         now = monotonic()
         self.deadline = now + self._limits.idle_s
-        keeps_alive = self._keeps_alive()
+        headers = self._headers
         path = self._url.partition(b"?")[0].decode("latin-1")
-        if not (keeps_alive and path[:1] == "/" and b"host" in self._headers):
+        # Most requests are so, and nothing else need be asked of them.
+        keeps_alive = (
+            path[:1] == "/"
+            and b"host" in headers
+            and b"connection" not in headers
+            and b"upgrade" not in headers
+            and self._parser.should_keep_alive()
+        )
+        if not keeps_alive:
+            keeps_alive = self._keeps_alive()
             refused, path = self._odd(path)
             if refused is not None:
                 self._refuse(refused)
                 return
-        request = Request(
-            self._parser.get_method().decode("ascii"), path, self._headers, body, keeps_alive, now
-        )
+        request = Request(self._parser.get_method().decode("ascii"), path, headers, body, keeps_alive, now)
         if self._task is not None or self._pending or not self._writable:
             self._wait(request)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Mapping
+from functools import cache
 
 from agent.serving.catalog import Catalog
 from agent.serving.inference import Operation, Wanted
@@ -60,21 +61,36 @@ class V1:
 
 
 def _predict(served: Served, request: Request) -> Response | Awaitable[Response]:
+    return _imported_predict()(served, request)
+
+
+@cache
+def _imported_predict() -> Operation:
     from agent.serving.v1.predict import predict
 
-    return predict(served, request)
+    return predict
 
 
 def _classify(served: Served, request: Request) -> Response | Awaitable[Response]:
+    return _imported_classify()(served, request)
+
+
+@cache
+def _imported_classify() -> Operation:
     from agent.serving.v1.examples import classify
 
-    return classify(served, request)
+    return classify
 
 
 def _regress(served: Served, request: Request) -> Response | Awaitable[Response]:
+    return _imported_regress()(served, request)
+
+
+@cache
+def _imported_regress() -> Operation:
     from agent.serving.v1.examples import regress
 
-    return regress(served, request)
+    return regress
 
 
 _OPERATIONS: Mapping[str, Operation] = {"predict": _predict, "classify": _classify, "regress": _regress}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import TensorSpec
     from agent.models import Bundle, Model
     from agent.serving.served import Served
+    from agent.serving.v2.plans import Plan
 
 SHAPES_KEPT = 64
 """Shapes of one output whose JSON is kept."""
@@ -98,6 +99,7 @@ class Form:
         opening: the JSON of an answer up to its outputs.
         as_json, as_binary: all outputs, where a request names none.
         batch: the batch that the artifact insists on, or None.
+        plans: what requests asked for, by their JSON.
     """
 
     def __init__(self, served: Served, model: Model) -> None:
@@ -117,8 +119,19 @@ class Form:
             self.version.encode(),
         )
         self.scores = self.outputs[model.bundle.manifest.outputs[0].name]
+        self.plans: dict[bytes, Plan] = {}
+        self._alone: dict[tuple[Output, bool, tuple[int, ...]], bytes] = {}
         self.as_json = self.whole(binary=False)
         self.as_binary = self.whole(binary=True)
+
+    def alone(self, output: Output, shape: tuple[int, ...], binary: bool) -> bytes:
+        """The JSON of an answer of one output: up to its numbers, or all of it where the numbers come as bytes."""
+        found = self._alone.get((output, binary, shape))
+        if found is None:
+            found = self.opening + output.head(shape, binary) + (b"]}" if binary else b"")
+            if len(self._alone) < SHAPES_KEPT:
+                self._alone[output, binary, shape] = found
+        return found
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

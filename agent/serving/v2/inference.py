@@ -17,6 +17,7 @@ from agent.serving.v2.form import Asked, Form, form_of
 from agent.serving.v2.inputs import read_inputs, read_raw
 from agent.serving.v2.outputs import answer, wanted_outputs
 from agent.serving.v2.parameters import BINARY, DEFAULT, Parameters, read_parameters
+from agent.serving.v2.plans import keep_plan
 
 if TYPE_CHECKING:
     from agent.models import Model
@@ -46,7 +47,11 @@ def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
         if start == 0:
             arrays = read_raw(form, body)
             return _run(served, model, form, request, arrays, None, BINARY, form.as_binary)
-    document = parse_json(body if start == len(body) else body[:start])
+    head = body[:start]
+    plan = form.plans.get(head) if header is not None else None
+    if plan is not None and plan.size_bytes == len(body):
+        return _run(served, model, form, request, plan.arrays(body), None, plan.parameters, plan.wanted)
+    document = parse_json(head)
     if type(document) is not dict:
         raise RequestInvalid(reason="failed to parse the request JSON buffer: the request must be an object")
     identity = document.get("id")
@@ -57,6 +62,8 @@ def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
         parameters = read_parameters(document["parameters"], form.name)
     arrays = read_inputs(form, document, body, start)
     wanted = wanted_outputs(form, document.get("outputs"), parameters.binary)
+    if header is not None:
+        keep_plan(form, head, document, len(body), parameters, wanted)
     return _run(served, model, form, request, arrays, identity, parameters, wanted)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 
 from agent.contract.errors import EdgeError, ModelUnavailable
 from agent.serving.catalog import Catalog
-from agent.serving.inference import Wanted
+from agent.serving.inference import Operation, Wanted
 from agent.serving.messages import (
     TEXT,
     Request,
@@ -125,6 +126,11 @@ def _ready(served: Served) -> Response:
 
 
 def _infer(served: Served, request: Request) -> Response | Awaitable[Response]:
+    return _imported_infer()(served, request)
+
+
+@cache
+def _imported_infer() -> Operation:
     from agent.serving.v2.inference import infer
 
-    return infer(served, request)
+    return infer
