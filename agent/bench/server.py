@@ -122,7 +122,8 @@ class Target:
         status, body = server.ask(path)
         if status in (401, 403):
             raise RequestInvalid(
-                reason=f"{server.name} answers {status}: it wants another token", status=status
+                reason=f"{server.name} answers {status}: it wants a token that it knows (`--token-file`)",
+                status=status,
             )
         if status == 404 and version:
             raise ModelVersionNotServed(model=model, version=version)

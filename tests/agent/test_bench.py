@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
+import pytest
+
+from agent.bench.engine import engine_alone
 from agent.contract.codec import decode
+from agent.contract.errors import Interrupted
 from agent.contract.load import LoadReport
 from tests.agent.boards import TestBoard
 from tests.agent.conftest import RunningAgent
@@ -56,6 +62,51 @@ def test_the_engine_alone_runs_the_golden_set(served: RunningAgent) -> None:
     assert found.engine.startswith("litert ")
     assert found.requests == found.latencies.count > 20
     assert found.server_rss_bytes is not None
+
+
+def test_a_load_ends_with_its_standard_input_and_tells_what_it_has(served: RunningAgent) -> None:
+    def runs() -> int:
+        (found,) = served.get("/v2/models/digits/stats")[1]["model_stats"]
+        return int(found["inference_count"])
+
+    command = [sys.executable, "-I", served.board.root / "bin" / "launch.py", "bench", "--model", "digits"]
+    before = runs()
+    with subprocess.Popen(
+        [*map(str, command), "--seconds", "120", "--warm-up", "0.1", "--attended"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        began = time.monotonic()
+        while runs() < before + 500 or time.monotonic() < began + 1:
+            assert process.poll() is None
+            time.sleep(0.05)
+        output, _ = process.communicate()  # which ends its input
+
+    found = decode(LoadReport, output)
+    assert found.cut
+    assert found.seconds < 60
+    assert found.requests == found.sent > 0
+
+
+class _Looked(threading.Event):
+    """Set after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def is_set(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+def test_the_engine_alone_ends_when_nobody_waits(board: TestBoard) -> None:
+    folder = board.root / "objects" / board.digits_onnx()
+    found = engine_alone(folder, threads=1, seconds=60, warm_up_s=0, gone=_Looked(10))
+    assert found.cut
+    assert 0 < found.requests <= 10
+    with pytest.raises(Interrupted):
+        engine_alone(folder, threads=1, seconds=60, warm_up_s=60, gone=_Looked(2))
 
 
 def test_a_picture_to_a_model_that_takes_none_is_an_error_by_its_status(served: RunningAgent) -> None:

@@ -177,6 +177,35 @@ def test_a_body_is_not_read_before_its_token(beyond: DoorBoard) -> None:
     connection.close()
 
 
+def test_a_load_test_comes_in_by_its_token_alone(
+    beyond: DoorBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from agent.__main__ import main
+
+    (tmp_path / "token").write_text(f"{INFER}\n")
+    authority = tmp_path / "ca.pem"
+    authority.write_text(beyond.authority.certificate)
+    where = [
+        "bench",
+        "--url",
+        f"https://127.0.0.1:{beyond.port}",
+        "--model",
+        "digits",
+        "--ca",
+        str(authority),
+    ]
+    where += ["--seconds", "0.2", "--warm-up", "0.1"]
+
+    assert main([*where, "--token-file", str(tmp_path / "token")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["errors"] == {}
+    assert told["requests"] > 0
+    assert main(where) == 2
+    assert "wants a token that it knows" in capsys.readouterr().err
+    monkeypatch.setenv("EDGE_BENCH_TOKEN", INFER)
+    assert main(where) == 0
+
+
 def test_who_speaks_no_tls_gets_no_answer_and_others_theirs(beyond: DoorBoard) -> None:
     with socket.create_connection(("127.0.0.1", beyond.port), timeout=20) as plain:
         plain.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -55,21 +55,28 @@ def test_a_missed_budget_is_exit_code_3_and_a_sweep_is_a_table(url: str) -> None
     assert "no rate keeps p95 within 0.001 ms, not even 500/s" in done.stderr
 
 
-def test_an_interruption_shows_what_was_measured_until_then(url: str) -> None:
-    command = [*EDGE, url, "--model", "m", *SHORT, "--rounds", "100", "--json"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    assert "round 1 of 100" in process.stderr.readline()
-    time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    output, _ = process.communicate(timeout=60)
+def test_an_interruption_keeps_what_the_window_had_and_ends_the_load() -> None:
+    with StallingServer().running() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        command = [*EDGE, url, "--model", "m", "--seconds", "120", "--warm-up", "0.1", "--json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        while server.windows == 0 or server.asked < 5:
+            assert process.poll() is None
+            time.sleep(0.02)
+        asked = server.asked
+        while server.asked < asked + 50:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output, _ = process.communicate(timeout=60)
+        asked = server.asked
+        time.sleep(0.3)
 
-    assert process.returncode == 130
-    told = json.loads(output)
-    assert told["interrupted"] is True
-    assert 1 <= told["series"][0]["rounds"] < 100
+        assert process.returncode == 130
+        told = json.loads(output)
+        assert told["interrupted"] is True
+        assert told["series"][0]["rounds"] == 1
+        assert 0 < told["series"][0]["requests"] <= asked
+        assert server.asked == asked, "nothing goes on"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +88,8 @@ def test_an_interruption_shows_what_was_measured_until_then(url: str) -> None:
         (["http://127.0.0.1:1", "--model", "m", "--find-rate"], "--p95-ms"),
         (["http://127.0.0.1:1", "digits@1", "--model", "m"], "beside URLs alone"),
         (["http://127.0.0.1:1", "--model", "m", "--rate", "0"], "is not like 10,50,100"),
+        (["http://127.0.0.1:1", "--model", "m", "--way", "mqtt"], "say --on BOARD"),
+        (["digits@1", "--on", "pi", "--ca", __file__], "they are for URLs"),
     ],
 )
 def test_what_can_not_be_measured_is_said(arguments: list[str], said: str) -> None:

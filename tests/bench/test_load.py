@@ -6,7 +6,13 @@ import pytest
 
 from agent.bench import Window, bench_server
 from agent.bench.server import Server
-from agent.contract.errors import AgentSilent, ModelNotServed, ModelVersionNotServed, RequestInvalid
+from agent.contract.errors import (
+    AgentSilent,
+    ModelNotServed,
+    ModelVersionNotServed,
+    OptionInvalid,
+    RequestInvalid,
+)
 from agent.contract.load import LoadReport
 from tests.fakes.stalling_server import StallingServer
 
@@ -81,6 +87,11 @@ def test_a_model_that_is_not_served_is_said(model: str, version: str | None, kin
     window = Window(way="json", seconds=0.1, warm_up_s=0.1, connections=1)
     with StallingServer().running() as server, pytest.raises(kind):
         bench_server(Server.at(f"http://127.0.0.1:{server.port}"), model, version, window)
+
+
+def test_a_token_is_never_sent_for_all_to_read() -> None:
+    with pytest.raises(OptionInvalid, match="https:// alone"):
+        Server.at("http://127.0.0.1:1", "secret")
 
 
 def test_nobody_there_is_said() -> None:

@@ -24,7 +24,10 @@ class StallingServer:
     def __init__(self, failing: int = 0) -> None:
         self.port = 0
         self._failing = failing
-        self._asked = 0
+        self.asked = 0
+        """Infer requests so far."""
+        self.windows = 0
+        """How often somebody asked for statistics: a load test does when its window begins."""
         self._stall_s = 0.0
         self._armed: tuple[float, float] | None = None
         self._loop = asyncio.new_event_loop()
@@ -48,10 +51,12 @@ class StallingServer:
         if head.startswith(b"POST"):
             stall_s, self._stall_s = self._stall_s, 0.0
             time.sleep(stall_s)  # the whole server, as a stopped process
-            self._asked += 1
-            if self._failing and self._asked % self._failing == 0:
+            self.asked += 1
+            if self._failing and self.asked % self._failing == 0:
                 return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
             return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        if b"/stats " in head:
+            self.windows += 1
         if b"/stats " in head and self._armed is not None:
             seconds, after_s = self._armed
             self._armed = None

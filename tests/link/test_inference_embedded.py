@@ -6,9 +6,12 @@ import io
 import json
 import queue
 import ssl
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paho.mqtt.client as mqtt
@@ -16,7 +19,11 @@ import pytest
 from click.testing import CliRunner
 
 from agent.contract.errors import RequestInvalid
+from agent.contract.load import LoadReport
 from agent.contract.topics import TopicKind, topic
+from edge.bench.over_mqtt import ThroughBroker
+from edge.bench.subject import Ended, Generator
+from edge.bench.window import Window
 from edge.certificates import CertificateAuthority
 from edge.cli.broker import client as broker_client
 from edge.collector import asking, client, records
@@ -34,6 +41,7 @@ class Here:
 
     fleet: FleetFolder
     port: int
+    board: LinkedBoard
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
         board.report_to(running.broker_port, collector=records.enrolled_id(fleet), interval_s=3600)
         agent.ready()
         until(lambda: (agent.get("/edge/v1/status")[1]["telemetry"] or {}).get("connected"))
-        yield Here(fleet, running.broker_port)
+        yield Here(fleet, running.broker_port, board)
     finally:
         agent.stop()
         client.stop(fleet)
@@ -70,6 +78,41 @@ def test_a_command_of_the_folder_asks_beside_the_collector(here: Here) -> None:
     second = json.loads(asking.ask(here.fleet, DEVICE, "digits", array.getvalue(), name="board"))
     assert (second["model"], second["release"]) == ("digits", "digits@2")
     assert client.status(here.fleet).connected
+
+
+def load(here: Here, *, request: str | None = None, **window: Any) -> LoadReport:
+    """A window over MQTT. `request`: asked instead of what the board says that fits its model."""
+
+    def run(arguments: Sequence[str], timeout_s: float) -> Ended:
+        command = [sys.executable, "-I", str(here.board.root / "bin" / "launch.py"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+        told = json.loads(done.stdout)
+        return Ended(
+            done.returncode, json.dumps({**told, "request": request or told["request"]}), done.stderr
+        )
+
+    generator = Generator(place="here", arguments=("--model", "digits"), run=run)
+    measure = ThroughBroker(fleet=here.fleet, device_id=DEVICE, board=generator)
+    return measure(Window(way="mqtt", seconds=0.5, warm_up_s=0.1, **window))
+
+
+def test_a_closed_loop_over_mqtt_counts_what_came_back_and_what_the_board_did_for_it(here: Here) -> None:
+    found = load(here, connections=4)
+
+    assert found.requests == found.sent == found.latencies.count == found.inferences > 4
+    assert found.errors == {}
+    assert (found.model, found.version) == ("digits", "2")
+    assert found.server_cpu_s is not None
+    assert found.server_rss_bytes is not None
+
+
+def test_an_open_loop_over_mqtt_asks_when_it_is_time_and_refusals_are_counted(here: Here) -> None:
+    found = load(here, connections=8, rate_per_s=40.0)
+    assert found.sent == found.requests == found.late.count == 20
+
+    refused = load(here, request='{"inputs":[]}', connections=8, rate_per_s=40.0)
+    assert refused.errors == {"400": 20}
+    assert refused.requests == refused.latencies.count == 0
 
 
 def test_what_no_broker_carries_is_said_before_it_is_sent(here: Here) -> None:
