@@ -93,7 +93,7 @@ def load(here: Here, *, request: str | None = None, **window: Any) -> LoadReport
 
     generator = Generator(place="here", arguments=("--model", "digits"), run=run)
     measure = ThroughBroker(fleet=here.fleet, device_id=DEVICE, board=generator)
-    return measure(Window(way="mqtt", seconds=0.5, warm_up_s=0.1, **window))
+    return measure(Window(**{"way": "mqtt", "seconds": 0.5, "warm_up_s": 0.1, **window}))
 
 
 def test_a_closed_loop_over_mqtt_counts_what_came_back_and_what_the_board_did_for_it(here: Here) -> None:
@@ -113,6 +113,16 @@ def test_an_open_loop_over_mqtt_asks_when_it_is_time_and_refusals_are_counted(he
     refused = load(here, request='{"inputs":[]}', connections=8, rate_per_s=40.0)
     assert refused.errors == {"400": 20}
     assert refused.requests == refused.latencies.count == 0
+
+
+def test_who_waits_for_the_answers_of_others_over_mqtt_has_waited_since_it_was_due(here: Here) -> None:
+    found = load(here, connections=1, rate_per_s=500.0, arrivals="constant", seconds=0.1)
+
+    assert found.sent == 50
+    assert found.waited > 0
+    longest_ms = found.latencies.quantile_ms(1.0)
+    assert longest_ms is not None
+    assert longest_ms >= 0.99 * (found.seconds - 0.1) * 1000, "the last one was due within the window"
 
 
 def test_what_no_broker_carries_is_said_before_it_is_sent(here: Here) -> None:
