@@ -40,6 +40,13 @@ STATUS: Mapping[type[EdgeError], int] = {
     BoardStrained: 503,
     RequestExpired: 504,
 }
+LARGE_BYTES = 1 << 20
+"""Of JSON: what is shorter is not looked through before it is read."""
+MOST_PARSED_BYTES = 64 << 20
+"""That a request's JSON may come to when it is read: two million numbers."""
+COSTS: Mapping[bytes, int] = {b",": 32, b'"': 16, b"[": 64, b"{": 256}
+"""Bytes of memory that each such byte of JSON comes to: a value and its place, half a string, a list, an object."""
+TOO_MANY_VALUES = "the request's JSON holds too many values: send large tensors as bytes"
 RETRY_AFTER_S = 1
 """Where nobody knows better; an error's fact `retry_after_s` does."""
 
@@ -114,8 +121,12 @@ def parse_json(body: bytes) -> Any:
     """A request's JSON; NaN and Infinity are taken.
 
     Raises:
-        RequestInvalid: it is none.
+        RequestInvalid: it is none, or it would fill the board's memory: `[],` in three bytes is a list of 64.
     """
+    if len(body) > LARGE_BYTES:
+        parsed_bytes = sum(body.count(sign) * cost for sign, cost in COSTS.items())
+        if parsed_bytes > MOST_PARSED_BYTES:
+            raise RequestInvalid(reason=TOO_MANY_VALUES, status=413)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

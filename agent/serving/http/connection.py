@@ -283,6 +283,8 @@ class Connection(asyncio.Protocol):
             self._write(response, head_only=False)
 
     def _start(self, request: Request) -> None:
+        if self._transport.is_closing():
+            return  # a task that is ended before it begins could not say so to whom it counts for
         self._request = request
         outcome = self._handler(request)
         if isinstance(outcome, Response):

@@ -73,7 +73,7 @@ def read_raw(form: Form, body: bytes) -> list[Array]:
                 "one variable-sized dimension"
             )
         others = datatype.wire.itemsize * math.prod(length for length in shape if length != -1)
-        shape[shape.index(-1)] = len(body) // others
+        shape[shape.index(-1)] = max(1, len(body) // others)
     return [_counted(form, wanted, datatype, shape, body, 0, len(body), {})]
 
 
@@ -174,6 +174,6 @@ def _missing(form: Form, found: Mapping[int, Array]) -> str:
 
 def _fits(shape: Sequence[int], told: Sequence[int]) -> bool:
     return len(shape) == len(told) and all(
-        want == length or (want == -1 and length >= 0)
+        want == length or (want == -1 and length >= 1)
         for length, want in zip(shape[1:], told[1:])  # noqa: B905 - of one length
     )

@@ -35,7 +35,12 @@ def wanted_outputs(form: Form, outputs: Any, binary: bool) -> Sequence[Asked]:
         return form.as_binary if binary else form.as_json
     if type(outputs) is not list:
         raise RequestInvalid(reason=_OBJECTS)
-    return [_wanted(form, item, binary) for item in outputs]
+    wanted = [_wanted(form, item, binary) for item in outputs]
+    if len({asked.output for asked in wanted}) < len(
+        wanted
+    ):  # else a short request could have any long answer
+        raise RequestInvalid(reason=f"an output stands twice in the request for model '{form.name}'")
+    return wanted
 
 
 def _wanted(form: Form, item: Any, binary: bool) -> Asked:
