@@ -8,9 +8,9 @@ goes on, requests wait for its end, and not too many of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.contract.errors import (
     EdgeError,
@@ -24,7 +24,7 @@ from agent.serving.shadow import Shadow
 from agent.serving.sharing import Sharing
 
 WAITING_BOUND = 64
-"""Requests that may wait for the first loading."""
+"""Requests that may wait for the first loading, and those to load or unload that may be under way."""
 LABELS: Mapping[str, str] = {"primary": "stable", "challenger": "canary", "shadow": "shadow"}
 """By role: what TensorFlow Serving's clients call a version by."""
 
@@ -69,6 +69,7 @@ class Catalog:
         self._found: dict[tuple[str, str | None, str | None], Served] = {}
         self._loaded: Future[None] = Future()
         self._waiting = 0
+        self._changes: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
@@ -143,9 +144,33 @@ class Catalog:
 
         Raises:
             ModelNotServed, ModelVersionNotServed: there is none.
+            Overloaded: too many are under way.
             EdgeError: one can't be loaded.
         """
+        await self._to_its_end(self._load(name, version))
+
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Unload one version of a name, or all; return when their memory is given back.
+
+        Raises:
+            ModelNotServed, ModelVersionNotServed: there is none.
+            Overloaded: too many are under way.
+        """
+        await self._to_its_end(self._unload(name, version))
+
+    async def _to_its_end(self, change: Coroutine[Any, Any, None]) -> None:
+        """Who asked for it may go away meanwhile: what was begun is not left half done."""
+        if len(self._changes) >= WAITING_BOUND:
+            change.close()
+            raise Overloaded(model="the board's repository")
+        task = asyncio.get_running_loop().create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
+
+    async def _load(self, name: str, version: str | None) -> None:
         loader = self._loader
+        await self.wait()
         async with self.changing:
             for served in self._meant(name, version):
                 if loader is not None and served.state != READY:
@@ -153,13 +178,9 @@ class Catalog:
                     self._replace(served, fresh)
                     await loader.load(fresh)
 
-    async def unload(self, name: str, version: str | None = None) -> None:
-        """Unload one version of a name, or all; return when their memory is given back.
-
-        Raises:
-            ModelNotServed, ModelVersionNotServed: there is none.
-        """
+    async def _unload(self, name: str, version: str | None) -> None:
         loader = self._loader
+        await self.wait()
         async with self.changing:
             for served in self._meant(name, version):
                 if loader is not None and served.state != UNLOADED:

@@ -21,9 +21,13 @@ LIMITS = Limits(
 
 
 class EchoServer:
-    """Answers with what it was sent; `/slow` after a while; `/held` when told to; `/large` with a lot."""
+    """Answers with what it was sent; `/slow` after a while; `/held` when told to; `/large` with a lot.
+
+    `under_way`: slow requests that were taken and are not ended yet, as a model counts them.
+    """
 
     def __init__(self, limits: Limits) -> None:
+        self.under_way = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(limits)))
         self._thread.start()
@@ -43,6 +47,7 @@ class EchoServer:
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if request.path == "/slow":
+            self.under_way += 1
             return self._slow(request)
         if request.path == "/held":
             return self._held()
@@ -51,8 +56,11 @@ class EchoServer:
         return Response(200, request.path.encode() + b" " + request.body)
 
     async def _slow(self, request: Request) -> Response:
-        await asyncio.sleep(0.3)
-        return Response(200, b"slow " + request.body)
+        try:
+            await asyncio.sleep(0.3)
+            return Response(200, b"slow " + request.body)
+        finally:
+            self.under_way -= 1
 
     async def _held(self) -> Response:
         await self._released.wait()
@@ -328,3 +336,17 @@ def test_a_client_that_comes_when_no_more_are_accepted_waits_or_is_served(turns:
 
     known, waits = asyncio.run(end_after())
     assert known + waits == 1
+
+
+def test_a_request_of_a_client_that_went_away_while_others_were_answered_counts_no_more(
+    server: EchoServer,
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(post("/first", b""))
+        client.recv(1000)
+        server.loop.call_soon_threadsafe(time.sleep, 0.2)  # what is sent now is read when the client has gone
+        client.sendall(post("/a", b"") * 3 + post("/slow", b""))
+
+    time.sleep(0.7)
+
+    assert server.under_way == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +194,26 @@ def test_a_model_is_unloaded_and_loaded_and_its_memory_comes_back(swapped: Swapp
 
     assert after[0] <= before[0] * 1.05
     assert after[1:] == before[1:]
+
+
+def test_a_model_is_loaded_though_who_asked_for_it_has_gone(swapped: Swapped) -> None:
+    assert swapped.agent.post("/v2/repository/models/digits/unload", b"")[0] == 200
+    with socket.create_connection(("127.0.0.1", swapped.agent.port), timeout=10) as client:
+        client.sendall(b"POST /v2/repository/models/digits/load HTTP/1.1\r\nHost: x\r\n\r\n")
+        while _state(swapped) == "unloaded":
+            pass
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it breaks off
+
+    end = time.monotonic() + 10
+    while _state(swapped) != "ready" and time.monotonic() < end:
+        time.sleep(0.02)
+
+    assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[0] == 200
+
+
+def _state(swapped: Swapped) -> str:
+    models = swapped.agent.get("/edge/v1/status")[1]["models"]
+    return str(next(model["state"] for model in models if model["name"] == "digits"))
 
 
 @pytest.mark.bed
