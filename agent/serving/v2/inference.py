@@ -12,8 +12,9 @@ from agent.contract.errors import ModelUnavailable, RequestExpired, RequestInval
 from agent.serving.inference import check_batch
 from agent.serving.messages import Request, Response, parse_json
 from agent.serving.tensors import Array
+from agent.serving.v2.announced import Asked
 from agent.serving.v2.binary import json_length
-from agent.serving.v2.form import Asked, Form, form_of
+from agent.serving.v2.form import Form, form_of
 from agent.serving.v2.inputs import read_inputs, read_raw
 from agent.serving.v2.outputs import answer, wanted_outputs
 from agent.serving.v2.parameters import BINARY, DEFAULT, Parameters, read_parameters
@@ -63,7 +64,7 @@ def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
     arrays = read_inputs(form, document, body, start)
     wanted = wanted_outputs(form, document.get("outputs"), parameters.binary)
     if header is not None:
-        keep_plan(form, head, document, len(body), parameters, wanted)
+        keep_plan(form.plans, form.inputs, head, document, len(body), parameters, wanted)
     return _run(served, model, form, request, arrays, identity, parameters, wanted)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from agent.contract.errors import RequestInvalid
 from agent.serving.tensors import Array, check_finite, from_data
+from agent.serving.v2.announced import Input
 from agent.serving.v2.binary import Datatype, from_body
-from agent.serving.v2.form import Form, Input, shown
+from agent.serving.v2.form import Form, shown
 
 _INTEGER = frozenset({int})
 _OBJECTS = "Unable to parse 'inputs': it must be an array of objects"

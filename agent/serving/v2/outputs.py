@@ -13,9 +13,10 @@ import orjson
 from agent.contract.errors import RequestInvalid
 from agent.serving.messages import Response, tensor_json
 from agent.serving.tensors import Array, contiguous
+from agent.serving.v2.announced import Asked, opening
 from agent.serving.v2.binary import HEADER, OCTETS, bytes_tensor
 from agent.serving.v2.classification import best_classes
-from agent.serving.v2.form import Asked, Form, opening
+from agent.serving.v2.form import Form
 
 _OBJECTS = "Unable to parse 'outputs': it must be an array of objects"
 

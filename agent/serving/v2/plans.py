@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.serving.tensors import Array, check_finite
+from agent.serving.v2.announced import Asked, Input
 from agent.serving.v2.binary import Datatype, from_body
-from agent.serving.v2.form import Asked, Form, Input
 from agent.serving.v2.parameters import Parameters
 
 PLANS_KEPT = 64
@@ -52,7 +52,8 @@ class Plan(NamedTuple):
 
 
 def keep_plan(
-    form: Form,
+    plans: dict[bytes, Plan],
+    inputs: Mapping[str, Input],
     head: bytes,
     document: Mapping[str, Any],
     size_bytes: int,
@@ -62,7 +63,8 @@ def keep_plan(
     """Keep what a request meant that was read without a complaint.
 
     Args:
-        form: of the model.
+        plans: of the model.
+        inputs: of the model, by name.
         head: the request's JSON as it came.
         document: the same, read.
         size_bytes: of the whole body.
@@ -74,10 +76,10 @@ def keep_plan(
     parts: dict[int, Part] = {}
     start = len(head)
     for item in document["inputs"]:
-        tensor = form.inputs[item["name"]]
+        tensor = inputs[item["name"]]
         datatype, size = tensor.types[item["datatype"]], item["parameters"]["binary_data_size"]
         parts[tensor.place] = Part(tensor, datatype, item["shape"], size // datatype.wire.itemsize, start)
         start += size
-    if len(form.plans) >= PLANS_KEPT:
-        form.plans.clear()
-    form.plans[head] = Plan(size_bytes, tuple(parts[place] for place in sorted(parts)), parameters, wanted)
+    if len(plans) >= PLANS_KEPT:
+        plans.clear()
+    plans[head] = Plan(size_bytes, tuple(parts[place] for place in sorted(parts)), parameters, wanted)
