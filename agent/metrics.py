@@ -78,21 +78,20 @@ class ModelMetrics:
         began: monotonic seconds when the newest run began.
         compared, dropped: of a shadow: requests of its primary that it answered too, and that it had no time for.
         agreed: how far these answers agree with the primary's, 0 to 1 each, together.
-        cache_hits, cache_misses: requests answered from the cache, and not found there. cache_hit_s: of the first.
     """
 
     __slots__ = (
-        "agreed", "batches", "began", "cache_hit_s", "cache_hits", "cache_misses", "compared", "compute", "compute_s",
+        "agreed", "batches", "began", "compared", "compute", "compute_s",
         "dropped", "errors", "infer_s", "input_s", "latency", "queue_s", "requests", "samples", "sizes",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.requests = self.samples = self.batches = self.cache_hits = self.cache_misses = 0
+        self.requests = self.samples = self.batches = 0
         self.compared = self.dropped = 0
         self.agreed = 0.0
         self.errors: dict[str, int] = {}
         self.sizes: dict[int, Runs] = {}
-        self.compute_s = self.input_s = self.queue_s = self.infer_s = self.cache_hit_s = self.began = 0.0
+        self.compute_s = self.input_s = self.queue_s = self.infer_s = self.began = 0.0
         self.latency = Distribution()
         self.compute = Distribution()
 
@@ -128,9 +127,7 @@ class ModelMetrics:
     @property
     def output_s(self) -> float:
         """Seconds that answered requests spent after the engine: the rest of their durations."""
-        return max(
-            0.0, self.latency.total / 1000 - self.input_s - self.queue_s - self.infer_s - self.cache_hit_s
-        )
+        return max(0.0, self.latency.total / 1000 - self.input_s - self.queue_s - self.infer_s)
 
     def failures(self) -> dict[str, int]:
         """Requests that failed, by Triton's reasons."""
@@ -351,24 +348,6 @@ _TRITON: tuple[tuple[str, str, str, Callable[[ModelSample], float]], ...] = (
             ("compute_infer", "In the engine", "infer_s"),
             ("compute_output", "Putting answers together", "output_s"),
         )
-    ),
-    (
-        "nv_cache_num_hits_per_model",
-        "counter",
-        "Answered from the cache.",
-        lambda model: model.metrics.cache_hits,
-    ),
-    (
-        "nv_cache_num_misses_per_model",
-        "counter",
-        "Not found in the cache.",
-        lambda model: model.metrics.cache_misses,
-    ),
-    (
-        "nv_cache_hit_duration_per_model",
-        "counter",
-        "Microseconds of answers from the cache, together.",
-        lambda model: int(model.metrics.cache_hit_s * 1e6),
     ),
 )
 

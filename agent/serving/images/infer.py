@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from agent.contract.errors import ImageNotTaken, ModelUnavailable, Overloaded
 from agent.models import Model, ordered
@@ -35,7 +35,7 @@ class Door:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "images", _leave_signals)
         self._waiting = 0
-        self._labels: WeakKeyDictionary[Model, Sequence[str]] = WeakKeyDictionary()
+        self._checked: WeakSet[Model] = WeakSet()
 
     async def __call__(self, served: Served, request: Request) -> Response:
         """Answer one request.
@@ -64,10 +64,10 @@ class Door:
 
     def _read(self, model: Model, data: bytes) -> Sample:
         manifest = model.bundle.manifest
-        if model not in self._labels:
+        if model not in self._checked:
             check_steps(manifest.preprocessing)
             check_postprocessing(manifest.task, manifest.postprocessing)
-            self._labels[model] = _labels(model)
+            self._checked.add(model)
         if model.fixed_batch not in (None, 1):
             raise ImageNotTaken(model=manifest.model, reason=f"it takes {model.fixed_batch} samples at once")
         return read_sample(data, manifest)
@@ -79,7 +79,7 @@ class Door:
             manifest.task,
             manifest.postprocessing,
             {spec.name: output for spec, output in zip(manifest.outputs, in_order)},  # noqa: B905 - one each
-            labels=self._labels[model],
+            labels=model.labels,
             frame=sample.frame,
         )
         which = {
@@ -89,11 +89,6 @@ class Door:
             "task": manifest.task.value,
         }
         return Response(200, tensor_json({**which, **found}))
-
-
-def _labels(model: Model) -> Sequence[str]:
-    file = model.bundle.manifest.labels_file
-    return (model.bundle.folder / file).read_text(encoding="utf-8").splitlines() if file else ()
 
 
 def _leave_signals() -> None:

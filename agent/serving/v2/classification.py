@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from agent.models import Bundle
     from agent.serving.tensors import Array
 
 
@@ -30,11 +29,3 @@ def best_classes(array: Array, count: int, labels: Sequence[str]) -> list[list[s
         ]
         for row, indexes in zip(rows, order)  # noqa: B905 - one order a row
     ]
-
-
-def read_labels(bundle: Bundle) -> tuple[str, ...]:
-    """The bundle's labels, by index; none where it has no file of them."""
-    name = bundle.manifest.labels_file
-    if name is None:
-        return ()
-    return tuple((bundle.folder / name).read_text(encoding="utf-8").splitlines())

@@ -22,7 +22,6 @@ def _model(served: Served) -> dict[str, Any]:
     metrics = served.metrics
     failed = sum(metrics.errors.values())
     succeeded = metrics.requests - failed
-    computed = succeeded - metrics.cache_hits
     return {
         "name": served.name,
         "version": str(served.version),
@@ -32,12 +31,12 @@ def _model(served: Served) -> dict[str, Any]:
         "inference_stats": {
             "success": _duration(succeeded, metrics.latency.total / 1000),
             "fail": _duration(failed, 0.0),  # how long it took is not counted
-            "queue": _duration(computed, metrics.queue_s),
-            "compute_input": _duration(computed, metrics.input_s),
-            "compute_infer": _duration(computed, metrics.infer_s),
-            "compute_output": _duration(computed, metrics.output_s),
-            "cache_hit": _duration(metrics.cache_hits, metrics.cache_hit_s),
-            "cache_miss": _duration(metrics.cache_misses, 0.0),
+            "queue": _duration(succeeded, metrics.queue_s),
+            "compute_input": _duration(succeeded, metrics.input_s),
+            "compute_infer": _duration(succeeded, metrics.infer_s),
+            "compute_output": _duration(succeeded, metrics.output_s),
+            "cache_hit": _duration(0, 0.0),  # no answer is kept
+            "cache_miss": _duration(0, 0.0),
         },
         "response_stats": {},
         "batch_stats": [
