@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import __version__, logs
 from agent.config import BoardFolder, read_config
@@ -31,12 +32,15 @@ from agent.serving.routes import Routes
 from agent.standing import Standing
 from agent.system import BoardReader, tell_systemd
 
+if TYPE_CHECKING:
+    from agent.stream.stream import Stream
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DRAIN_S = 10.0
 SETTLE_S = 0.01
 """For signals that have come to be seen."""
 LOOK_S = 5.0
-"""Between looks at what strains the board."""
+"""Between looks at what strains the board, and whether it is to look at something itself."""
 
 LOG = logging.getLogger("agent")
 
@@ -87,6 +91,7 @@ class Agent:
         gap = reason_of_gap()
         if gap is not None:
             self._standing.swap = {"gap": True, "reason": gap}
+        self._stream: Stream | None = None
         self._ended = asyncio.Event()
         self._asked = asyncio.Event()
         self._again = False
@@ -109,7 +114,8 @@ class Agent:
             exposition=lambda: self._standing.exposition(connections=len(entrances)),
             status=lambda: self._standing.status(connections=len(entrances), telemetry=self._link.status()),
         )
-        self._link = self._make_link(Asking(loop, routes))
+        self._asking = Asking(loop, routes)
+        self._link = self._make_link(self._asking)
         self._standing.port = entrances.port
         await entrances.open(routes, self._standing.door_stands)
         for number in SIGNALS:
@@ -132,6 +138,8 @@ class Agent:
 
         following.cancel()
         self._link.end()
+        if self._stream is not None:
+            self._stream.end()
         if self._again:
             self._tell_reloading()
             await entrances.park(DRAIN_S)
@@ -139,12 +147,17 @@ class Agent:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             await asyncio.sleep(SETTLE_S)
             if self._again:
-                self._link.wait()
+                self._wait_for_threads()
                 LOG.info("starting anew, with %d clients", len(entrances))
                 start_anew(self._folder, entrances.hand_over(), reason=self._reason)
         tell_systemd("STOPPING=1")
         await entrances.close(DRAIN_S)
+        self._wait_for_threads()
+
+    def _wait_for_threads(self) -> None:
         self._link.wait()
+        if self._stream is not None:
+            self._stream.wait()
 
     def _make_link(self, ask: Asking) -> Link:
         standing = self._standing
@@ -192,6 +205,7 @@ class Agent:
             loading.result()
             self._tell_status()
             self._link.start()
+            self._follow_stream()
 
     # --- whoever keeps this process running
 
@@ -211,4 +225,14 @@ class Agent:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._standing.look()
+        self._follow_stream()
         loop.call_later(LOOK_S, self._look, loop)
+
+    def _follow_stream(self) -> None:
+        """Have the stream begin that the board is told of; it ends by itself."""
+        if not self._folder.stream.exists() or (self._stream is not None and self._stream.alive):
+            return
+        from agent.stream.stream import Stream  # not before there is one
+
+        self._stream = Stream(self._folder.stream, self._folder.stream_state, self._asking, self._link.tell)
+        self._stream.start()

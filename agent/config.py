@@ -14,6 +14,7 @@ from agent.contract.board import BoardConfig
 from agent.contract.codec import MAX_DOCUMENT_BYTES, decode
 from agent.contract.door import DOOR_FILE
 from agent.contract.errors import AgentConfigInvalid, ContractError, StateDamaged
+from agent.contract.stream import STREAM_FILE
 
 if TYPE_CHECKING:
     from agent.contract.release import Generation
@@ -69,6 +70,16 @@ class BoardFolder:
     def door(self) -> Path:
         """How the agent can be reached from other machines."""
         return self.root / "link" / DOOR_FILE
+
+    @property
+    def stream(self) -> Path:
+        """What the agent is to look at by itself."""
+        return self.root / "link" / STREAM_FILE
+
+    @property
+    def stream_state(self) -> Path:
+        """What it remembers of that, and says."""
+        return self.root / "run" / STREAM_FILE
 
     @property
     def outbox(self) -> Path:

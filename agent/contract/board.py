@@ -14,6 +14,7 @@
        mqtt.key, mqtt.pub       key pair of the agent's MQTT certificate (PEM; not the device's signing key)
        link/link.json           LinkConfig, written over SSH by the fleet's collector
        link/door.json           DoorConfig, written over SSH by `edge device open`
+       link/stream.json         StreamConfig, written over SSH by `edge stream start`
        outbox/outbox.sqlite     telemetry that is not acknowledged yet
 """
 

@@ -34,6 +34,9 @@ MOST_REPLIES = 16 * MOST
 ON_THE_WAY = 8
 """Answers that were sent and are not confirmed, so that telemetry never waits behind more."""
 LONGEST_TOPIC = 512
+LONGEST_RESULT_BYTES = 256 * 1024
+MOST_RESULTS = 16
+"""Results of the board's own that wait for a connection; newer ones take the place of older ones."""
 LOG = logging.getLogger("agent.link")
 
 
@@ -75,6 +78,7 @@ class Inference:
         self._unsent: deque[Reply] = deque()
         self._sent: dict[int, Reply] = {}
         self._kept = Kept()
+        self._told: deque[Reply] = deque(maxlen=MOST_RESULTS)
 
     def concerns(self, topic: str) -> bool:
         """Whether a message on `topic` is a request."""
@@ -130,12 +134,22 @@ class Inference:
         self._answered.append((asked, answer))
         self._wake()
 
+    def tell(self, model: str, result: bytes) -> bool:
+        """Publish a result that nobody asked for; from any thread. Whether it is short enough."""
+        if len(result) > LONGEST_RESULT_BYTES:
+            return False
+        self._told.append(Reply(self._results + model, result, "application/json"))
+        self._wake()
+        return True
+
     # --- out
 
     def next(self, now: float) -> Reply | None:
         """The next answer to send, which `sent` is told of; None where there is none, or enough are on their way."""
         while self._answered:
             self._finish(*self._answered.popleft(), now)
+        while self._told and len(self._sent) + len(self._unsent) < MOST_RESULTS:
+            self._send(self._told.popleft())
         if not self._unsent or len(self._sent) >= ON_THE_WAY:
             return None
         return self._unsent.popleft()
@@ -163,7 +177,7 @@ class Inference:
     @property
     def due(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._answered or self._unsent) and len(self._sent) < ON_THE_WAY
+        return bool(self._answered or self._told or self._unsent) and len(self._sent) < ON_THE_WAY
 
     def _finish(self, asked: _Asked, answer: Answer, now: float) -> None:
         self._count -= 1

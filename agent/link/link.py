@@ -57,6 +57,10 @@ class Link:
         """Whether the broker is there, this boot's highest numbers, and what is held; None without a configuration."""
         return self._telemetry.status() if self._telemetry is not None else None
 
+    def tell(self, model: str, result: bytes) -> bool:
+        """Publish a model's result, JSON, that nobody asked for. Whether somebody collects, and it is short enough."""
+        return self._telemetry is not None and self._telemetry.tell(model, result)
+
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake
             os.write(self._waker, b"w")

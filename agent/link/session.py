@@ -107,6 +107,10 @@ class Session:
             self._born = born
             self.connection.publish(self._topic(TopicKind.BIRTH), encode(born), retain=True)
 
+    def tell(self, model: str, result: bytes) -> bool:
+        """See `Inference.tell`."""
+        return self._inference.tell(model, result)
+
     def step(self, now: float, *, readable: bool, writable: bool) -> None:
         """Do what there is to do; never waits."""
         connection = self.connection

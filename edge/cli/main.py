@@ -39,6 +39,7 @@ COMMANDS = {
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
     "rollout": ("edge.cli.rollout:rollout", "A release to many boards, wave by wave, behind a gate."),
     "infer": ("edge.cli.infer:infer", "Send one input to a board's model."),
+    "stream": ("edge.cli.stream:stream", "Have a board look at a folder or camera by itself."),
     "forward": ("edge.cli.forward:forward", "Bring a board's agent to a port of this machine."),
     "bench": ("edge.cli.bench:bench", "Load test: latency, throughput, CPU time, memory; side by side; the knee."),
     "collect": ("edge.cli.collect:collect", "The background collector: what boards report, kept here."),

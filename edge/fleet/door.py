@@ -32,11 +32,11 @@ def read_door(board: Board, root: str) -> DoorFound:
     Raises:
         LinkNotReady: the board has no key or no place for it.
     """
-    found = board.python(script("door"), {"root": root}, doing="reading its door")
+    found = board.python(script("document"), {"root": root, "kind": "door"}, doing="reading its door")
     if not found["public_key"] or not found["folder"]:
         raise LinkNotReady(device=board.name)
     try:
-        config = decode(DoorConfig, (found["door"] or "").encode())
+        config = decode(DoorConfig, (found["document"] or "").encode())
     except EdgeError:
         config = None
     return DoorFound(config=config, public_key=found["public_key"][:PUBLIC_KEY_BYTES])
@@ -45,5 +45,6 @@ def read_door(board: Board, root: str) -> DoorFound:
 def write_door(board: Board, root: str, config: DoorConfig | None) -> str | None:
     """Have this document lie there, or none. Returns its SHA-256, by which the agent names it."""
     text = None if config is None else encode(config).decode()
-    board.python(script("door"), {"root": root, "door": text}, doing="writing its door")
+    request = {"root": root, "kind": "door", "document": text}
+    board.python(script("document"), request, doing="writing its door")
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()

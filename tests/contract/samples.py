@@ -39,6 +39,7 @@ OF_CLASS: dict[tuple[str, str], Any] = {
     ("Step", "parameters"): {"factor": 0.5},
     ("RunningAgent", "error"): {"code": "engine.missing"}, ("Reply", "error"): {"code": "request.invalid"},
     ("DoorConfig", "address"): "0.0.0.0", ("DoorState", "error"): {"code": "door.shut"},
+    ("StreamConfig", "model"): "digits", ("StreamConfig", "source"): "/srv/photos", ("StreamConfig", "rate"): 2.5,
 }  # fmt: skip
 LISTS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("BundleManifest", "files"): [

@@ -20,6 +20,7 @@ from agent.contract.errors import ContractError
 from agent.contract.load import bucket
 from agent.contract.manifest import BundleManifest, EngineName, FileEntry, ModelFormat
 from agent.contract.runtime import Layer, RuntimeManifest
+from agent.contract.stream import FASTEST
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ OF_CLASS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
             tuple
         )
     ),
+    ("StreamConfig", "source"): st.sampled_from(["/srv/photos", "/", "camera:0"]),
+    ("StreamConfig", "rate"): st.floats(0.001, FASTEST),
     ("Device", "counter_seen"): st.integers(0, 2**53),
     ("Latencies", "counts"): st.dictionaries(
         st.integers(0, 10**12).map(lambda value: str(bucket(value))), st.integers(1, 2**40), max_size=5

@@ -146,6 +146,12 @@ from agent.contract.errors.runtimes import (
     WheelUnavailable,
     WheelUnfit,
 )
+from agent.contract.errors.stream import (
+    StreamAbsent,
+    StreamError,
+    StreamSourceFailed,
+    StreamUnanswered,
+)
 from agent.contract.errors.telemetry import (
     AlertRuleInvalid,
     BrokerFailed,
@@ -372,6 +378,10 @@ __all__ = [
     "StoreMissing",
     "StoreNewer",
     "StoreUnusable",
+    "StreamAbsent",
+    "StreamError",
+    "StreamSourceFailed",
+    "StreamUnanswered",
     "SudoRefused",
     "Superseded",
     "SystemRefused",

@@ -1,4 +1,7 @@
-"""On the board: read the door's document and the key that its certificate is for; write it, or take it away."""
+"""On the board: a document in `link/` that tells the agent what to do, and what the agent says of it.
+
+Reads both, and the key that the board's certificates are for; writes the document, or takes it away.
+"""
 
 from __future__ import annotations
 
@@ -47,18 +50,20 @@ def settle(path: str) -> None:
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     root = os.path.expanduser(request["root"])
-    path = os.path.join(root, "link", "door.json")
-    if "door" in request:
-        if request["door"] is None:
+    name = {"door": "door.json", "stream": "stream.json"}[request["kind"]]
+    path = os.path.join(root, "link", name)
+    if "document" in request:
+        if request["document"] is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             settle(path)
         else:
-            write(path, request["door"])
+            write(path, request["document"])
     return {
         "folder": os.path.isdir(os.path.dirname(path)),
         "public_key": read(os.path.join(root, "mqtt.pub")),
-        "door": read(path),
+        "document": read(path),
+        "state": read(os.path.join(root, "run", name)),
     }
 
 
