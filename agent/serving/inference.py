@@ -1,7 +1,6 @@
 """One request for a model's answer, whatever its protocol: the model is found, run and counted.
 
-The rule: a request that comes while the models are loaded waits for them, and each request that found its model is
-counted once, answered or failed.
+The rule: each request that found its model is counted once, answered or failed.
 """
 
 from __future__ import annotations
@@ -55,11 +54,8 @@ class Inferences:
         """Answer a request to a model, at once or later.
 
         Raises:
-            ModelNotServed, ModelVersionNotServed, ModelLabelNotServed: there is none. Where the answer comes later,
-                nothing is raised.
+            ModelNotServed, ModelVersionNotServed, ModelLabelNotServed: there is none.
         """
-        if self._catalog.loading:
-            return self._when_loaded(request, operation, name, version, label)
         served = self._catalog.find(name, version, label)
         if self._catalog.shared and version is None and label is None and name in self._catalog.shared:
             served = self._catalog.shared[name].choose(request)
@@ -75,16 +71,6 @@ class Inferences:
             return outcome
         served.under_way += 1
         return _finished(served, request, outcome)
-
-    async def _when_loaded(
-        self, request: Request, operation: Operation, name: str, version: str | None, label: str | None
-    ) -> Response:
-        try:
-            await self._catalog.wait()
-            outcome = self(request, operation, name, version, label)
-            return outcome if isinstance(outcome, Response) else await outcome
-        except EdgeError as error:
-            return error_response(error)
 
 
 async def _finished(served: Served, request: Request, outcome: Awaitable[Response]) -> Response:

@@ -115,7 +115,12 @@ def _answers_each_alone(model: Model, rows: Sequence[Array]) -> bool:
     import numpy as np
 
     first = [array[:1] for array in rows]
-    other = [array[1:2] if len(array) > 1 else np.zeros_like(array[:1]) for array in rows]
+    others = [[array[place : place + 1] for array in rows] for place in range(1, len(rows[0]))]
+    others.append([np.zeros_like(array) for array in first])
+    # Samples that are alike would get the same in each other's company.
+    other = next((each for each in others if not all(map(np.array_equal, first, each))), None)
+    if other is None:
+        return False
     apart = list(zip(model.run(first), model.run(other)))  # noqa: B905 - the same outputs twice
     together = model.run([np.concatenate(pair) for pair in zip(first, other)])  # noqa: B905 - the same inputs
     for whole, (one, two) in zip(together, apart):  # noqa: B905 - the same outputs

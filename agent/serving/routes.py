@@ -1,4 +1,8 @@
-"""Paths to protocols. Whatever happens in a handler, a client gets an answer that says it."""
+"""Paths to protocols.
+
+The rule: whatever happens in a handler, a client gets an answer that says it. A request that comes while the models are
+loaded waits for them as it came: nothing of it is taken apart before.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +63,7 @@ class Routes:
         exposition: Callable[[], bytes],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
+        self._catalog = catalog
         self._inferences = Inferences(catalog)
         self._encodings = Encodings()
         self._protocols: tuple[Paths, ...] = (V2(catalog, version), V1(catalog), Images())
@@ -104,7 +109,17 @@ class Routes:
         return refusal(404, "Not Found")
 
     def _answer(self, request: Request, wanted: Wanted) -> Response | Awaitable[Response]:
+        if self._catalog.loading:
+            return self._when_loaded(request, wanted)
         headers = request.headers
         if b"accept-encoding" in headers or b"content-encoding" in headers:
             return self._encodings(request, lambda plain: self._inferences(plain, *wanted))
         return self._inferences(request, *wanted)
+
+    async def _when_loaded(self, request: Request, wanted: Wanted) -> Response:
+        try:
+            await self._catalog.wait()
+            outcome = self._answer(request, wanted)
+            return outcome if isinstance(outcome, Response) else await outcome
+        except EdgeError as error:
+            return error_response(error)

@@ -196,7 +196,7 @@ def test_a_board_that_is_short_of_memory_makes_no_batches(slow: Prepared) -> Non
 
 def test_a_request_that_the_engine_refuses_harms_none_of_its_batch(board: TestBoard) -> None:
     file, inputs = write_gathering(board.root / "gathering.onnx")
-    data = GoldenSet(inputs=(np.zeros((4, 64), np.int64),))
+    data = GoldenSet(inputs=(np.arange(4 * 64, dtype=np.int64).reshape(4, 64) % 7,))
     digest = board.bundle(name="gathering", model_file=file, golden=data, inputs=inputs, outputs=OUTPUTS)
     prepared = prepare(opened(board, digest))
     clients = Clients(replace(prepared, curve=STEEP))
@@ -209,9 +209,19 @@ def test_a_request_that_the_engine_refuses_harms_none_of_its_batch(board: TestBo
     assert clients.metrics.batches < 8
 
 
-def test_a_model_whose_samples_depend_on_their_company_is_never_given_any(board: TestBoard) -> None:
+ALIKE = {
+    "others": golden(),
+    "alike": GoldenSet(inputs=(np.ones((4, 64), np.float32),)),
+    "nothing but zeroes": GoldenSet(inputs=(np.zeros((4, 64), np.float32),)),
+}
+
+
+@pytest.mark.parametrize("samples", ALIKE.values(), ids=ALIKE)
+def test_a_model_whose_samples_depend_on_their_company_is_never_given_any(
+    board: TestBoard, samples: GoldenSet
+) -> None:
     file = write_mixing(board.root / "mixing.onnx")
-    digest = board.bundle(name="mixing", model_file=file, golden=golden(), inputs=INPUTS, outputs=OUTPUTS)
+    digest = board.bundle(name="mixing", model_file=file, golden=samples, inputs=INPUTS, outputs=OUTPUTS)
 
     assert not prepare(opened(board, digest)).joins
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import pytest
 
 from agent.contract.errors import RequestInvalid
 from agent.contract.manifest import Task, TensorSpec
+from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response, parse_json
 from agent.serving.routes import Routes
 from agent.transforms.golden import GoldenSet
@@ -121,3 +124,25 @@ def test_a_batch_of_photos_as_numbers_is_not_too_much() -> None:
     numbers = np.random.default_rng(0).random((3, 96, 96, 3)).tolist()
 
     assert parse_json(json.dumps({"instances": numbers}).encode()) == {"instances": numbers}
+
+
+def test_what_waits_for_the_models_is_not_taken_apart(peak: Callable[[], int]) -> None:
+    headers = {b"content-encoding": b"gzip"}
+    body = gzip.compress(bytes(8 * MIB))
+
+    tracemalloc.reset_peak()
+
+    async def wait() -> None:
+        catalog = Catalog()
+        routes = Routes(catalog, version="0", exposition=bytes, status=dict)
+        asked = [
+            routes(Request("POST", "/v2/models/digits/infer", headers, body, True, 0.0)) for _ in range(8)
+        ]
+        tasks = [asyncio.ensure_future(each) for each in asked if not isinstance(each, Response)]
+        await asyncio.sleep(0.2)
+        assert len(tasks) == 8
+        assert peak() < 2 * MIB
+        catalog.finish()
+        assert [(await task).status for task in tasks] == [404] * 8
+
+    asyncio.run(wait())
