@@ -34,9 +34,6 @@ MOST_REPLIES = 16 * MOST
 ON_THE_WAY = 8
 """Answers that were sent and are not confirmed, so that telemetry never waits behind more."""
 LONGEST_TOPIC = 512
-LONGEST_RESULT_BYTES = 256 * 1024
-MOST_RESULTS = 16
-"""Results of the board's own that wait for a connection; newer ones take the place of older ones."""
 LOG = logging.getLogger("agent.link")
 
 
@@ -63,9 +60,12 @@ class Inference:
 
     Args:
         fleet, device: whose. ask: hands a request over. wake: wakes the thread that sends answers.
+        told: the board's own results, a model's name and JSON; another thread puts them there.
     """
 
-    def __init__(self, fleet: str, device: str, ask: Ask, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, fleet: str, device: str, ask: Ask, wake: Callable[[], None], told: deque[tuple[str, bytes]]
+    ) -> None:
         self._requests = beginning(fleet, device, TopicKind.INFER)
         self._results = beginning(fleet, device, TopicKind.RESULT)
         self.filter = self._requests + "#"
@@ -78,7 +78,7 @@ class Inference:
         self._unsent: deque[Reply] = deque()
         self._sent: dict[int, Reply] = {}
         self._kept = Kept()
-        self._told: deque[Reply] = deque(maxlen=MOST_RESULTS)
+        self._told = told
 
     def concerns(self, topic: str) -> bool:
         """Whether a message on `topic` is a request."""
@@ -134,22 +134,15 @@ class Inference:
         self._answered.append((asked, answer))
         self._wake()
 
-    def tell(self, model: str, result: bytes) -> bool:
-        """Publish a result that nobody asked for; from any thread. Whether it is short enough."""
-        if len(result) > LONGEST_RESULT_BYTES:
-            return False
-        self._told.append(Reply(self._results + model, result, "application/json"))
-        self._wake()
-        return True
-
     # --- out
 
     def next(self, now: float) -> Reply | None:
         """The next answer to send, which `sent` is told of; None where there is none, or enough are on their way."""
         while self._answered:
             self._finish(*self._answered.popleft(), now)
-        while self._told and len(self._sent) + len(self._unsent) < MOST_RESULTS:
-            self._send(self._told.popleft())
+        while self._told and len(self._sent) + len(self._unsent) < ON_THE_WAY:
+            model, result = self._told.popleft()
+            self._send(Reply(self._results + model, result, "application/json"))
         if not self._unsent or len(self._sent) >= ON_THE_WAY:
             return None
         return self._unsent.popleft()

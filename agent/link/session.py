@@ -70,7 +70,7 @@ class Session:
         self._protocol = MQTT_5
         self._announced = False
         self._window = Window()
-        self._inference = Inference(subject.config.fleet, self._device, subject.ask, wake)
+        self._inference = Inference(subject.config.fleet, self._device, subject.ask, wake, subject.results)
         self._report: bytes | None = None
         self._born: Birth | None = None
         self._failures = 0
@@ -106,10 +106,6 @@ class Session:
         if born != self._born:
             self._born = born
             self.connection.publish(self._topic(TopicKind.BIRTH), encode(born), retain=True)
-
-    def tell(self, model: str, result: bytes) -> bool:
-        """See `Inference.tell`."""
-        return self._inference.tell(model, result)
 
     def step(self, now: float, *, readable: bool, writable: bool) -> None:
         """Do what there is to do; never waits."""

@@ -5,14 +5,18 @@ The rule: the link knows nothing of serving; it gets what it may tell as callabl
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.config import BoardFolder
 from agent.contract.board import BoardConfig
 from agent.link.asking import Ask
 from agent.system import BoardReader
+
+MOST_RESULTS = 16
+"""That wait for a connection."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Subject:
         counters: gives each served model's, as `ModelCounters` in plain values; called in the link's thread.
         models: gives what is served, each with name, release, bundle and state; so is it.
         ask: hands a request to what serves; so is it.
+        results: what the board says unasked, each a model's name and JSON; newer ones take the place of older ones.
     """
 
     folder: BoardFolder
@@ -34,3 +39,4 @@ class Subject:
     counters: Callable[[], Sequence[Mapping[str, Any]]]
     models: Callable[[], Sequence[Mapping[str, Any]]]
     ask: Ask
+    results: deque[tuple[str, bytes]] = field(default_factory=lambda: deque(maxlen=MOST_RESULTS))

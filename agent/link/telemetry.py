@@ -76,10 +76,6 @@ class Telemetry:
             "outbox_bytes": self._outbox.used_bytes,
         }
 
-    def tell(self, model: str, result: bytes) -> bool:
-        """See `Inference.tell`; may be called by another thread."""
-        return self._session.tell(model, result)
-
     def close(self) -> None:
         """Say goodbye, as far as that is quickly done."""
         self._session.end()

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import deque
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.config import BoardFolder
 from agent.contract.errors import RequestInvalid
 from agent.link.asking import Question
-from agent.link.inference import MOST, MOST_REPLIES, Inference
+from agent.link.inference import MOST, MOST_REPLIES, ON_THE_WAY, Inference
 from agent.link.kept import KEPT_S, MOST_BYTES, Kept
 from agent.link.kept import MOST as MOST_KEPT
+from agent.link.link import LONGEST_RESULT_BYTES, Link
 from agent.link.message import Message, Reply
 from agent.link.reading import question, reply
+from agent.link.subject import MOST_RESULTS, Subject
 from agent.serving.asking import Asking
 from agent.serving.messages import Request, Response
 
@@ -149,9 +155,9 @@ class Board:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Question, object]] = []
-        self.inference = Inference(
-            "test-abcdef", "d-0123456789", lambda asked, back: self.asked.append((asked, back)), lambda: None
-        )
+        self.told: deque[tuple[str, bytes]] = deque()
+        ask = lambda asked, back: self.asked.append((asked, back))  # noqa: E731
+        self.inference = Inference("test-abcdef", "d-0123456789", ask, lambda: None, self.told)
 
     def hear(self, payload: bytes, **about: object) -> None:
         self.inference.heard(Message(TO, payload, **about), monotonic())  # type: ignore[arg-type]
@@ -218,3 +224,37 @@ def test_room_comes_back_when_answers_are_confirmed() -> None:
         board.inference.confirmed(number)
     assert board.inference._bytes == 0
     assert not board.inference.busy
+
+
+def test_what_the_board_says_unasked_is_sent_when_there_is_room() -> None:
+    board = Board()
+    board.told += [("digits", b"%d" % number) for number in range(20)]
+    sent = []
+    assert board.inference.due
+    while (made := board.sends()) is not None:
+        board.inference.sent(len(sent), made)
+        sent.append(made)
+    assert len(sent) == ON_THE_WAY
+    for number in range(20):
+        board.inference.confirmed(number)
+        if (made := board.sends()) is not None:
+            board.inference.sent(len(sent), made)
+            sent.append(made)
+    assert [made.payload for made in sent] == [b"%d" % number for number in range(20)]
+    assert {made.topic.rpartition("/result/")[2] for made in sent} == {"digits"}
+    assert board.inference._bytes == 0
+
+
+def test_a_result_from_before_the_link_runs_waits_for_it(tmp_path: Path) -> None:
+    nobody: Any = None
+    subject = Subject(BoardFolder(tmp_path), nobody, "0" * 16, nobody, nobody, nobody, nobody)
+    link = Link(subject)
+    assert not link.tell("digits", b"nobody collects")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "link.json").touch()
+    assert not link.tell("digits", bytes(LONGEST_RESULT_BYTES + 1))
+    for number in range(2 * MOST_RESULTS):
+        assert link.tell("digits", b"%d" % number)
+    assert list(subject.results) == [
+        ("digits", b"%d" % number) for number in range(MOST_RESULTS, 2 * MOST_RESULTS)
+    ]
