@@ -188,7 +188,7 @@ def litserve(models: Path, folder: Path) -> Server:
 
 
 def bentoml(models: Path, folder: Path) -> Server:
-    programs, port = environment("bentoml", ("bentoml==1.4.39", "onnxruntime==1.32.0")), free_port()
+    programs, port = environment("bentoml", ("bentoml==1.4.40", "onnxruntime==1.32.0")), free_port()
     command = [str(programs / "bentoml"), "serve", "bentoml_service:Service", "--working-dir", str(HERE),
                "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
     variables = {
@@ -202,7 +202,7 @@ def bentoml(models: Path, folder: Path) -> Server:
 
 
 def fastapi(models: Path, folder: Path) -> Server:
-    programs = environment("fastapi", ("fastapi==0.141.1", "uvicorn==0.49.0", "onnxruntime==1.32.0"))
+    programs = environment("fastapi", ("fastapi==0.165.0", "uvicorn==0.54.0", "onnxruntime==1.32.0"))
     port = free_port()
     command = [str(programs / "python"), str(HERE / "fastapi_server.py"), str(models / "mlp.onnx"), str(port)]
     name = f"FastAPI {version(programs, 'fastapi')} + onnxruntime"
