@@ -29,13 +29,13 @@ from agent.serving.catalog import Catalog
 from agent.serving.entrances import Entrances
 from agent.serving.loader import Loader
 from agent.serving.routes import Routes
+from agent.signals import SIGNALS
 from agent.standing import Standing
 from agent.system import BoardReader, tell_systemd
 
 if TYPE_CHECKING:
     from agent.stream.stream import Stream
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DRAIN_S = 10.0
 SETTLE_S = 0.01
 """For signals that have come to be seen."""

@@ -8,7 +8,6 @@ only where the client asks for it and it gains: Triton's clients expect nothing 
 from __future__ import annotations
 
 import asyncio
-import signal
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import TypeVar
 from agent.contract.errors import EdgeError, RequestInvalid
 from agent.serving.http import Limits
 from agent.serving.messages import Request, Response, error_response, refusal
+from agent.signals import leave_signals
 
 Body = TypeVar("Body", bytes, "bytes | None")
 Answer = Callable[[Request], "Response | Awaitable[Response]"]
@@ -104,7 +104,7 @@ class Encodings:
 
     def _apart(self, work: Callable[..., Body], *about: object) -> asyncio.Future[Body]:
         if self._worker is None:
-            self._worker = ThreadPoolExecutor(1, "encodings", _leave_signals)
+            self._worker = ThreadPoolExecutor(1, "encodings", leave_signals)
         return asyncio.get_running_loop().run_in_executor(self._worker, work, *about)
 
 
@@ -159,8 +159,3 @@ def _plain(request: Request, body: bytes) -> Request:
 def _encoded(response: Response, body: bytes, encoding: bytes) -> Response:
     more = ((b"Content-Encoding", encoding), (b"Vary", b"Accept-Encoding"))
     return response._replace(body=body, headers=(*response.headers, *more))
-
-
-def _leave_signals() -> None:
-    """In the worker thread: signals are the event loop's matter."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from agent.contract.errors import (
 )
 from agent.serving.queue import Bounds, Entry, Queue, level_of
 from agent.serving.strain import Ease, Strain, ease
+from agent.signals import leave_signals
 
 if TYPE_CHECKING:
     from agent.metrics import ModelMetrics
@@ -246,7 +246,7 @@ class Lanes:
         model: Model,
         work: SimpleQueue[list[Entry[Pending]] | None],
     ) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        leave_signals()
         while (batch := work.get()) is not None:
             ran = _run(model, [entry.payload.arrays for entry in batch])
             del batch  # its tensors are not kept until the next one

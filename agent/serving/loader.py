@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -23,6 +22,7 @@ from agent.contract.errors import ContractError, EdgeError, EngineRefusesModel, 
 from agent.memory import Room, available_bytes, give_back
 from agent.serving.queue import Bounds
 from agent.serving.served import UNLOADING, Served
+from agent.signals import leave_signals
 from agent.system import rss_bytes
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ async def in_thread(work: Callable[[], T]) -> T:
             done.set_result(result)  # type: ignore[arg-type] # without an error it is one
 
     def run() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        leave_signals()
         result, error = None, None
         try:
             result = work()

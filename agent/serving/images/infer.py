@@ -7,7 +7,6 @@ for them and memory is taken for one picture at a time; how many may wait for it
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ from weakref import WeakSet
 from agent.contract.errors import ImageNotTaken, ModelUnavailable, Overloaded
 from agent.models import Model, ordered
 from agent.serving.messages import Request, Response, tensor_json
+from agent.signals import leave_signals
 from agent.transforms.answers import answer, check_postprocessing
 from agent.transforms.inputs import Sample, read_sample
 from agent.transforms.pipeline import check_steps
@@ -33,7 +33,7 @@ class Door:
     """Takes pictures for all models."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "images", _leave_signals)
+        self._thread = ThreadPoolExecutor(1, "images", leave_signals)
         self._waiting = 0
         self._checked: WeakSet[Model] = WeakSet()
 
@@ -89,8 +89,3 @@ class Door:
             "task": manifest.task.value,
         }
         return Response(200, tensor_json({**which, **found}))
-
-
-def _leave_signals() -> None:
-    """In a worker thread: signals are the event loop's matter."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
