@@ -57,8 +57,7 @@ class Loading:
     def find(self) -> Path | None:
         """The folder of the generation to serve, whose number is said from now on; None where there is none."""
         found = generation_to_serve(self._folder, self._chosen)
-        number = int(found.name) if found is not None and found.name.isdigit() else 0
-        self._catalog.generation = self._standing.generation = number
+        self._catalog.generation = self._standing.generation = 0 if found is None else _number(found)
         return found
 
     async def begin(self, found: Path | None) -> None:
@@ -95,7 +94,12 @@ class Loading:
             config = read_config(self._folder)
             wanted = None if found is None else await in_thread(lambda: read_generation(found))
         except EdgeError as error:
-            return str(error)
+            if self._catalog.loading or found is None:
+                return str(error)
+            self._stay(
+                _number(found), error
+            )  # a process that starts anew would find the same, and serve nothing
+            return ""
         if self._catalog.loading or wanted is None or self._runtime is None:
             return "the models are still being loaded" if self._catalog.loading else "there is no generation"
         if wanted.runtime != self._runtime:
@@ -141,8 +145,7 @@ class Loading:
         except EdgeError as error:
             for served in new:
                 await self._loader.close(served)
-            LOG.error("%s is served as before: %s", catalog.title, error)
-            standing.say(error=error)
+            self._stay(wanted.number, error)
             return ""
         before = catalog.index()
         for served, entry in zip(models, wanted.models):  # noqa: B905 - one each
@@ -157,6 +160,12 @@ class Loading:
                 await self._loader.close(served)
         return ""
 
+    def _stay(self, number: int, error: EdgeError) -> None:
+        """What serves goes on, in place of the generation of this number; say why."""
+        LOG.error("%s is served as before: %s", self._catalog.title, error)
+        self._standing.generation = number
+        self._standing.say(error=error)
+
     async def _load(self, served: Served) -> None:
         """Load one of the first generation; where it can't be, the others are served."""
         with contextlib.suppress(EdgeError):  # it says so itself, and so does the log
@@ -168,6 +177,10 @@ class Loading:
     def _metrics_of(self, name: str, release: str) -> ModelMetrics:
         """Counters only grow, from the start of the process: a release that comes back goes on with its own."""
         return self._metrics.setdefault((name, release), ModelMetrics())
+
+
+def _number(found: Path) -> int:
+    return int(found.name) if found.name.isdigit() else 0
 
 
 def _import_protocols() -> None:

@@ -43,6 +43,8 @@ class Swapped:
         board.generation_of(
             5, GenerationModel("digits", "digits@5", bundles[0]), two, runtime=board.other_runtime()
         )
+        (board.root / "generations" / "6").mkdir()
+        (board.root / "generations" / "6" / "generation.json").write_bytes(b"{")
         board.link("current", 1)
         self.agent = RunningAgent(board, folder / "agent.log")
 
@@ -194,6 +196,16 @@ def test_a_model_is_unloaded_and_loaded_and_its_memory_comes_back(swapped: Swapp
 
     assert after[0] <= before[0] * 1.05
     assert after[1:] == before[1:]
+
+
+def test_what_can_not_be_read_is_said_while_the_old_goes_on(swapped: Swapped) -> None:
+    swapped.serve(1)
+    boot = swapped.board.running()["boot"]
+    swapped.serve(6, ready=False)
+
+    assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[1]["model_version"] == "1"
+    assert swapped.board.running()["boot"] == boot
+    swapped.serve(1)
 
 
 def test_a_model_is_loaded_though_who_asked_for_it_has_gone(swapped: Swapped) -> None:
