@@ -189,7 +189,11 @@ class Agent:
             self._asked.clear()
             self._tell_reloading()
             tell_systemd("READY=1")
-            reason = await self._loading.follow()
+            try:
+                reason = await self._loading.follow()
+            except Exception as error:  # a process that starts anew knows nothing of what went wrong here
+                LOG.exception("what is asked for could not be followed")
+                reason = f"{type(error).__name__}: {error}"
             if not reason:
                 self._tell_status()
             elif self._folder.launcher.is_file():

@@ -140,6 +140,9 @@ class Loading:
         try:
             if need_bytes > room.free_bytes:
                 raise self._loader.too_large(wanted.title, need_bytes, room)
+            refused = await in_thread(lambda: self._loader.refused_at_start(models))
+            if refused is not None:
+                raise refused
             for served in new:
                 await self._loader.load(served)
         except EdgeError as error:

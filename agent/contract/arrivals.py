@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
+from random import Random
 
 POISSON = "poisson"
 CONSTANT = "constant"
@@ -25,7 +25,7 @@ def due_times(rate_per_s: float, seconds: float, arrivals: str) -> Iterator[floa
     if arrivals == CONSTANT:
         yield from (number * seconds / count for number in range(count))
         return
-    chance = random.Random(0)  # noqa: S311 - a load, no secret
+    chance = Random(0)  # noqa: S311 - a load, no secret
     due = 0.0
     for left in range(
         count, 0, -1

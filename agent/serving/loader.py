@@ -52,6 +52,7 @@ class Loader:
         self._bounds = Bounds(config.queue_requests, config.queue_mib * 1024 * 1024)
         self._limit_bytes = config.memory_limit_mib * 1024 * 1024
         self._grown: dict[str, int] = {}
+        self._bare_bytes: int | None = None
         self._turn = asyncio.Lock()
 
     async def load(self, served: Served) -> None:
@@ -97,6 +98,22 @@ class Loader:
         """What came with these when they were loaded, and goes with them."""
         return sum(self._grown.get(served.bundle, 0) for served in models)
 
+    def refused_at_start(self, models: Sequence[Served]) -> ModelTooLargeForMemory | None:
+        """What a process that starts anew would say of these, in this order, or None. Not on the event loop.
+
+        It knows what the manifests say, and nothing that was measured here: what is served now must be served after the
+        next power cut, too.
+        """
+        room = Room(self._bare_bytes or rss_bytes(), self._limit_bytes, None)
+        for served in models:
+            with contextlib.suppress(OSError, ContractError):
+                need_bytes = _told_bytes(_manifest(self._folder, served.bundle))
+                if need_bytes > room.free_bytes:
+                    return self.too_large(served.release, need_bytes, room)
+                grown_bytes = self._grown.get(served.bundle, need_bytes)
+                room = Room(room.used_bytes + grown_bytes, self._limit_bytes, None)
+        return None
+
     def too_large(self, what: str, need_bytes: int, room: Room) -> ModelTooLargeForMemory:
         """The error for what does not fit."""
         return ModelTooLargeForMemory(
@@ -108,8 +125,7 @@ class Loader:
         )
 
     def _need_bytes(self, bundle: str, manifest: BundleManifest) -> int:
-        size_bytes = next((file.size_bytes for file in manifest.files if file.path == manifest.model_file), 0)
-        return self._grown.get(bundle) or manifest.requires.memory_bytes or FILE_FACTOR * size_bytes
+        return self._grown.get(bundle) or _told_bytes(manifest)
 
     def _open(self, served: Served) -> Prepared:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads' buffers are memory that nobody uses
@@ -121,6 +137,7 @@ class Loader:
         manifest = bundle.manifest
         engines.load_library(engines.choose(manifest.format, manifest.requires.engines))
         need_bytes, room = self._need_bytes(served.bundle, manifest), self.room()
+        self._bare_bytes = self._bare_bytes or room.used_bytes
         if need_bytes > room.free_bytes:
             raise self.too_large(served.release, need_bytes, room)
         before = rss_bytes()
@@ -132,6 +149,12 @@ class Loader:
             raise
         self._grown[served.bundle] = max(0, rss_bytes() - before)
         return prepared
+
+
+def _told_bytes(manifest: BundleManifest) -> int:
+    """What a model needs by its manifest, or by the length of its file."""
+    size_bytes = next((file.size_bytes for file in manifest.files if file.path == manifest.model_file), 0)
+    return manifest.requires.memory_bytes or FILE_FACTOR * size_bytes
 
 
 def _manifest(folder: BoardFolder, bundle: str) -> BundleManifest:
