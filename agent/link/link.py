@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import signal
 import threading
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.link.subject import Subject
+from agent.signals import leave_signals
 
 if TYPE_CHECKING:
     from agent.link.telemetry import Telemetry
@@ -71,7 +71,7 @@ class Link:
             os.write(self._waker, b"w")
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        leave_signals()
         while not self._subject.folder.link.exists():
             if self._ended.wait(LOOK_S):
                 return

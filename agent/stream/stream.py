@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 from agent.contract.codec import decode
 from agent.contract.errors import ContractError, StreamSourceFailed
 from agent.contract.stream import StreamConfig, StreamState
+from agent.signals import leave_signals
 from agent.stream.asking import Answer, Ask, Question, Tell
 from agent.stream.filters import Filter
 from agent.stream.memory import Memory
@@ -75,7 +75,7 @@ class Stream:
         self._thread.join(END_S)
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        leave_signals()
         look = turn = 0.0
         while not self._ended.is_set():
             now = time.monotonic()
