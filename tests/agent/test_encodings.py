@@ -62,6 +62,7 @@ def test_a_bomb_stops_at_the_limit_of_bodies() -> None:
         (gzip.compress(b"one") + b"more", "the request's body holds more than one stream"),
         (b"", "the request's body ends early"),
     ],
+    ids=["no gzip", "cut", "two", "nothing"],
 )
 def test_what_is_not_what_it_says_is_refused(body: bytes, words: str) -> None:
     from agent.contract.errors import RequestInvalid
