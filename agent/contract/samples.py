@@ -24,7 +24,7 @@ class ModelCounters:
         compute_s: CPU time of the engine, seconds in all.
         latency_ms: sketch of the time from request to answer. compute_ms: sketch of the engine's CPU time per run.
         compared, dropped: of a shadow: requests of its primary that it answered too, and that it had no time for.
-        agreed: how far these answers agree with the primary's, 0 to 1 each, together.
+        agreed: how far these answers agree with the primary's, 0 to 1 each, together. None of anything but a shadow.
     """
 
     name: str
@@ -36,9 +36,9 @@ class ModelCounters:
     compute_s: float
     latency_ms: Sketch
     compute_ms: Sketch
-    compared: int = 0
-    agreed: float = 0.0
-    dropped: int = 0
+    compared: int | None = None
+    agreed: float | None = None
+    dropped: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

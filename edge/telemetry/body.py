@@ -22,6 +22,7 @@ BOARD = (
 MODEL = (
     "name", "release", "requests", "errors", "batches", "queue", "compute_s",
     "latency_ms.counts", "latency_ms.total", "compute_ms.counts", "compute_ms.total",
+    "compared", "agreed", "dropped",
 )  # fmt: skip
 
 _board_values = attrgetter(*BOARD)
@@ -42,4 +43,4 @@ def unpack(body: bytes) -> tuple[BoardCounters, tuple[ModelCounters, ...]]:
 
 
 def _model(values: list[Any]) -> ModelCounters:
-    return ModelCounters(*[*values[:7], Sketch(*values[7:9]), Sketch(*values[9:11])])
+    return ModelCounters(*[*values[:7], Sketch(*values[7:9]), Sketch(*values[9:11]), *values[11:14]])

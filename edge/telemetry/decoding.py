@@ -134,4 +134,5 @@ def _board_keys(board: BoardCounters) -> int:
 
 
 def _model_keys(model: ModelCounters) -> int:
-    return 13 + len(model.errors) + len(model.latency_ms.counts) + len(model.compute_ms.counts)
+    shadow = (model.compared is not None) + (model.agreed is not None) + (model.dropped is not None)
+    return 13 + shadow + len(model.errors) + len(model.latency_ms.counts) + len(model.compute_ms.counts)
