@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Three workers on two cores: most tests wait for processes, not for a core.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --session-timeout=800
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --session-timeout=870
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'

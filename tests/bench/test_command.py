@@ -33,6 +33,7 @@ def edge(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.bed
 def test_two_servers_are_measured_in_turn_and_compared(url: str, tmp_path: Path) -> None:
     done = edge(url, url, "--model", "m", *SHORT, "--rounds", 2, "--json", "--picture", tmp_path / "it.svg")
 
@@ -46,6 +47,7 @@ def test_two_servers_are_measured_in_turn_and_compared(url: str, tmp_path: Path)
     assert done.stderr.count("round 1 of 2") == 2
 
 
+@pytest.mark.bed
 def test_a_missed_budget_is_exit_code_3_and_a_sweep_is_a_table(url: str) -> None:
     done = edge(url, "--model", "m", *SHORT, "--rounds", 1, "--rate", "500,1000", "--p95-ms", "0.001", code=3)
 

@@ -24,6 +24,9 @@ from tests.agent.conftest import RunningAgent
 from tests.beds.sshd import UID, SshdBoard
 from tests.fleet.conftest import shown_key
 
+pytestmark = pytest.mark.bed
+
+
 NAME = "kitchen"
 
 

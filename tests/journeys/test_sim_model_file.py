@@ -11,6 +11,8 @@ from tests.journeys.boards import SimBoard
 from tests.journeys.bundles import MODELS, digits
 from tests.journeys.conftest import MakeLaptop
 
+pytestmark = pytest.mark.bed
+
 
 @pytest.mark.timeout(300)
 def test_a_model_file_is_flashed_as_it_is_and_once(new_laptop: MakeLaptop, tmp_path: Path) -> None:

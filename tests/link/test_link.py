@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+import pytest
+
 from agent.config import BoardFolder, read_config
 from agent.contract.codec import decode
 from agent.contract.messages import Birth, Presence, PresenceMessage, Telemetry, supersedes
@@ -58,6 +60,7 @@ def test_what_a_board_samples_arrives_once(
     collector.wait(lambda: presence(collector) is Presence.OFFLINE, "a goodbye")
 
 
+@pytest.mark.bed
 def test_killed_agents_and_brokers_lose_and_repeat_nothing(
     board: LinkedBoard, broker: Broker, collector: Collector, start: Start
 ) -> None:

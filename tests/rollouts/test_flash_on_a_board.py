@@ -316,6 +316,7 @@ def test_a_board_gets_a_new_identity(laptop: Laptop, board: SimBoard) -> None:
     assert board.serves()
 
 
+@pytest.mark.bed
 def test_a_challenger_answers_its_share_without_a_gap_until_another_version_is_flashed(
     laptop: Laptop, board: SimBoard
 ) -> None:

@@ -15,6 +15,9 @@ import pytest
 
 from tests.update.world import QUICK, Board, Fleet, copied_fleet, wait_until
 
+pytestmark = pytest.mark.bed
+
+
 TELLING = re.compile(
     r"rename \S*update\.json|rename \S*/\.new-(current|trial)\S* |unlink \S*/trial|"
     r"rename \S*objects/\S+ |rename \S*generations/\S+ |unlink \S*/resume"

@@ -17,6 +17,8 @@ from agent.contract.codec import encode
 from agent.update import probation
 from agent.update.folder import UpdateFolder
 
+pytestmark = pytest.mark.bed
+
 
 class Told:
     """Who runs the agent, as far as it is told anything."""
