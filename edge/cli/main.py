@@ -41,7 +41,10 @@ COMMANDS = {
     "infer": ("edge.cli.infer:infer", "Send one input to a board's model."),
     "stream": ("edge.cli.stream:stream", "Have a board look at a folder or camera by itself."),
     "forward": ("edge.cli.forward:forward", "Bring a board's agent to a port of this machine."),
-    "bench": ("edge.cli.bench:bench", "Load test: latency, throughput, CPU time, memory; side by side; the knee."),
+    "bench": (
+        "edge.cli.bench:bench",
+        "Load test: latency, throughput, CPU time, memory; side by side; the knee.",
+    ),
     "collect": ("edge.cli.collect:collect", "The background collector: what boards report, kept here."),
     "watch": ("edge.cli.watch:watch", "The fleet, live: what boards serve, how quickly, and how they are."),
     "telemetry": (

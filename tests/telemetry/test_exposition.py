@@ -78,7 +78,10 @@ def test_what_the_agent_shows_too_has_the_agents_name(store: Store) -> None:
     }
     assert only_here == {"edge_model_batches_total", "edge_model_compute_seconds_total"}
     only_there = {name for name in of_agent - of_fleet if not name.startswith("nv_inference")}
-    assert only_there == {"edge_model_batch_samples", "edge_model_runs_total"}  # what the board alone can tell
+    assert only_there == {
+        "edge_model_batch_samples",
+        "edge_model_runs_total",
+    }  # what the board alone can tell
 
 
 def test_a_board_that_is_silent_shows_only_that_it_is(store: Store) -> None:
