@@ -103,6 +103,7 @@ def test_a_copied_folder_has_no_collector_yet(fleet: FleetFolder, tmp_path: Path
     assert client.running(fleet) is not None
 
 
+@pytest.mark.bed
 def test_one_that_is_stopped_is_named_and_not_waited_for_without_end(
     fleet: FleetFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,9 @@ def test_one_that_is_stopped_is_named_and_not_waited_for_without_end(
     monkeypatch.setattr(client, "START_S", 1.0)
     monkeypatch.setattr(client, "ENDING_S", 0.1)
     os.kill(pid, signal.SIGSTOP)
+    stopped = Path(f"/proc/{pid}/stat")
+    while stopped.read_text().rpartition(") ")[2][0] != "T":  # a signal is not there at once
+        time.sleep(0.01)
     try:
         for ask in (client.ensure, client.status, client.stop):
             with pytest.raises(CollectorHung, match=str(pid)):
