@@ -96,9 +96,8 @@ class Loading:
         except EdgeError as error:
             if self._catalog.loading or found is None:
                 return str(error)
-            self._stay(
-                _number(found), error
-            )  # a process that starts anew would find the same, and serve nothing
+            # A process that starts anew would find the same, and serve nothing.
+            self._stay(_number(found), error)
             return ""
         if self._catalog.loading or wanted is None or self._runtime is None:
             return "the models are still being loaded" if self._catalog.loading else "there is no generation"
