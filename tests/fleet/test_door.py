@@ -21,13 +21,12 @@ from agent.contract.door import Scope
 from agent.contract.errors import OptionInvalid, TokenUnknown
 from edge.cli.main import run
 from edge.config import FleetFolder
-from edge.inventory import Device
 from edge.rollouts.door import Opened, close_door, open_door
 from edge.rollouts.workspace import Workspace
 from tests.agent.boards import TestBoard, digits
 from tests.agent.conftest import RunningAgent
 from tests.beds.sshd import UID, SshdBoard
-from tests.fleet.conftest import shown_key
+from tests.fleet.known_board import workspace_with
 
 NAME = "kitchen"
 DEVICE = "d-0123456789"
@@ -57,21 +56,7 @@ def agent(bed: SshdBoard) -> Iterator[RunningAgent]:
 
 @pytest.fixture(scope="module")
 def workspace(fleet: FleetFolder, bed: SshdBoard, agent: RunningAgent) -> Workspace:
-    made = Workspace(fleet, lambda role: "")
-    key = shown_key(bed.board)
-    made.inventory.add(
-        Device(
-            name=NAME,
-            device_id=DEVICE,
-            host=bed.board.host,
-            port=bed.board.port,
-            user=bed.board.user,
-            host_key=key.text,
-            fingerprint=key.fingerprint,
-            root="~/.edge",
-        )
-    )
-    return made
+    return workspace_with(fleet, bed.board, name=NAME, device_id=DEVICE)
 
 
 def ask(opened: Opened, token: str) -> int:

@@ -16,13 +16,12 @@ from agent.contract.manifest import Step
 from agent.transforms.golden import GoldenSet
 from edge.cli.main import run
 from edge.config import FleetFolder
-from edge.inventory import Device
 from edge.rollouts.stream import stop_stream
 from edge.rollouts.workspace import Workspace
 from tests.agent.boards import DIGITS, MODELS, PROBABILITIES, TestBoard, digits
 from tests.agent.conftest import RunningAgent
 from tests.beds.sshd import UID, SshdBoard
-from tests.fleet.conftest import shown_key
+from tests.fleet.known_board import workspace_with
 
 pytestmark = pytest.mark.bed
 
@@ -59,21 +58,7 @@ def agent(bed: SshdBoard) -> Iterator[RunningAgent]:
 
 @pytest.fixture(scope="module")
 def workspace(fleet: FleetFolder, bed: SshdBoard, agent: RunningAgent) -> Workspace:
-    made = Workspace(fleet, lambda role: "")
-    key = shown_key(bed.board)
-    made.inventory.add(
-        Device(
-            name=NAME,
-            device_id="d-0123456789",
-            host=bed.board.host,
-            port=bed.board.port,
-            user=bed.board.user,
-            host_key=key.text,
-            fingerprint=key.fingerprint,
-            root="~/.edge",
-        )
-    )
-    return made
+    return workspace_with(fleet, bed.board, name=NAME, device_id="d-0123456789")
 
 
 def status(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
