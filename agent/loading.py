@@ -142,6 +142,7 @@ class Loading:
             refused = await in_thread(lambda: self._loader.refused_at_start(models))
             if refused is not None:
                 raise refused
+            await in_thread(lambda: self._loader.verify([served for served in models if served not in new]))
             for served in new:
                 await self._loader.load(served)
         except EdgeError as error:

@@ -55,6 +55,7 @@ class Standing:
         self.over_limit = False
         self.strain = Strain()
         self._said: tuple[bool, EdgeError | None] = (False, None)
+        self._seen: tuple[bool, EdgeError | None] = self._said
         self._folder = folder
         self._config = config
         self._catalog = catalog
@@ -152,6 +153,16 @@ class Standing:
             LOG.warning("the board %s", self.strain.condition or "is well again")
         for served in self._catalog.index():
             served.bear(self.strain)
+        self._check_models()
+
+    def _check_models(self) -> None:
+        """A model that was loaded by itself may have failed since the last look, or be back."""
+        catalog = self._catalog
+        if catalog.loading or catalog.changing.locked() or self.generation != catalog.generation:
+            return
+        before, self._seen = self._seen, (catalog.ready, catalog.first_error)
+        if self._seen not in (before, self._said):
+            self.say(ready=catalog.ready, error=catalog.first_error)
 
     def _check_memory(self) -> None:
         """Say so when the agent needs more memory than it may, which not every kernel enforces."""

@@ -114,6 +114,17 @@ class Loader:
                 room = Room(room.used_bytes + grown_bytes, self._limit_bytes, None)
         return None
 
+    def verify(self, models: Sequence[Served]) -> None:
+        """Read what these were loaded from once more. Not on the event loop.
+
+        Raises:
+            EdgeError: a file is not what it was: after the next power cut the model could not be served.
+        """
+        from agent.models import open_bundle
+
+        for served in models:
+            open_bundle(self._folder.object(served.bundle), expected=served.bundle)
+
     def too_large(self, what: str, need_bytes: int, room: Room) -> ModelTooLargeForMemory:
         """The error for what does not fit."""
         return ModelTooLargeForMemory(

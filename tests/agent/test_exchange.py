@@ -30,6 +30,7 @@ class Swapped:
     def __init__(self, folder: Path) -> None:
         self.board = board = TestBoard(folder / "board")
         two = GenerationModel("two", "two@1", board.sum_and_product())
+        self.two = board.root / "objects" / two.bundle / "model.onnx"
         bundles = [board.digits_onnx(GoldenSet(inputs=(digits(count),))) for count in (10, 20)]
         large = board.digits_onnx(GoldenSet(inputs=(digits(5),)), memory_bytes=LARGE_BYTES)
         damaged = board.digits_onnx(GoldenSet(inputs=(digits(6),)))
@@ -110,6 +111,36 @@ def test_what_can_not_be_loaded_is_said_while_the_old_goes_on(swapped: Swapped) 
     assert swapped.agent.get("/v2/health/ready")[0] == 200
     swapped.serve(1)
     assert swapped.board.running()["ready"] is True
+
+
+def test_a_file_that_was_damaged_under_a_model_that_goes_on_is_found_at_the_exchange(
+    swapped: Swapped,
+) -> None:
+    swapped.serve(1)
+    file, whole = swapped.two, swapped.two.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        swapped.serve(2, ready=False)
+        assert swapped.board.running()["error"]["code"] == "artifact.digest-mismatch"
+        assert swapped.agent.post("/v2/models/digits/infer", JSON_BODY)[1]["model_version"] == "1"
+    finally:
+        file.write_bytes(whole)
+    swapped.serve(1)
+
+
+def test_a_model_that_could_not_be_loaded_again_is_told_to_the_update_process(swapped: Swapped) -> None:
+    swapped.serve(1)
+    file, whole = swapped.two, swapped.two.read_bytes()
+    swapped.agent.post("/v2/repository/models/two/unload", {})
+    file.write_bytes(b"")
+    try:
+        assert swapped.agent.post("/v2/repository/models/two/load", {})[0] >= 400
+        swapped.agent.wait_until(lambda said: not said["ready"])
+        assert swapped.board.running()["error"]["code"] == "artifact.size-mismatch"
+    finally:
+        file.write_bytes(whole)
+    assert swapped.agent.post("/v2/repository/models/two/load", {})[0] == 200
+    swapped.agent.wait_until(lambda said: said["ready"])
 
 
 def test_another_runtime_is_a_start_anew_and_fails_nobody(swapped: Swapped) -> None:

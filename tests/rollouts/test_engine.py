@@ -203,7 +203,7 @@ def test_a_board_that_was_given_the_release_again_by_a_halted_rollout_is_taken_b
 
 
 def test_what_was_asked_for_is_what_came_of_it_also_while_boards_are_waited_for(fleet: Fleet) -> None:
-    fleet.boards["a"].behave(trial_s=0.5)
+    fleet.boards["a"].behave(trial_s=3.0)
     thread = threading.Thread(target=lambda: fleet.start(plan_of(("a",), ("b",))))
     thread.start()
     fleet.wait_for(RolloutState.RUNNING)
