@@ -23,7 +23,7 @@ class ConversionRequest:
         model: the trained model's file.
         profiles: the kinds of boards that it is for; at least one.
         output: folder that gets one bundle folder a profile, by its name.
-        recipe: a recipe's name; `auto` takes each profile's own.
+        recipe: a recipe's name or its `.toml` file; `auto` takes each profile's own.
         calibration: representative inputs, `.npz` with `x` or `.npy`.
         evaluation: held-out inputs, with labels `y` where accuracy is to be judged.
         max_drop_points: accuracy that may be lost against the float original, in percentage points.
@@ -50,13 +50,19 @@ class ConversionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureResult:
-    """What a run of an artifact in a proof environment showed.
+    """What a run of an artifact showed, in a proof environment here or on a board.
 
     Attributes:
         engine, engine_version: what ran it, like `litert` and `2.3.0`.
-        platform: where, like `x86_64, Python 3.11`.
-        p50_ms, p95_ms: CPU time of one batch-1 inference there.
+        platform: where, like `x86_64, Python 3.11`, or `pi-1 (Raspberry Pi 5 Model B Rev 1.0)`.
+        p50_ms, p95_ms: of one batch-1 inference: CPU time in a proof environment; on a board the time that passed,
+            with as many threads as its agent takes.
         memory_mb: what loading and running the model added to the process, in 10**6 bytes.
+        peak_memory_mb: the most that the whole process had, Python and engine too; None where it was not told.
+        temperature_c_before, temperature_c: of the board's hottest zone, before and after; None where it has none.
+        throttled_before, throttled: the firmware's flags, hexadecimal, before and after; None where it has none.
+        core_part: of one core, what the timed run got; well below 1 the board was busy with something else. None where
+            it was not told.
     """
 
     engine: str
@@ -65,10 +71,16 @@ class MeasureResult:
     p50_ms: float
     p95_ms: float
     memory_mb: float
+    peak_memory_mb: float | None = None
+    temperature_c_before: float | None = None
+    temperature_c: float | None = None
+    throttled_before: str | None = None
+    throttled: str | None = None
+    core_part: float | None = None
 
 
 class Measure(Protocol):
-    """Runs a bundle's artifact in the board's exact engine version, in another process."""
+    """Runs a bundle's artifact in the board's exact engine version, in another process, here or on the board."""
 
     def __call__(self, bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureResult:
         """Run the artifact on the arrays `input_k` of `inputs` and write `output_k` to `outputs`.
@@ -129,6 +141,7 @@ class ProfileResult:
         golden: how many samples from where, like `128 held-out`.
         p50_ms, p95_ms, memory_mb: measured in the proof environment on this machine; None without one.
         proved_in: engine, version and platform of the proof run; None where the board's trial is the first run.
+        board: what its run on a board showed; None where no board was asked for.
         notes: what a person should know, one sentence each.
         error: why it was not admitted, or None.
         report: the whole report, JSON-ready, as it lies in the bundle.
@@ -150,6 +163,7 @@ class ProfileResult:
     p95_ms: float | None = None
     memory_mb: float | None = None
     proved_in: str | None = None
+    board: MeasureResult | None = None
     notes: tuple[str, ...] = ()
     error: EdgeError | None = None
     report: dict[str, Any] | None = None
