@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.contract.manifest import ModelFormat
 from converters.convert import convert
 from converters.job import ConversionJob, Target
+from converters.recipe import built_in
 from converters.source import recognise
 
 RECIPES = ("tflite:fp32", "tflite:int8", "onnx:fp32", "onnx:int8")
@@ -24,7 +25,9 @@ def main(model: Path, calibration: Path, evaluation: Path, recipes: list[str]) -
     targets = []
     for recipe in recipes or RECIPES:
         kind, name = recipe.split(":")
-        targets.append(Target(recipe.replace(":", "-"), ModelFormat(kind), name, "x86_64", answer_here=True))
+        targets.append(
+            Target(recipe.replace(":", "-"), ModelFormat(kind), built_in()[name], "x86_64", answer_here=True)
+        )
     with tempfile.TemporaryDirectory() as folder:
         job = ConversionJob(
             source=str(model),

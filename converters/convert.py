@@ -191,7 +191,7 @@ class _Child:
         return f"exit code {status} in `{self._begun.name}`"
 
     def _crash(self, target: str | None, reason: str) -> ConversionCrashed:
-        formats = {item.key: f"{item.format.value} by `{item.recipe}`" for item in self.job.targets}
+        formats = {item.key: item.title for item in self.job.targets}
         what = formats[target] if target else " and ".join(dict.fromkeys(formats.values()))
         tail = self.log.read_text(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:]
         said = f" (its last words: {' | '.join(line.strip()[:200] for line in tail)})" if tail else ""

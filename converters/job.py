@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.contract.manifest import ModelFormat, TensorSpec
+from converters.recipe import Recipe
 from converters.source import SourceFormat
 
 GOLDEN_SAMPLES = 128
@@ -27,16 +28,21 @@ class Target:
     Attributes:
         key: names it in the job; also its file's name without suffix.
         format: of the artifact.
-        recipe: name of a recipe.
+        recipe: how.
         architecture: of the boards; decides the integer types of a quantized ONNX file.
         answer_here: the worker answers the run set with its own engine, because no proof environment will.
     """
 
     key: str
     format: ModelFormat
-    recipe: str
+    recipe: Recipe
     architecture: str
     answer_here: bool = False
+
+    @property
+    def title(self) -> str:
+        """For sentences, like `tflite by `int8``."""
+        return f"{self.format.value} by `{self.recipe.name}`"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def to_onnx(
         )
         raise ModelUnsupported(
             path=source.path,
-            target=f"onnx by `{target.recipe}`",
+            target=target.title,
             reason=f"tf2onnx made nothing that is valid: {reason}",
             way_out="try a profile whose boards run TFLite",
         ) from error

@@ -18,7 +18,6 @@ from converters import tflite_file
 from converters.calibration.data import Data, evenly
 from converters.job import MOST_CALIBRATION_SAMPLES, Target
 from converters.models import Artifact, KerasSource, Staged
-from converters.recipe import RECIPES
 from converters.requirements import tflite_engines
 
 FEW_SAMPLES = 50
@@ -32,7 +31,12 @@ def to_tflite(
     Raises:
         ModelUnsupported: the converter refuses the model.
     """
-    quantizes = RECIPES[target.recipe].quantizes
+    scheme = target.recipe.scheme(target.format)
+    quantizes = scheme.calibrated
+    if scheme.quantizer not in ("none", "tensorflow") or (quantizes and target.recipe.name != "int8"):
+        raise ModelUnsupported(
+            path=source.path, target=target.title, reason="nothing here makes it", way_out="try recipe int8"
+        )
     static = quantizes or bool(source.recurrent)
     with stage("freeze the graph", target.key):
         frozen = _freeze(source, batch=1 if static else None)
@@ -86,7 +90,7 @@ def _convert(source: KerasSource, frozen: Any, target: Target, calibration: Data
         reason = " ".join(str(error).split())[:300]
         raise ModelUnsupported(
             path=source.path,
-            target=f"tflite by `{target.recipe}`",
+            target=target.title,
             reason=f"TensorFlow's converter says: {reason}",
             way_out="try a profile whose boards run ONNX, or recipe fp32",
         ) from error

@@ -16,7 +16,6 @@ from converters.engines import onnx_engine
 from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import OnnxFile
-from converters.recipe import RECIPES
 from converters.requirements import onnx_engines
 from converters.run_set import store
 
@@ -63,7 +62,7 @@ class OnnxModel:
 
     def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
         """See `converters.models.Model`."""
-        if not RECIPES[target.recipe].converts:
+        if not target.recipe.converts:
             return self._as_is(target, folder, stage)
         with stage("bring to opset 17", target.key):
             file = onnx_file.for_boards(self._file)
@@ -109,7 +108,12 @@ def finish(
     from converters.keras_to_tflite import calibration_settings, few_samples
 
     proto, notes, made = file.proto, file.notes, dict(settings)
-    if RECIPES[target.recipe].quantizes and calibration is not None:
+    scheme = target.recipe.scheme(target.format)
+    if scheme.weights != "float32" and (not scheme.calibrated or target.recipe.name != "int8"):
+        raise ModelUnsupported(
+            path=source, target=target.title, reason="nothing here makes it", way_out="try recipe int8"
+        )
+    if scheme.calibrated and calibration is not None:
         from converters.onnx_quantize import quantize
 
         with stage("quantize", target.key):

@@ -53,7 +53,7 @@ def quantize(
     if opset(proto) < LEAST_OPSET:
         raise ModelUnsupported(
             path=source,
-            target="onnx by `int8`",
+            target=target.title,
             reason=f"its opset {opset(proto)} has no scales a channel",
             way_out=f"export it with opset {OPSET}",
         )
@@ -76,7 +76,7 @@ def quantize(
         reason = " ".join(str(error).split())[:300]
         raise ModelUnsupported(
             path=source,
-            target="onnx by `int8`",
+            target=target.title,
             reason=f"ONNX Runtime's quantizer says: {reason}",
             way_out="try recipe fp32",
         ) from error
@@ -89,7 +89,7 @@ def quantize(
     if not count:
         raise ModelUnsupported(
             path=source,
-            target="onnx by `int8`",
+            target=target.title,
             reason="none of its operators can be quantized",
             way_out="use fp32",
         )

@@ -1,13 +1,8 @@
 """Recipes: how a model is converted, as data.
 
-The rule: a recipe has a name that people type and a meaning that is written into the bundle. Nothing is chosen for
-the user in silence: a name that is none is an error that says which one was meant.
-
-| name | weights | activations | inputs and outputs | data |
-|---|---|---|---|---|
-| `as-is` | untouched | untouched | untouched | |
-| `fp32` | float32 | float32 | float32 | |
-| `int8` | int8 by channel | int8 by tensor (ONNX on x86-64: uint8) | TFLite int8, ONNX float32 | calibration |
+The rule: a recipe is a file, `recipes/NAME.toml` here or one of the user's own, and its name says what it does. It is
+parsed once, into what stands below; from there it travels whole, into the child process and into the bundle.
+Nothing is chosen for the user in silence: a name that is none is an error that says which one was meant.
 
 `auto` is no recipe but the wish for the profile's own.
 """
@@ -15,13 +10,109 @@ the user in silence: a name that is none is an error that says which one was mea
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import functools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
-from agent.contract.errors import CalibrationMissing, ModelUnsupported, RecipeUnknown
+from agent.contract.codec import from_plain
+from agent.contract.errors import (
+    CalibrationMissing,
+    DocumentInvalid,
+    ModelUnsupported,
+    RecipeInvalid,
+    RecipeUnknown,
+)
 from agent.contract.manifest import ModelFormat
 from converters.source import SourceFormat
 
 AUTO = "auto"
+SUFFIX = ".toml"
+FOLDER = Path(__file__).parent / "recipes"
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+MOST_FILE_BYTES = 64 * 1024
+CHOICES = {
+    "quantizer": ("none", "tensorflow", "ai-edge-quantizer", "onnxruntime"),
+    "weights": ("float32", "float16", "int8", "int4"),
+    "activations": ("float32", "float16", "dynamic", "int8", "uint8", "int16", "board"),
+    "fully_connected": ("", "int8", "int4"),
+    "granularity": ("tensor", "channel", "block"),
+    "inputs": ("float32", "int8", "int16"),
+    "outputs": ("float32", "int8", "int16"),
+    "calibration": ("", "min-max", "entropy", "percentile"),
+}
+REPAIRS = ("cross-layer-equalization", "bias-correction")
+CALIBRATED = ("int8", "uint8", "int16", "board")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """How the numbers of a model are stored in one format. The values of each field stand in `CHOICES`.
+
+    Attributes:
+        quantizer: what makes it; `none` where the converter alone does.
+        weights: dtype that weights are stored in.
+        fully_connected: dtype of the weights of fully connected layers, where it is another.
+        activations: dtype that is computed in; `dynamic` are int8 whose ranges are found at each inference, `board`
+            is uint8 on x86-64 and int8 on arm64.
+        granularity: of the weights' scales.
+        block: weights that share a scale where `granularity` is `block`; else 0.
+        inputs, outputs: dtypes of the model's own tensors.
+        symmetric: the activations' zero points are 0.
+        calibration: how ranges are found in representative inputs; empty where none are needed.
+        keep_float: names of layers, nodes or tensors that stay float, or expressions that begin with `re:`.
+        repairs: what is done to the weights first; the names stand in `REPAIRS`.
+
+    Raises:
+        DocumentInvalid: a value is none of those, or two of them exclude each other.
+    """
+
+    quantizer: str = "none"
+    weights: str = "float32"
+    fully_connected: str = ""
+    activations: str = "float32"
+    granularity: str = "channel"
+    block: int = 0
+    inputs: str = "float32"
+    outputs: str = "float32"
+    symmetric: bool = False
+    calibration: str = ""
+    keep_float: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _invalid(f"`{name}` must be one of {', '.join(filter(None, choices))}")
+        if unknown := set(self.repairs) - set(REPAIRS):
+            raise _invalid(f"`repairs` holds `{min(unknown)}`, known are {', '.join(REPAIRS)}")
+        if (self.granularity == "block") != (self.block > 0):
+            raise _invalid("`block` is a number above 0 where `granularity` is `block`, and nowhere else")
+        if self.calibrated != bool(self.calibration):
+            raise _invalid(
+                f"`calibration` belongs to the activations {', '.join(CALIBRATED)} and to no others"
+            )
+        if {self.inputs, self.outputs} - {"float32", self.activations}:
+            raise _invalid("`inputs` and `outputs` are float32 or what the activations are")
+        if self.quantizer == "none" and self.weights not in ("float32", "float16"):
+            raise _invalid(f"`weights` of {self.weights} need a `quantizer`")
+        for expression in (text[3:] for text in self.keep_float if text.startswith("re:")):
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise _invalid(f"`keep_float` holds `{expression}`: {error}") from error
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether representative inputs are needed."""
+        return self.activations in CALIBRATED
+
+
+def _invalid(reason: str) -> DocumentInvalid:
+    return DocumentInvalid(document="scheme", reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,49 +122,110 @@ class Recipe:
     Attributes:
         name: what people type.
         title: for people.
-        quantizes: numbers become 8-bit integers, for which representative inputs are needed.
         converts: the artifact is another file than the model that was given.
+        tflite, onnx: the scheme for each format, or None where there is none.
     """
 
     name: str
     title: str
-    quantizes: bool = False
     converts: bool = True
+    tflite: Scheme | None = None
+    onnx: Scheme | None = None
+
+    def scheme(self, kind: ModelFormat) -> Scheme:
+        """How it makes a file of that format.
+
+        Raises:
+            ModelUnsupported: it makes none.
+        """
+        found = self.tflite if kind is ModelFormat.TFLITE else self.onnx
+        if found is None:
+            raise ModelUnsupported(
+                path="the model",
+                target=f"{kind.value} by `{self.name}`",
+                reason=f"`{self.name}` makes no {kind.value} file",
+                way_out="take another recipe, or a profile whose boards run another format",
+            )
+        return found
 
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(name="as-is", title="the file as it was given", converts=False),
-        Recipe(name="fp32", title="32-bit floats"),
-        Recipe(name="int8", title="8-bit integers, calibrated", quantizes=True),
-    )
-}
+@functools.cache
+def built_in() -> Mapping[str, Recipe]:
+    """The recipes that come with edge, by name."""
+    return {path.stem: _parse(path) for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+
+
+def read(path: Path) -> Recipe:
+    """A recipe of the user's own.
+
+    Raises:
+        RecipeInvalid: it is no recipe, or has the name of one that comes with edge.
+    """
+    if path.stem in {*built_in(), AUTO}:
+        raise RecipeInvalid(path=path, reason=f"`{path.stem}` comes with edge; give the file another name")
+    return _parse(path)
+
+
+def _parse(path: Path) -> Recipe:
+    try:
+        if path.stat().st_size > MOST_FILE_BYTES:
+            raise RecipeInvalid(path=path, reason=f"it is longer than {MOST_FILE_BYTES:,} bytes")
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        if not NAME.fullmatch(path.stem):
+            raise RecipeInvalid(
+                path=path, reason="its name is not lower-case words and numbers joined by hyphens"
+            )
+        _check_keys(plain)
+        return from_plain(Recipe, {**plain, "name": path.stem})
+    except OSError as error:
+        raise RecipeInvalid(path=path, reason=error.strerror or str(error)) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeInvalid(path=path, reason=str(error)) from error
+    except DocumentInvalid as error:
+        raise RecipeInvalid(path=path, reason=error.facts["reason"]) from error
+
+
+def _check_keys(plain: Mapping[str, Any]) -> None:
+    """Raise DocumentInvalid for a key that has no meaning: a slip must not change what is made."""
+    allowed = {"title", "converts", "tflite", "onnx"}
+    tables = [(plain, allowed)]
+    tables += [
+        (plain[key], {field.name for field in fields(Scheme)})
+        for key in ("tflite", "onnx")
+        if isinstance(plain.get(key), dict)
+    ]
+    for table, known in tables:
+        if unknown := sorted(set(table) - known):
+            raise _invalid(f"`{unknown[0]}` is none of {', '.join(sorted(known))}")
 
 
 def find(name: str, *, profile_recipe: str, source: SourceFormat) -> Recipe:
     """The recipe for one profile.
 
     Args:
-        name: what the user typed; `auto` takes `profile_recipe`, or `as-is` for a `.tflite`, which has no way back
-            to a model that could be converted.
+        name: what the user typed, a name or a file that ends in `.toml`; `auto` takes `profile_recipe`, or `as-is`
+            for a `.tflite`, which has no way back to a model that could be converted.
         profile_recipe: the profile's own.
         source: format of the model that was given.
 
     Raises:
         RecipeUnknown: there is none of that name.
+        RecipeInvalid: the file is no recipe.
     """
     wanted = name
     if name == AUTO:
         wanted = "as-is" if source is SourceFormat.TFLITE else profile_recipe
-    if wanted not in RECIPES:
-        matches = difflib.get_close_matches(wanted.lower(), [*RECIPES, AUTO], n=1)
+    if wanted.endswith(SUFFIX):
+        return read(Path(wanted))
+    known = built_in()
+    if wanted not in known:
+        matches = difflib.get_close_matches(wanted.lower(), [*known, AUTO], n=1)
         raise RecipeUnknown(
             recipe=wanted,
             suggestion=f", did you mean `{matches[0]}`?" if matches else "",
-            known=", ".join([*RECIPES, AUTO]),
+            known=", ".join([*known, AUTO]),
         )
-    return RECIPES[wanted]
+    return known[wanted]
 
 
 def check(
@@ -92,27 +244,28 @@ def check(
         ModelUnsupported: there is no way from `source` to `target` by this recipe.
         CalibrationMissing: the recipe quantizes and nothing was given.
     """
-    same = source.value == target.value
-    if not recipe.converts and not same:
-        raise ModelUnsupported(
-            path=path,
-            target=target.value,
-            reason=f"`{recipe.name}` leaves a {source.label} file what it is",
-            way_out=f"take a profile whose boards run {source.label}, or another recipe",
-        )
-    if recipe.converts and source is SourceFormat.TFLITE:
+    if not recipe.converts:
+        if source.value != target.value:
+            raise ModelUnsupported(
+                path=path,
+                target=target.value,
+                reason=f"`{recipe.name}` leaves a {source.label} file what it is",
+                way_out=f"take a profile whose boards run {source.label}, or another recipe",
+            )
+        return
+    if source is SourceFormat.TFLITE:
         raise ModelUnsupported(
             path=path,
             target=f"{target.value} by `{recipe.name}`",
             reason="a .tflite file is the end of a conversion, not a beginning",
             way_out="convert the Keras model it was made from, or take it with `--recipe as-is`",
         )
-    if recipe.converts and source is SourceFormat.ONNX and target is ModelFormat.TFLITE:
+    if source is SourceFormat.ONNX and target is ModelFormat.TFLITE:
         raise ModelUnsupported(
             path=path,
             target=target.value,
             reason="edge has no way from ONNX to TFLite that keeps the model's layout",
             way_out="convert the Keras model it was made from, or take a profile whose boards run ONNX",
         )
-    if recipe.quantizes and not calibrated:
+    if recipe.scheme(target).calibrated and not calibrated:
         raise CalibrationMissing(recipe=recipe.name)

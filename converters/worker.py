@@ -169,7 +169,7 @@ def _answer(
     if any(not np.isfinite(array[:1]).all() for array in outputs if array.dtype.kind == "f"):
         raise ModelUnsupported(
             path=job.source,
-            target=f"{target.format.value} by `{target.recipe}`",
+            target=target.title,
             reason="the artifact answers with NaN or infinity",
             way_out="try another recipe",
         )

@@ -29,7 +29,10 @@ FILE = click.Path(path_type=Path)
     help="For which kind of board. Repeatable.",
 )
 @click.option(
-    "--recipe", default="auto", show_default=True, help="auto (the profile's own), int8, fp32, as-is."
+    "--recipe",
+    default="auto",
+    show_default=True,
+    help="A recipe's name or its .toml file. auto: the profile's own.",
 )
 @click.option(
     "--calibration", type=FILE, help="Representative inputs: .npz with `x`, or .npy. Needed for int8."

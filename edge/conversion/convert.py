@@ -112,11 +112,9 @@ def _plan(request: ConversionRequest, given: Given, profile: DeviceProfile) -> _
     except ModelUnsupported as error:
         plan.error = error
         return plan
-    typed = recipe.quantizes and profile.format.value == "onnx"
+    typed = recipe.converts and recipe.scheme(profile.format).activations == "board"
     key = "-".join([profile.format.value, recipe.name, *([profile.architecture] if typed else [])])
-    plan.target = Target(
-        key=key, format=profile.format, recipe=recipe.name, architecture=profile.architecture
-    )
+    plan.target = Target(key=key, format=profile.format, recipe=recipe, architecture=profile.architecture)
     return plan
 
 

@@ -214,7 +214,12 @@ class Finishing:
     ) -> Package:
         """The bundle's content; a draft for the proof run where there are no answers yet."""
         artifact = self.folder / converted.file
-        settings: dict[str, Any] = {"name": recipe.name, "asked": self.request.recipe, **converted.settings}
+        settings: dict[str, Any] = {
+            "name": recipe.name,
+            "asked": self.request.recipe,
+            **({"scheme": to_plain(recipe.scheme(profile.format))} if recipe.converts else {}),
+            **converted.settings,
+        }
         if self.pixels.plain():
             settings["input_scale"] = self.pixels.plain()
         package = Package(

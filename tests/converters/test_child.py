@@ -14,6 +14,7 @@ from agent.contract.errors import ConversionCrashed
 from agent.contract.manifest import ModelFormat
 from converters.convert import convert
 from converters.job import ConversionJob, Stage, Target
+from converters.recipe import built_in
 from converters.source import SourceFormat
 from tests.converters.small_models import classifier_onnx
 
@@ -23,7 +24,7 @@ DIGITS = ROOT / "tests" / "conversion" / "data" / "digits.keras"
 
 def job(folder: Path, *recipes: str) -> ConversionJob:
     targets = tuple(
-        Target(f"{number}-{recipe}", ModelFormat.TFLITE, recipe, "x86_64", answer_here=True)
+        Target(f"{number}-{recipe}", ModelFormat.TFLITE, built_in()[recipe], "x86_64", answer_here=True)
         for number, recipe in enumerate(recipes)
     )
     return ConversionJob(
@@ -77,8 +78,9 @@ def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs
         "from agent.contract.manifest import ModelFormat\n"
         "from converters.extras import require\n"
         "from converters.job import Target\n"
+        "from converters.recipe import built_in\n"
         "from converters.source import recognise\n"
-        "target = Target('t', ModelFormat(sys.argv[2]), 'fp32', 'x86_64')\n"
+        "target = Target('t', ModelFormat(sys.argv[2]), built_in()['fp32'], 'x86_64')\n"
         "try:\n"
         "    require(recognise(Path(sys.argv[1])), [target])\n"
         "except ExtraMissing as error:\n"

@@ -48,6 +48,7 @@ from agent.contract.errors.conversion import (
     ModelUnreadable,
     ModelUnsupported,
     ProofFailed,
+    RecipeInvalid,
     RecipeUnknown,
 )
 from agent.contract.errors.devices import (
@@ -347,6 +348,7 @@ __all__ = [
     "ProofFailed",
     "PublishRefused",
     "PythonUnsupported",
+    "RecipeInvalid",
     "RecipeUnknown",
     "RefreshRefused",
     "ReleaseLacksProfile",

@@ -41,6 +41,13 @@ class RecipeUnknown(ConvertError):
     exit_code = ExitCode.USAGE
 
 
+class RecipeInvalid(ConvertError):
+    code = "recipe.invalid"
+    template = "`{path}` is no recipe: {reason}"
+    hint_template = "docs/converters.md says what a recipe holds"
+    exit_code = ExitCode.USAGE
+
+
 class CalibrationMissing(ConvertError):
     code = "calibration.missing"
     template = "recipe `{recipe}` needs calibration data and none was given"
