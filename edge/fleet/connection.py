@@ -203,6 +203,7 @@ class Board:
         limits: Limits | None = None,
         sudo: bool = False,
         on_record: Callable[[Any], None] | None = None,
+        attended: bool = False,
     ) -> Any:
         """Run a script of ours (`edge.fleet.onboard`) with the board's own Python.
 
@@ -214,6 +215,8 @@ class Board:
             limits: `timeouts.command_s` in all unless given.
             sudo: as root.
             on_record: gets each record when it comes.
+            attended: its standard input stays open while it runs, so that it sees when nobody waits any more. Ctrl-C
+                ends that, waits until the script has cleared away, and is raised then.
 
         Returns:
             The last record.
@@ -233,7 +236,10 @@ class Board:
             sudo=sudo,
             doing=doing,
             on_output=records.take,
+            attended=attended,
         )
+        if result.interrupted:
+            raise KeyboardInterrupt
         if result.status == COMMAND_NOT_FOUND:
             raise PlatformUnsupported(
                 platform=f"`{self.name}`",

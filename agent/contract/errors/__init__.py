@@ -94,6 +94,7 @@ from agent.contract.errors.images import (
     ImageTooLarge,
     ImageUnreadable,
 )
+from agent.contract.errors.measuring import BoardAnswersOtherwise, MeasurementRefused
 from agent.contract.errors.profiles import (
     BoardRefused,
     ProfileError,
@@ -249,6 +250,7 @@ __all__ = [
     "BrokerFailed",
     "BrokerPlain",
     "BundleMissing",
+    "BoardAnswersOtherwise",
     "CalibrationMissing",
     "ChaosFailed",
     "CollectorAbsent",
@@ -324,6 +326,7 @@ __all__ = [
     "ModelUnreadable",
     "ModelUnsupported",
     "ModelVersionNotServed",
+    "MeasurementRefused",
     "ModelsApart",
     "NameInvalid",
     "NoPrevious",
