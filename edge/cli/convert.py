@@ -12,8 +12,12 @@ from agent.contract.errors import OptionInvalid
 from edge.cli import output
 
 if TYPE_CHECKING:
-    from edge.conversion import ConversionOutcome, Measure, ProfileResult
+    from collections.abc import Mapping
+
+    from agent.contract.profile import DeviceProfile
+    from edge.conversion import ConversionOutcome, Measure, MeasureResult, ProfileResult
     from edge.conversion.convert import MeasureFor
+    from edge.rollouts.measuring import BoardMeasure
 
 FILE = click.Path(path_type=Path)
 
@@ -57,6 +61,14 @@ FILE = click.Path(path_type=Path)
     type=FILE,
     help="TOML file: the task and the steps before and after the model, where they are not to be derived.",
 )
+@click.option(
+    "--measure-on",
+    "boards",
+    multiple=True,
+    metavar="BOARD",
+    help="Run each artifact on this board, too: its latency, memory and heat, and whether it answers alike. "
+    "Repeatable: one board a profile.",
+)
 @click.option("--name", help="The model's name. Default: the file's.")
 @click.option(
     "--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3."
@@ -83,6 +95,7 @@ def convert(
     labels: Path | None,
     input_scale: str | None,
     pipeline: Path | None,
+    boards: tuple[str, ...],
     name: str | None,
     keep_failed: bool,
     target: Path,
@@ -116,7 +129,8 @@ def convert(
         input_scale=_range(input_scale),
         pipeline=read_pipeline(pipeline) if pipeline is not None else DeclaredPipeline(),
     )
-    outcome = run(request, measure_for=measure_for(steps), progress=steps)
+    there = measures_on(boards, chosen, steps)
+    outcome = run(request, measure_for=measure_for(steps, there), boards=there, progress=steps)
     if as_json:
         output.data(outcome_plain(outcome))
     else:
@@ -124,21 +138,48 @@ def convert(
     return int(outcome.exit_code)
 
 
-def measure_for(progress: output.Steps) -> MeasureFor:
-    """A function from profile to the measure function of its engine's proof environment, or None without one."""
+def measures_on(
+    names: tuple[str, ...], profiles: tuple[DeviceProfile, ...], progress: output.Steps
+) -> Mapping[str, BoardMeasure]:
+    """The measure functions of the boards that were named, by profile; a board that runs another version of the engine
+    than the next flash brings is told of."""
+    if not names:
+        return {}
+    from edge.cli.passphrase import asker
+    from edge.rollouts.measuring import boards_for
+    from edge.rollouts.workspace import Workspace
+    from edge.runtimes.lockfile import engine_versions
+
+    found = boards_for(Workspace.find(asker()), names, profiles, progress)
+    for profile in profiles:
+        board = found.get(profile.name)
+        there = engine_versions(profile, profile.engine)
+        if board is not None and board.runtime.version not in there:
+            output.line(
+                "note",
+                f"{board.name} runs {board.runtime.engine} {board.runtime.version}; flashed again it runs"
+                f" {' or '.join(there) or 'none'}: what is measured now is said of what it runs now",
+            )
+    return found
+
+
+def measure_for(progress: output.Steps, boards: Mapping[str, BoardMeasure] | None = None) -> MeasureFor:
+    """A function from profile to the measure function of its engine's proof environment, or None without one; then
+    its board proves, where there is one, else the board's trial."""
     from agent.contract.errors import PlatformUnsupported
     from agent.contract.manifest import EngineName
-    from agent.contract.profile import DeviceProfile
     from edge.config import cache_dir
     from edge.conversion import proof_measure
     from edge.runtimes.lockfile import engine_versions
     from edge.runtimes.proof import proof_environment
 
     def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
+        board = (boards or {}).get(profile.name)
+        instead = f"it is run on {board.name} instead" if board else "the board's trial is the first run"
         try:
             environment = proof_environment(engine, cache_dir(), progress)
         except PlatformUnsupported as error:
-            output.line("note", f"no proof run here for `{profile.name}`: {error}")
+            output.line("note", f"no proof run here for `{profile.name}`: {error}; {instead}")
             return None
         here, there = environment.runtime.engine_version, engine_versions(profile, engine)
         if here not in there:
@@ -146,7 +187,7 @@ def measure_for(progress: output.Steps) -> MeasureFor:
             output.line(
                 "note",
                 f"no proof run here for `{profile.name}`: its boards run {engine.value} {versions}, this one {here};"
-                " the board's trial is the first run",
+                f" {instead}",
             )
             return None
         if len(there) > 1:
@@ -175,6 +216,7 @@ def show(outcome: ConversionOutcome) -> None:
         "verdict",
     )
     output.table(headers, [_row(result) for result in outcome.results], right=(2, 3, 4, 6, 7))
+    _show_boards(outcome)
     for note in dict.fromkeys((*outcome.notes, *(note for r in outcome.results for note in r.notes))):
         output.line("note", note)
     for result in outcome.results:
@@ -187,6 +229,28 @@ def show(outcome: ConversionOutcome) -> None:
             )
         if result.error is not None and result.bundle is not None:
             output.line("doubt", f"{result.bundle} was written all the same (--keep-failed)")
+
+
+def _show_boards(outcome: ConversionOutcome) -> None:
+    """What runs on boards showed, where boards were asked for."""
+    measured = [result.board for result in outcome.results if result.board is not None]
+    if measured:
+        click.echo()
+        headers = ("on the board", "p50", "p95", "memory", "peak", "°C", "throttled")
+        output.table(headers, [_board_row(board) for board in measured], right=(1, 2, 3, 4, 5))
+
+
+def _board_row(board: MeasureResult) -> tuple[str, ...]:
+    before, after = board.temperature_c_before, board.temperature_c
+    return (
+        f"{board.engine} {board.engine_version}, {board.platform}",
+        f"{board.p50_ms:.3f} ms",
+        f"{board.p95_ms:.3f} ms",
+        f"{board.memory_mb:.1f} MB",
+        f"{board.peak_memory_mb:.1f} MB" if board.peak_memory_mb is not None else "–",
+        f"{before:.0f} to {after:.0f}" if before is not None and after is not None else "–",
+        board.throttled or "–",
+    )
 
 
 def _row(result: ProfileResult) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,11 @@ class _Plan:
 
 
 def convert(
-    request: ConversionRequest, *, measure_for: MeasureFor, progress: Progress | None = None
+    request: ConversionRequest,
+    *,
+    measure_for: MeasureFor,
+    boards: Mapping[str, Measure] | None = None,
+    progress: Progress | None = None,
 ) -> ConversionOutcome:
     """Convert a model for one or more profiles.
 
@@ -51,6 +55,8 @@ def convert(
         request: what is asked for.
         measure_for: from a profile and its engine to the measure function of a proof environment, or None where
             there is none on this machine.
+        boards: by a profile's name, the measure function of a board: each artifact for it runs there, too. Where there
+            is no proof environment here, that run is the proof.
         progress: who is told.
 
     Returns:
@@ -65,6 +71,7 @@ def convert(
     """
     progress = progress or Silent()
     given = check(request)
+    given.boards = boards or {}
     plans = [_plan(request, given, profile) for profile in request.profiles]
     refused = [plan.error for plan in plans if plan.error is not None]
     if len(refused) == len(plans):
@@ -119,10 +126,9 @@ def _plan(request: ConversionRequest, given: Given, profile: DeviceProfile) -> _
 
 
 def _find_measure(plan: _Plan, given: Given, measure_for: MeasureFor) -> None:
-    """Ask once for each engine; where there is no proof environment, the worker answers."""
-    engine = plan.profile.engine
-    if engine not in given.measures:
-        given.measures[engine] = measure_for(plan.profile, engine)
+    """Ask for each profile, since boards of two kinds may run two versions of one engine; where there is no proof
+    environment, the worker answers."""
+    given.measures[plan.profile.name] = measure_for(plan.profile, plan.profile.engine)
 
 
 def _run(
@@ -133,7 +139,7 @@ def _run(
         if plan.target is None:
             continue
         alone = (
-            given.measures[plan.profile.engine] is None
+            given.measures[plan.profile.name] is None
             or targets.get(plan.target.key, plan.target).answer_here
         )
         targets[plan.target.key] = Target(

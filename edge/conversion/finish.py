@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.codec import to_plain
-from agent.contract.errors import DataMismatch, EdgeError, ModelUnsupported, ProofFailed
+from agent.contract.errors import (
+    ConvertError,
+    DataMismatch,
+    EdgeError,
+    InventoryError,
+    ModelUnsupported,
+    ProofFailed,
+    TransferError,
+)
 from agent.contract.manifest import Task
 from agent.contract.profile import DeviceProfile
 from agent.transforms.golden import GoldenSet, unpack
@@ -27,10 +37,11 @@ from converters.statistics import UNDECIDED
 from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement, judge
 from edge.conversion.package import ORIGINS, Package
+from edge.conversion.on_board import compared, doubts
 from edge.conversion.pixels import Pixels, derive, differently_scaled
 from edge.conversion.proof import Proof, prove
 from edge.conversion.report import report
-from edge.conversion.request import ConversionRequest, ProfileResult
+from edge.conversion.request import ConversionRequest, MeasureResult, ProfileResult
 from edge.progress import Progress
 
 Array = NDArray[Any]
@@ -42,13 +53,26 @@ class Answers:
 
     Attributes:
         outputs: one array `[N, ...]` an output tensor, engine dtype.
-        proof: the proof run that they come from, or None where the worker answered.
+        proof: the proof run that they come from, here or on the board; None where the worker answered.
         by: who answered, for the report.
+        board: what a run on the board showed; None where no board was asked for.
     """
 
     outputs: tuple[Array, ...]
     proof: Proof | None
     by: str
+    board: MeasureResult | None = None
+
+
+@contextmanager
+def _in_engine(profile: DeviceProfile) -> Iterator[None]:
+    """What an engine says of an artifact is a finding; that a board could not be asked is none."""
+    try:
+        yield
+    except (ConvertError, InventoryError, TransferError):
+        raise
+    except EdgeError as error:
+        raise ProofFailed(profile=profile.name, engine=profile.engine.value, reason=str(error)) from error
 
 
 class Finishing:
@@ -64,7 +88,7 @@ class Finishing:
     ) -> None:
         self.request, self.given, self.conversion = request, given, conversion
         self.folder, self.progress = folder, progress
-        self._answers: dict[tuple[str, str], Answers] = {}
+        self._answers: dict[tuple[str, str, str], Answers] = {}
 
     def profile(self, profile: DeviceProfile, recipe: Recipe, target: Target) -> ProfileResult:
         """End it for one profile; its error, if there is one, stands in the result."""
@@ -179,27 +203,29 @@ class Finishing:
     def _answered(
         self, profile: DeviceProfile, recipe: Recipe, converted: Converted, inputs: tuple[Array, ...]
     ) -> Answers:
-        """The artifact's answers to the run set, once for each engine."""
-        key = (converted.key, profile.engine.value)
+        """The artifact's answers to the run set, once for each engine and board."""
+        measure, board = self.given.measures[profile.name], self.given.boards.get(profile.name)
+        key = (converted.key, profile.engine.value if measure else "", profile.name if board else "")
         if key in self._answers:
             return self._answers[key]
-        measure = self.given.measures[profile.engine]
-        if measure is None:
+        runs = measure or board
+        if runs is None:
             stored = unpack(self.folder / f"{converted.key}.npz")
             outputs = tuple(stored[f"output_{k}"] for k in range(len(converted.outputs)))
             answers = Answers(outputs=outputs, proof=None, by=f"{converted.answered_by}, in the converter")
         else:
             draft = self._package(profile, recipe, converted, inputs, None, None)
-            with tempfile.TemporaryDirectory(prefix="edge-draft-") as folder:
+            with _in_engine(profile), tempfile.TemporaryDirectory(prefix="edge-draft-") as folder:
                 bundle = Path(folder) / profile.name
                 draft.write(bundle)
-                try:
-                    proof = prove(measure, bundle, inputs, outputs=len(converted.outputs))
-                except EdgeError as error:
-                    engine = profile.engine.value
-                    raise ProofFailed(profile=profile.name, engine=engine, reason=str(error)) from error
-            self.progress.step(f"proved {converted.key} in {proof.title}: {proof.result.p50_ms:.3f} ms")
-            answers = Answers(outputs=proof.outputs, proof=proof, by=proof.title)
+                proof = prove(runs, bundle, inputs, outputs=len(converted.outputs))
+                self.progress.step(f"proved {converted.key} in {proof.title}: {proof.result.p50_ms:.3f} ms")
+                there = proof.result if runs is board else None
+                if board is not None and there is None:
+                    draft.with_proof(memory_bytes=int(proof.result.memory_mb * 1e6)).write(bundle)
+                    there = compared(board, profile.name, bundle, inputs, proof, converted.outputs)
+                    self.progress.step(f"ran {converted.key} on the board, {there.platform}: {there.p50_ms:.3f} ms")
+            answers = Answers(outputs=proof.outputs, proof=proof, by=proof.title, board=there)
         self._answers[key] = answers
         return answers
 
@@ -256,6 +282,7 @@ class Finishing:
                 artifact_bytes=artifact.stat().st_size,
                 answered_by=answers.by,
                 proof=answers.proof,
+                board=answers.board,
                 notes=self._all_notes(profile, converted, answers),
             ),
         )  # fmt: skip
@@ -272,7 +299,7 @@ class Finishing:
         )
 
     def _all_notes(self, profile: DeviceProfile, converted: Converted, answers: Answers) -> tuple[str, ...]:
-        notes = list(converted.notes)
+        notes = [*converted.notes, *(doubts(answers.board) if answers.board else ())]
         if answers.proof is None:
             notes.append(
                 f"{profile.engine.value} has no proof environment on this machine: the board's trial will be its first"
@@ -308,6 +335,7 @@ class Finishing:
             p95_ms=timed.p95_ms if timed else None,
             memory_mb=timed.memory_mb if timed else None,
             proved_in=answers.proof.title if answers.proof else None,
+            board=answers.board,
             notes=self._all_notes(profile, package.converted, answers),
             error=judgement.error,
             report=to_plain(package.report),

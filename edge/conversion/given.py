@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.contract.errors import DataMismatch, DataUnreadable, OptionInvalid
-from agent.contract.manifest import EngineName
 from agent.contract.names import check_name
 from converters.calibration import data as arrays
 from converters.source import SourceFormat, recognise
@@ -26,14 +26,16 @@ class Given:
         sha256: of its file.
         name: the model's.
         labels: one a class, or none.
-        measures: measure function of each engine that is needed; None where there is no proof environment.
+        measures: by a profile's name, the measure function of its engine; None where there is no proof environment.
+        boards: measure function of a board, by the profile that it stands for.
     """
 
     source: SourceFormat
     sha256: str
     name: str
     labels: tuple[str, ...] = ()
-    measures: dict[EngineName, Measure | None] = field(default_factory=dict)
+    measures: dict[str, Measure | None] = field(default_factory=dict)
+    boards: Mapping[str, Measure] = field(default_factory=dict)
 
 
 def model_name(path: Path) -> str:

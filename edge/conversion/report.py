@@ -1,6 +1,7 @@
 """The report that lies in a bundle: what was measured at conversion, where, and with what.
 
-The rule: every number says what it was measured on. Latency is that of this machine (`here`), never the board's.
+The rule: every number says what it was measured on. Latency is that of this machine (`here`), or that of a board
+which was asked for (`board`); the one never stands for the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement
 from edge.conversion.package import REPORT_SCHEMA
 from edge.conversion.proof import Proof
-from edge.conversion.request import ConversionRequest
+from edge.conversion.request import ConversionRequest, MeasureResult
 
 PACKAGES = (
     "edge-toolkit",
@@ -46,6 +47,7 @@ def report(
     artifact_bytes: int,
     answered_by: str,
     proof: Proof | None,
+    board: MeasureResult | None,
     notes: tuple[str, ...],
 ) -> dict[str, Any]:
     """The report of one profile's conversion, JSON-ready."""
@@ -79,6 +81,7 @@ def report(
         "verdict": judgement.verdict,
         "error": judgement.error.to_plain() if judgement.error else None,
         "here": _here(proof),
+        "board": board,
         "stages": [stage for stage in conversion.stages if stage.target in (None, converted.key)],
         "versions": _versions(original),
         "notes": list(notes),

@@ -54,7 +54,7 @@ class MeasureResult:
 
     Attributes:
         engine, engine_version: what ran it, like `litert` and `2.3.0`.
-        platform: where, like `x86_64, Python 3.11`, or `pi-1 (Raspberry Pi 5 Model B Rev 1.0)`.
+        platform: where, like `x86_64, Python 3.11`, or `aarch64, Python 3.11, on pi-1`.
         p50_ms, p95_ms: of one batch-1 inference: CPU time in a proof environment; on a board the time that passed,
             with as many threads as its agent takes.
         memory_mb: what loading and running the model added to the process, in 10**6 bytes.
