@@ -1,0 +1,117 @@
+"""The metrics by name, and which one a model is judged by.
+
+The rule: a metric that is judged needs labels. Without them the answers are compared with those of the float model, and
+that is called agreement, never accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.errors import OptionInvalid
+from agent.contract.manifest import Task
+from agent.transforms.boxes import Boxes
+from converters.metrics import own
+from converters.metrics.compare import MOST_DRAWS, Comparison, proportions, resampled
+from converters.metrics.detection import OVERLAPS, boxes_of, mean_average_precision
+from converters.metrics.scores import auc, rmse, top_each
+
+Array = NDArray[Any]
+NAMES = ("top-1", "top-5", "auc", "rmse", "map", "map50")
+SLOW_DRAWS = 200
+"""Of a metric that takes long, or may: boxes, and functions of the user's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model answered.
+
+    Attributes:
+        outputs: real numbers `[N, ...]`, one array an output.
+        boxes: of each sample, where the task is detection.
+    """
+
+    outputs: Sequence[Array]
+    boxes: Sequence[Boxes] = ()
+
+
+def check(name: str) -> None:
+    """Raise OptionInvalid where there is no such metric."""
+    if name not in NAMES and _top(name) is None and not own.is_own(name):
+        raise OptionInvalid(
+            option=f"--metric {name}",
+            reason=f"it is none of {', '.join(NAMES)}, MODULE:FUNCTION, FILE.py:FUNCTION",
+        )
+
+
+def default(task: Task, y: Array | None) -> str | None:
+    """The metric that a task is judged by; None without labels, or where none applies."""
+    if y is None:
+        return None
+    if task is Task.CLASSIFICATION:
+        return "top-1"
+    return {Task.REGRESSION: "rmse", Task.ANOMALY: "auc", Task.DETECTION: "map"}.get(task)
+
+
+def compare(name: str, answers: Answers, floats: Answers, y: Array) -> Comparison:
+    """An artifact's answers against the original's, by a metric.
+
+    Args:
+        name: of the metric.
+        answers: of the artifact.
+        floats: of the original, to the same samples.
+        y: labels of these: classes `[N]`, quantities `[N, ...]`, or boxes `[N, most boxes, 5]`.
+
+    Raises:
+        OptionInvalid: the metric does not exist, or is a function that fails.
+    """
+    check(name)
+    count = _top(name)
+    if count is not None:
+        right, float_right = (top_each(found.outputs[0], y, count) for found in (answers, floats))
+        return proportions(name, right, float_right)
+    value, higher, relative, draws = _measure(name, y)
+    return resampled(
+        name,
+        len(y),
+        lambda indices: value(answers, indices),
+        lambda indices: value(floats, indices),
+        higher=higher,
+        relative=relative,
+        draws=draws,
+    )
+
+
+def _top(name: str) -> int | None:
+    """The k of `top-k`."""
+    first, _, count = name.partition("-")
+    return int(count) if first == "top" and count.isdigit() and int(count) > 0 else None
+
+
+Measured = Callable[[Answers, NDArray[np.int64]], float]
+
+
+def _measure(name: str, y: Array) -> tuple[Measured, bool, bool, int]:
+    """The function of answers and indices; whether more is better; whether it has a unit; draws of its bootstrap."""
+    if name == "rmse":
+        return lambda found, at: rmse(found.outputs[0][at], y[at]), False, True, MOST_DRAWS
+    if name == "auc":
+        return lambda found, at: auc(found.outputs[0][at], y[at]), True, False, MOST_DRAWS
+    if name in ("map", "map50"):
+        truth, overlaps = boxes_of(y), OVERLAPS if name == "map" else (0.5,)
+        return (
+            lambda found, at: mean_average_precision(
+                [found.boxes[k] for k in at], [truth[k] for k in at], overlaps
+            ),
+            True, False, SLOW_DRAWS,
+        )  # fmt: skip
+    function = own.load(name)
+    return (
+        lambda found, at: own.value(name, function, [array[at] for array in found.outputs], y[at]),
+        True, True, SLOW_DRAWS,
+    )  # fmt: skip

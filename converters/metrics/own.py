@@ -1,0 +1,69 @@
+"""A metric of the user's own: `module:function` or `file.py:function`.
+
+The rule: it is the user's code, named by the user on the command line, and runs in a child process alone. It takes the
+outputs, a list of arrays `[N, ...]` of real numbers, and the labels `y [N, ...]`, and gives one number for all samples
+or an array of one number a sample, whose mean counts. More is better.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.contract.errors import OptionInvalid
+
+Array = NDArray[Any]
+Own = Callable[[Sequence[Array], Array], Any]
+
+
+def is_own(name: str) -> bool:
+    """Whether a metric's name is that of a function."""
+    module, colon, function = name.rpartition(":")
+    return bool(colon and module and function.isidentifier())
+
+
+def load(name: str) -> Own:
+    """Import the function.
+
+    Raises:
+        OptionInvalid: there is none, or importing it fails.
+    """
+    place, _, function = name.rpartition(":")
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        found = getattr(module, function)
+    except Exception as error:  # whatever the user's module raises
+        raise OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise OptionInvalid(option=f"--metric {name}", reason="it is no function")
+    return found  # type: ignore[no-any-return]
+
+
+def value(name: str, function: Own, outputs: Sequence[Array], y: Array) -> float:
+    """What the function says of these samples.
+
+    Raises:
+        OptionInvalid: it raises, or gives no finite number.
+    """
+    try:
+        found = float(np.mean(np.asarray(function(outputs, y), dtype=np.float64)))
+    except Exception as error:  # whatever the user's function raises
+        raise OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}") from error
+    if not np.isfinite(found):
+        raise OptionInvalid(option=f"--metric {name}", reason=f"it gives {found}")
+    return found
+
+
+def _file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"`{path}` is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
