@@ -107,6 +107,9 @@ class DeviceProfile:
         accelerator: for people, or None.
         simulated, emulated: not a real board; such a profile is chosen for such a board only.
         notes: for people.
+        engine_version: that its boards run, where it is not the one that edge brings by itself, or empty.
+        newest_opset, newest_ir: of ONNX files that its engine takes, where that is a build that was not measured; 0
+            takes what was measured of the engine's version.
     """
 
     name: str
@@ -127,6 +130,9 @@ class DeviceProfile:
     simulated: bool = False
     emulated: bool = False
     notes: str = ""
+    engine_version: str = ""
+    newest_opset: int = 0
+    newest_ir: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -142,6 +148,11 @@ class DeviceProfile:
             raise DocumentInvalid(
                 document="DeviceProfile",
                 reason=f"engine {self.engine.value} does not run {self.format.value} files",
+            )
+        if self.engine_version and not version_key(self.engine_version):
+            raise DocumentInvalid(
+                document="DeviceProfile",
+                reason=f"`engine_version` must be a version like 1.18.1, found {self.engine_version!r}",
             )
         if self.threads < 1:
             raise DocumentInvalid(

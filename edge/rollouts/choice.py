@@ -70,9 +70,9 @@ def engine_for(
 
 
 def runtime_request(
-    facts: BoardFacts, engine: EngineName, engine_wheel: EngineWheel | None
+    facts: BoardFacts, profile: DeviceProfile, engine: EngineName, engine_wheel: EngineWheel | None
 ) -> RuntimeRequest:
-    """What runtime a board with `facts` needs for `engine`."""
+    """What runtime a board with `facts` needs for `engine`, in the version that its profile states for its own."""
     return RuntimeRequest(
         architecture=facts.architecture,
         python=facts.python,
@@ -80,6 +80,7 @@ def runtime_request(
         page_size_bytes=facts.page_size_bytes,
         engine=engine,
         engine_wheel=engine_wheel,
+        engine_version=profile.engine_version if engine is profile.engine else "",
     )
 
 

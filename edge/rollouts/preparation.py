@@ -95,7 +95,7 @@ def prepare(
     digest = bundle_for(release, profile)
     bundle = repository.bundle(digest)
     engine = engine_for(bundle, profile, beside=tuple(beside.values()))
-    composed = compose(runtime_request(facts, engine, engine_wheel), cache_dir(), progress)
+    composed = compose(runtime_request(facts, profile, engine, engine_wheel), cache_dir(), progress)
     check_fit(bundle, composed.manifest, facts, profile, device=device)
     check_beside(release.title, beside, composed.manifest, profile, device=device)
     if not repository.has_runtime(composed.digest):

@@ -40,7 +40,15 @@ ENGINE_REQUIREMENTS = {
     # built against NumPy 1: with NumPy 2 it imports, and fails on every model
     EngineName.TFLITE_RUNTIME: ("tflite-runtime==2.14.0", "numpy<2"),
 }
-ENGINE_PYTHONS = {EngineName.TFLITE_RUNTIME: ("3.10", "3.11")}
+OLDER_REQUIREMENTS = {
+    # what vendors' builds for boards are of; made against NumPy 1
+    (EngineName.ONNXRUNTIME, "1.18.1"): ("onnxruntime==1.18.1", "numpy<2"),
+}
+"""Engine versions that a profile may ask for by `engine_version`."""
+ENGINE_PYTHONS = {
+    (EngineName.TFLITE_RUNTIME, ""): ("3.10", "3.11"),
+    (EngineName.ONNXRUNTIME, "1.18.1"): ("3.10", "3.11", "3.12"),
+}
 """Where an engine has wheels for some Python versions only."""
 KEPT = frozenset(
     [
@@ -60,11 +68,12 @@ KEPT = frozenset(
 """What may stand in a lock beside the engine. cryptography imports typing-extensions on Python 3.10."""
 
 
-def resolve(python: str, architecture: str, engine: EngineName) -> tuple[LockedWheel, ...]:
+def resolve(python: str, architecture: str, engine: EngineName, version: str = "") -> tuple[LockedWheel, ...]:
     """The wheels for one target, by name; asks the package registry that this machine is set up with."""
     with tempfile.TemporaryDirectory() as folder:
         wanted, answer = Path(folder, "wanted.txt"), Path(folder, "pylock.toml")
-        wanted.write_text("\n".join([*AGENT_REQUIREMENTS, *ENGINE_REQUIREMENTS[engine]]) + "\n")
+        of_engine = OLDER_REQUIREMENTS[engine, version] if version else ENGINE_REQUIREMENTS[engine]
+        wanted.write_text("\n".join([*AGENT_REQUIREMENTS, *of_engine]) + "\n")
         command = [
             sys.executable, "-m", "uv", "pip", "compile", "--quiet", str(wanted), "--output-file", str(answer),
             "--format", "pylock.toml", "--only-binary", ":all:",
@@ -97,11 +106,11 @@ def _oldest(package: dict[str, Any], python: str, architecture: str) -> LockedWh
 
 def main() -> None:
     """Every lock there is."""
-    for engine in ENGINE_PACKAGES:
-        for python in ENGINE_PYTHONS.get(engine, PYTHONS):
+    for engine, version in [*((engine, "") for engine in ENGINE_PACKAGES), *OLDER_REQUIREMENTS]:
+        for python in ENGINE_PYTHONS.get((engine, version), PYTHONS):
             for architecture in ARCHITECTURES:
-                path = lock_path(python, architecture, engine)
-                write_lock(path, resolve(python, architecture, engine))
+                path = lock_path(python, architecture, engine, version)
+                write_lock(path, resolve(python, architecture, engine, version))
                 print(path.name)
 
 

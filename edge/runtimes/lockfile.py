@@ -44,9 +44,13 @@ class LockedWheel:
         return f"{self.name.distribution}=={self.name.version}"
 
 
-def lock_path(python: str, architecture: str, engine: EngineName) -> Path:
-    """Where the lock of a platform and engine lies, whether there is one or not."""
-    return LOCKS / f"cp{python.replace('.', '')}-{architecture}-{engine.value}.txt"
+def lock_path(python: str, architecture: str, engine: EngineName, version: str = "") -> Path:
+    """Where the lock of a platform and engine lies, whether there is one or not.
+
+    `version`: of the engine, where it is not the one that boards get by themselves.
+    """
+    name = f"cp{python.replace('.', '')}-{architecture}-{engine.value}"
+    return LOCKS / f"{name}{f'-{version}' if version else ''}.txt"
 
 
 def read_lock(path: Path) -> tuple[LockedWheel, ...]:
@@ -61,7 +65,10 @@ def read_lock(path: Path) -> tuple[LockedWheel, ...]:
 
 
 def engine_versions(profile: DeviceProfile, engine: EngineName) -> tuple[str, ...]:
-    """The versions of an engine that boards of a profile run, one for each of its Pythons that has the engine."""
+    """The versions of an engine that boards of a profile run: the one that it states, or one for each of its Pythons
+    that has the engine."""
+    if profile.engine_version and engine is profile.engine:
+        return (profile.engine_version,)
     paths = [lock_path(python, profile.architecture, engine) for python in profile.pythons]
     package = ENGINE_PACKAGES[engine]
     found = [wheel.name for path in paths if path.is_file() for wheel in read_lock(path)]

@@ -81,7 +81,11 @@ class ProofEnvironment:
 
 
 def proof_environment(
-    engine: EngineName, cache: Path | None = None, progress: Progress | None = None
+    engine: EngineName,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    version: str = "",
 ) -> ProofEnvironment:
     """The proof environment of an engine for this machine and this Python; made where it is not there yet.
 
@@ -89,13 +93,14 @@ def proof_environment(
         engine: which one.
         cache: `cache_dir()` unless said otherwise.
         progress: who is told.
+        version: of the engine, where it is not the one that boards get by themselves.
 
     Raises:
-        PlatformUnsupported: not on this machine or not for this Python.
+        PlatformUnsupported: not on this machine, not for this Python, or not in this version.
         WheelUnavailable, WheelUnfit: as in `compose`.
     """
     cache, progress = cache or cache_dir(), progress or Silent()
-    composed = compose(RuntimeRequest.for_this_machine(engine), cache, progress)
+    composed = compose(RuntimeRequest.for_this_machine(engine, version), cache, progress)
     root = cache / "proof"
     _place(composed, root, progress)
     return ProofEnvironment(runtime=composed.manifest, digest=composed.digest, root=root)

@@ -43,6 +43,7 @@ class RuntimeRequest:
         page_size_bytes: of the board's kernel.
         engine: which one.
         engine_wheel: takes the place of the locked engine.
+        engine_version: where it is not the one that boards get by themselves, or empty.
     """
 
     architecture: str
@@ -51,6 +52,7 @@ class RuntimeRequest:
     page_size_bytes: int
     engine: EngineName
     engine_wheel: EngineWheel | None = None
+    engine_version: str = ""
 
     @classmethod
     def for_board(
@@ -64,11 +66,13 @@ class RuntimeRequest:
             page_size_bytes=facts.page_size_bytes,
             engine=profile.engine,
             engine_wheel=engine_wheel,
+            engine_version=profile.engine_version,
         )
 
     @classmethod
-    def for_this_machine(cls, engine: EngineName) -> RuntimeRequest:
-        """What this machine needs to run an engine as a board would.
+    def for_this_machine(cls, engine: EngineName, version: str = "") -> RuntimeRequest:
+        """What this machine needs to run an engine, of a version other than the usual where one is named, as a board
+        would.
 
         Raises:
             PlatformUnsupported: it is not Linux with glibc.
@@ -87,6 +91,7 @@ class RuntimeRequest:
             glibc=glibc,
             page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
             engine=engine,
+            engine_version=version,
         )
 
     @property
@@ -96,7 +101,9 @@ class RuntimeRequest:
         Raises:
             PlatformUnsupported: there is none for this Python, processor and engine.
         """
-        path = lock_path(self.python, self.architecture, self.engine)
+        path = lock_path(self.python, self.architecture, self.engine, self.engine_version)
+        if self.engine_wheel and not path.is_file():  # its engine is not taken from the lock anyway
+            path = lock_path(self.python, self.architecture, self.engine)
         if path.is_file():
             return path
         reason, way_out = self._why_no_lock()
@@ -113,6 +120,11 @@ class RuntimeRequest:
                 f"the agent runs on Python {PYTHONS[0]} to {PYTHONS[-1]}",
                 "use a system image that carries one of them",
             )
+        if self.engine_version:
+            return (
+                f"edge has no list of packages with {self.engine.value} {self.engine_version} for Python {self.python}",
+                "leave `engine_version` out of the profile, or give the engine's package with --engine-wheel",
+            )
         return (
             f"there is no package of {self.engine.value} for Python {self.python}",
             "choose a profile whose engine is litert, which runs the same files",
@@ -120,4 +132,6 @@ class RuntimeRequest:
 
     def __str__(self) -> str:
         platform_text = Platform(architecture=self.architecture, python=self.python, glibc=self.glibc)
-        return f"{platform_text}, {self.engine.value}"
+        return (
+            f"{platform_text}, {self.engine.value}{f' {self.engine_version}' if self.engine_version else ''}"
+        )

@@ -82,8 +82,15 @@ def test_what_the_board_would_refuse_is_refused_here() -> None:
 
 
 def test_the_runtime_is_the_boards_own() -> None:
-    request = runtime_request(FACTS, EngineName.LITERT, None)
+    request = runtime_request(FACTS, PROFILE, EngineName.LITERT, None)
     assert (request.architecture, request.python, request.page_size_bytes) == ("aarch64", "3.11", 16384)
+
+
+def test_a_profile_that_states_its_engines_version_gets_a_runtime_of_it() -> None:
+    stated = replace(PROFILE, engine_version="1.18.1")
+    assert runtime_request(FACTS, stated, PROFILE.engine, None).engine_version == "1.18.1"
+    other = EngineName.ONNXRUNTIME if PROFILE.engine is not EngineName.ONNXRUNTIME else EngineName.LITERT
+    assert runtime_request(FACTS, stated, other, None).engine_version == ""
 
 
 def test_a_challenger_and_a_shadow_stand_beside_the_version_that_answers_until_another_one_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,19 +11,30 @@ import pytest
 from agent.contract.manifest import EngineName
 from agent.contract.profile import PYTHONS, version_key
 from edge.profiles import load_profiles
-from edge.runtimes.lock import AGENT_REQUIREMENTS, ARCHITECTURES, ENGINE_PYTHONS, GLIBC, KEPT
+from edge.runtimes.lock import (
+    AGENT_REQUIREMENTS,
+    ARCHITECTURES,
+    ENGINE_PYTHONS,
+    GLIBC,
+    KEPT,
+    OLDER_REQUIREMENTS,
+)
 from edge.runtimes.lockfile import ENGINE_PACKAGES, LOCKS, engine_versions, lock_path, read_lock, write_lock
 
 TARGETS = [
-    (python, architecture, engine)
-    for engine in ENGINE_PACKAGES
-    for python, architecture in itertools.product(ENGINE_PYTHONS.get(engine, PYTHONS), ARCHITECTURES)
+    (python, architecture, engine, version)
+    for engine, version in [*((engine, "") for engine in ENGINE_PACKAGES), *OLDER_REQUIREMENTS]
+    for python, architecture in itertools.product(
+        ENGINE_PYTHONS.get((engine, version), PYTHONS), ARCHITECTURES
+    )
 ]
 
 
-@pytest.mark.parametrize(("python", "architecture", "engine"), TARGETS)
-def test_every_wheel_fits_its_target(python: str, architecture: str, engine: EngineName) -> None:
-    wheels = read_lock(lock_path(python, architecture, engine))
+@pytest.mark.parametrize(("python", "architecture", "engine", "version"), TARGETS)
+def test_every_wheel_fits_its_target(
+    python: str, architecture: str, engine: EngineName, version: str
+) -> None:
+    wheels = read_lock(lock_path(python, architecture, engine, version))
     for wheel in wheels:
         glibc = wheel.name.least_glibc(architecture)
         assert wheel.name.runs_on_python(python), wheel
@@ -30,11 +42,12 @@ def test_every_wheel_fits_its_target(python: str, architecture: str, engine: Eng
         assert version_key(glibc) <= version_key(GLIBC.replace("_", ".")), wheel
 
 
-@pytest.mark.parametrize(("python", "architecture", "engine"), TARGETS)
+@pytest.mark.parametrize(("python", "architecture", "engine", "version"), TARGETS)
 def test_a_lock_holds_what_the_agent_imports_and_nothing_else(
-    python: str, architecture: str, engine: EngineName
+    python: str, architecture: str, engine: EngineName, version: str
 ) -> None:
-    names = [wheel.name.distribution for wheel in read_lock(lock_path(python, architecture, engine))]
+    wheels = read_lock(lock_path(python, architecture, engine, version))
+    names = [wheel.name.distribution for wheel in wheels]
     needed = {requirement.split(">")[0].split("[")[0] for requirement in AGENT_REQUIREMENTS}
     assert needed | {ENGINE_PACKAGES[engine]} <= set(names) <= KEPT | {ENGINE_PACKAGES[engine]}
     assert len(set(names)) == len(names)
@@ -44,15 +57,28 @@ def test_there_is_no_lock_beside_these() -> None:
     assert {path.name for path in LOCKS.iterdir()} == {lock_path(*target).name for target in TARGETS}
 
 
-def test_tflite_runtime_has_numpy_1() -> None:
-    for python, architecture, engine in TARGETS:
-        if engine is EngineName.TFLITE_RUNTIME:
-            numpy = next(
-                wheel
-                for wheel in read_lock(lock_path(python, architecture, engine))
-                if wheel.name.distribution == "numpy"
-            )
+def test_engines_that_were_made_against_numpy_1_have_it() -> None:
+    for python, architecture, engine, version in TARGETS:
+        if engine is EngineName.TFLITE_RUNTIME or version:
+            wheels = read_lock(lock_path(python, architecture, engine, version))
+            numpy = next(wheel for wheel in wheels if wheel.name.distribution == "numpy")
             assert numpy.name.version.startswith("1.")
+
+
+def test_an_older_lock_holds_the_version_that_it_is_named_for() -> None:
+    for python, architecture, engine, version in TARGETS:
+        found = next(
+            wheel
+            for wheel in read_lock(lock_path(python, architecture, engine, version))
+            if wheel.name.distribution == ENGINE_PACKAGES[engine]
+        )
+        assert version in ("", found.name.version)
+
+
+def test_a_profile_that_states_a_version_has_boards_of_that_version() -> None:
+    profile = replace(load_profiles(None)["linux-x86-64"], engine_version="1.18.1")
+    assert engine_versions(profile, profile.engine) == ("1.18.1",)
+    assert engine_versions(profile, EngineName.LITERT) == ("2.3.0",)
 
 
 def test_a_lock_names_no_address() -> None:

@@ -32,7 +32,7 @@ RUNTIMES = [
     (python, glibc, engine)
     for python, glibc in BOARDS
     for engine in MODEL_OF
-    if python in ENGINE_PYTHONS.get(engine, (python,))
+    if python in ENGINE_PYTHONS.get((engine, ""), (python,))
 ]
 
 
