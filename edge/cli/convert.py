@@ -176,8 +176,9 @@ def measure_for(progress: output.Steps, boards: Mapping[str, BoardMeasure] | Non
     def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
         board = (boards or {}).get(profile.name)
         instead = f"it is run on {board.name} instead" if board else "the board's trial is the first run"
+        version = profile.engine_version if engine is profile.engine else ""
         try:
-            environment = proof_environment(engine, cache_dir(), progress)
+            environment = proof_environment(engine, cache_dir(), progress, version=version)
         except PlatformUnsupported as error:
             output.line("note", f"no proof run here for `{profile.name}`: {error}; {instead}")
             return None
