@@ -1,7 +1,8 @@
 """ONNX files: read with their external data, brought to the opset and IR that boards take, checked, described.
 
-The rule: external data come from the model's own folder or not at all. What is written is one file of opset 17 and
-IR 8 wherever a converter can bring it there, and is checked and described from what was written.
+The rule: external data come from the model's own folder or not at all. A model that holds NaN, or operators that no
+board's ONNX Runtime has, is refused with their names. What is written is one file of opset 17 and IR 8 wherever the
+converter can bring it there, and is checked and described from what was written.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.contract.errors import ModelUnreadable
+import numpy as np
+
+from agent.contract.errors import ModelUnreadable, ModelUnsupported
 from agent.contract.manifest import TensorSpec
 from agent.contract.onnx_places import external_places
+from converters.onnx_opset import STANDARD, graphs, opset, to_ir, to_opset
 
 OPSET = 17
 IR_VERSION = 8
 MOST_FILE_BYTES = 2 * 1024**3 - 1
+DOMAINS = {*STANDARD, "ai.onnx.ml", "com.microsoft"}
+"""Of the operators that ONNX Runtime brings with it."""
 SOFTMAX_SLOPE = 0.5
 """A change of all logits by at most d changes a probability by at most 2 p (1 - p) d, so by at most d / 2."""
 
@@ -41,6 +47,7 @@ def read(path: Path) -> OnnxFile:
 
     Raises:
         ModelUnreadable: it is no ONNX model, is damaged, or points outside of its folder.
+        ModelUnsupported: it is too large, holds NaN, or operators that no board has.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -50,15 +57,19 @@ def read(path: Path) -> OnnxFile:
         external = external_places(memoryview(path.read_bytes()))
         for place in external:
             _check_place(path, place)
+        _refuse_large(path, external)
         if external:
             onnx.load_external_data_for_model(proto, str(path.parent))
             if external_places(memoryview(proto.SerializeToString())):
                 raise ValueError("it keeps weights in other files where none belong")
         if not proto.graph.node or not proto.graph.output:
             raise ModelUnreadable(path=path, format="ONNX", reason="it holds no graph")
+        _merge_opsets(proto)
+        _refuse_other_domains(path, proto)
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError, OSError) as error:
         raise ModelUnreadable(path=path, format="ONNX", reason=" ".join(str(error).split())[:300]) from error
+    _refuse_nan(path, proto)
     return OnnxFile(proto=proto, external=bool(external))
 
 
@@ -80,32 +91,79 @@ def _check_place(path: Path, place: str) -> None:
         raise ModelUnreadable(path=path, format="ONNX", reason=reason)
 
 
-def opset(proto: Any) -> int:
-    """Version of the standard operators that a model uses."""
-    return max(
-        (int(entry.version) for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0
-    )
+def _refuse_large(path: Path, places: list[str]) -> None:
+    size = path.stat().st_size + sum((path.parent / place).stat().st_size for place in set(places))
+    if size > MOST_FILE_BYTES:
+        raise ModelUnsupported(
+            path=path,
+            target="an artifact for boards",
+            reason=f"with its weights it has {size / 1e9:.1f} GB, and one ONNX file holds at most 2 GiB",
+            way_out="use a smaller model; edge makes one file of each",
+        )
+
+
+def _merge_opsets(proto: Any) -> None:
+    """Leave one entry a domain, the newest: some exporters list a domain twice."""
+    versions: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain in STANDARD else entry.domain
+        versions[domain] = max(versions.get(domain, 0), int(entry.version))
+    if len(versions) < len(proto.opset_import):
+        del proto.opset_import[:]
+        for domain, version in versions.items():
+            proto.opset_import.add(domain=domain, version=version)
+
+
+def _refuse_other_domains(path: Path, proto: Any) -> None:
+    own = {(function.domain, function.name) for function in proto.functions}
+    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
+    nodes += [node for function in proto.functions for node in function.node]
+    found = sorted({
+        f"`{node.domain}.{node.op_type}`"
+        for node in nodes
+        if node.domain not in DOMAINS and (node.domain, node.op_type) not in own
+    })  # fmt: skip
+    if found:
+        raise ModelUnsupported(
+            path=path,
+            target="an artifact for boards",
+            reason=f"it uses operators that ONNX Runtime does not have: {', '.join(found)}",
+            way_out="export it with standard operators only",
+        )
+
+
+def _refuse_nan(path: Path, proto: Any) -> None:
+    """Infinity may be meant (attention masks); NaN never is."""
+    from onnx import TensorProto, numpy_helper
+
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
+    for graph in graphs(proto.graph):
+        inside = (
+            attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")
+        )
+        for tensor in (*graph.initializer, *inside):
+            if tensor.data_type in floats and np.isnan(numpy_helper.to_array(tensor)).any():
+                raise ModelUnsupported(
+                    path=path,
+                    target="an artifact for boards",
+                    reason=f"its weight `{tensor.name}` holds NaN",
+                    way_out="its training diverged: take an earlier state of it",
+                )
 
 
 def for_boards(file: OnnxFile) -> OnnxFile:
-    """The model in opset 17 and IR 8, or as near to it as the converter can bring it; initializers are no inputs."""
-    import onnx
-    from onnx import version_converter
+    """The model in opset 17 and IR 8, or as near to it as its operators let it come; initializers are no inputs."""
+    from onnx import inliner
 
-    proto, notes = file.proto, list(file.notes)
-    found = opset(proto)
-    if found != OPSET:
-        try:
-            proto = version_converter.convert_version(_without_double_inputs(proto), OPSET)
-            onnx.checker.check_model(proto)
-        except Exception as error:  # the version converter raises plain RuntimeError and C++ exceptions
-            proto = file.proto
-            notes.append(
-                f"opset {found} could not become {OPSET} ({' '.join(str(error).split())[:120]}) and was kept"
-            )
-    proto = _without_double_inputs(proto)
-    if opset(proto) <= OPSET:
-        proto.ir_version = IR_VERSION
+    found = opset(file.proto)
+    proto = _without_double_inputs(file.proto)
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    proto, prevented = to_opset(proto, OPSET)
+    notes = list(file.notes)
+    if prevented is not None:
+        notes.append(f"opset {found} became {opset(proto)} and not {OPSET}: {prevented}")
+    to_ir(proto, IR_VERSION)
     return OnnxFile(proto=proto, external=file.external, notes=tuple(notes))
 
 

@@ -10,12 +10,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.contract.errors import ModelUnreadable, ModelUnsupported
-from converters import onnx_file
+from agent.contract.manifest import ModelFormat
+from converters import onnx_file, onnx_opset
 from converters.calibration.data import Data
 from converters.engines import onnx_engine
 from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import OnnxFile
+from converters.onnx_quantize import quantize
 from converters.requirements import onnx_engines
 from converters.run_set import store
 
@@ -23,8 +25,8 @@ from converters.run_set import store
 class OnnxModel:
     """See `converters.models.Model`."""
 
-    def __init__(self, path: Path, stage: Staged) -> None:
-        self.path = path
+    def __init__(self, path: Path, stage: Staged, *, programs: Mapping[str, str] | None = None) -> None:
+        self.path, self._programs = path, programs or {}
         with stage("load the model"):
             import onnx
             import onnxruntime
@@ -64,6 +66,11 @@ class OnnxModel:
         """See `converters.models.Model`."""
         if not target.recipe.converts:
             return self._as_is(target, folder, stage)
+        if target.format is ModelFormat.TFLITE:
+            from converters.onnx_to_tflite import to_tflite
+
+            python = Path(self._programs["onnx2tf"])
+            return to_tflite(self.path, self._file.proto, target, folder, stage, python=python)
         with stage("bring to opset 17", target.key):
             file = onnx_file.for_boards(self._file)
         return finish(
@@ -84,7 +91,7 @@ class OnnxModel:
             path=path,
             inputs=self.inputs,
             outputs=self.outputs,
-            engines=onnx_engines(onnx_file.opset(proto), proto.ir_version, self.path),
+            engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, self.path),
             settings={"converter": "none"},
             notes=notes,
         )
@@ -105,36 +112,47 @@ def finish(
     Raises:
         ModelUnsupported: it can't be quantized, or what was made is not valid.
     """
-    from converters.keras_to_tflite import calibration_settings, few_samples
+    from converters.settings import calibration_settings, few_samples
 
     proto, notes, made = file.proto, file.notes, dict(settings)
     scheme = target.recipe.scheme(target.format)
-    if scheme.weights != "float32" and (not scheme.calibrated or target.recipe.name != "int8"):
-        raise ModelUnsupported(
-            path=source, target=target.title, reason="nothing here makes it", way_out="try recipe int8"
-        )
-    if scheme.calibrated and calibration is not None:
-        from converters.onnx_quantize import quantize
-
+    if scheme.weights != "float32":
         with stage("quantize", target.key):
-            proto, how = quantize(
-                proto, target, calibration, folder, inputs=onnx_file.inputs(proto), source=source
-            )
-        made |= how | {"calibration": calibration_settings(calibration, "min-max")}
+            quantized = quantize(proto, target, calibration, folder, source=source)
+        proto, made, notes = quantized.proto, {**made, **quantized.settings}, (*notes, *quantized.notes)
+    if scheme.calibrated and calibration is not None:
+        made |= {"calibration": calibration_settings(calibration, scheme.calibration)}
         notes = (*notes, *few_samples(calibration))
     path = folder / f"{target.key}.onnx"
     with stage("write and check", target.key):
+        onnx_opset.to_ir(proto, onnx_file.IR_VERSION)
         save(proto, path, source=source)
-        proto = onnx_file.read(path).proto
-    made |= {"opset": onnx_file.opset(proto), "ir_version": proto.ir_version}
+        proto = _checked(path, target, source)
+    made |= {"opset": onnx_opset.opset(proto), "ir_version": proto.ir_version}
     return Artifact(
         path=path,
         inputs=onnx_file.inputs(proto),
         outputs=onnx_file.outputs(proto),
-        engines=onnx_engines(onnx_file.opset(proto), proto.ir_version, source),
+        engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, source),
         settings=made,
         notes=notes,
     )
+
+
+def _checked(path: Path, target: Target, source: Path) -> Any:
+    """Read what was written, by the checker and by ONNX Runtime: converters report success on files that are none."""
+    try:
+        proto = onnx_file.read(path).proto
+        onnx_engine(path)
+    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+        reason = error.facts["reason"] if isinstance(error, ModelUnreadable) else " ".join(str(error).split())
+        raise ModelUnsupported(
+            path=source,
+            target=target.title,
+            reason=f"what was made is not valid: {reason[:300]}",
+            way_out="try another recipe, or a profile whose boards run another format",
+        ) from error
+    return proto
 
 
 def save(proto: Any, path: Path, *, source: Path) -> None:

@@ -1,160 +1,140 @@
-"""Static int8 for ONNX: quantizers and dequantizers around float operators (QDQ), by ONNX Runtime's tools.
+"""The numbers of an ONNX model, stored as a recipe's scheme says, by ONNX Runtime's tools.
 
-The rule: weights are 7-bit integers in int8 with a scale a channel; activations are uint8 on x86-64, where that is 1.5
-to 2.2 times faster, and int8 on arm64. The file keeps opset 17 and IR 8 and its float inputs and outputs.
-
-Seven bits, because x86 processors without VNNI add pairs of products in 16 bits, which overflow in silence: measured
-on one, a digits CNN lost 1.6 points with 8-bit weights and nothing with 7. It also makes the answers of the proof run
-on such a laptop those that the board will give.
+The rule: what the tools make is never taken on their word. It must hold what the scheme promises, a 4-bit file must
+be smaller than the float one, and where much of the weights stayed float or the file grew, the notes say so.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from agent.contract.errors import EdgeError, ModelUnsupported
+from converters.calibration.data import Data
+from converters.job import Target
+from converters.onnx_nodes import float_weights, kept_float, name_nodes
+from converters.recipe import Scheme
 
-from agent.contract.errors import ModelUnsupported
-from converters.calibration.data import Data, evenly
-from converters.job import MOST_CALIBRATION_SAMPLES, Target
-from converters.run_set import store
+MOST_FLOAT_PERCENT = 20
+"""Of the weights' bytes; a note says so where more of them stayed float, which nobody expects of a recipe's name."""
+MOST_FLOAT_PERCENT_OF_INT4 = 50
+"""Where more stays float, a file would be called int4 that is not."""
 
-LEAST_OPSET = 13
-"""The first that has a scale a channel."""
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A model with other numbers.
+
+    Attributes:
+        proto: onnx.ModelProto.
+        settings: how it was made, as data.
+        notes: what a person should know.
+    """
+
+    proto: Any
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def quantize(
-    proto: Any, target: Target, calibration: Data, folder: Path, *, inputs: Any, source: Path
-) -> tuple[Any, dict[str, Any]]:
-    """Quantize a model.
+    proto: Any, target: Target, calibration: Data | None, folder: Path, *, source: Path
+) -> Quantized:
+    """Store a model's numbers as the target's recipe says.
 
     Args:
-        proto: onnx.ModelProto, float.
-        target: decides the integer types by its architecture.
-        calibration: representative inputs.
+        proto: onnx.ModelProto, float; it is not changed.
+        target: its recipe and, for the integer types, its architecture.
+        calibration: representative inputs; needed where the scheme is calibrated.
         folder: for files in between.
-        inputs: specs of the model's inputs.
         source: the model that was given, for the sentence of an error.
 
-    Returns:
-        The quantized model, and the settings as data.
-
     Raises:
-        ModelUnsupported: its opset is too old and can't be raised, or the tools refuse it.
+        ModelUnsupported: the tools refuse it, or what they make is not what the recipe promises.
     """
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    from converters.onnx_file import IR_VERSION, OPSET, opset
-
-    if opset(proto) < LEAST_OPSET:
-        raise ModelUnsupported(
-            path=source,
-            target=target.title,
-            reason=f"its opset {opset(proto)} has no scales a channel",
-            way_out=f"export it with opset {OPSET}",
-        )
+    scheme = target.recipe.scheme(target.format)
+    if scheme.weights == "float32":
+        return Quantized(proto=proto, settings={})
     logging.disable(logging.WARNING)
-    prepared, how = _prepare(proto, folder / f"{target.key}.prepared.onnx")
-    activations = QuantType.QInt8 if target.architecture == "aarch64" else QuantType.QUInt8
-    made = folder / f"{target.key}.quantized.onnx"
     try:
-        quantize_static(
-            str(prepared),
-            str(made),
-            _Reader(calibration, inputs[0]),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=activations,
-            weight_type=QuantType.QInt8,
-            reduce_range=True,
-        )
+        made = _made(proto, scheme, target, calibration, folder, source)
+    except EdgeError:
+        raise
     except Exception as error:  # the tools raise plain exceptions of every kind
         reason = " ".join(str(error).split())[:300]
-        raise ModelUnsupported(
-            path=source,
-            target=target.title,
-            reason=f"ONNX Runtime's quantizer says: {reason}",
-            way_out="try recipe fp32",
-        ) from error
-    quantized = onnx.load(str(made))
-    if opset(quantized) <= OPSET:
-        quantized.ir_version = IR_VERSION
-    prepared.unlink()
-    made.unlink()
-    count = sum(node.op_type == "DequantizeLinear" for node in quantized.graph.node)
-    if not count:
-        raise ModelUnsupported(
-            path=source,
-            target=target.title,
-            reason="none of its operators can be quantized",
-            way_out="use fp32",
+        raise _refused(source, target, f"ONNX Runtime's tools say: {reason}", "try recipe fp32") from error
+    stayed, sizes = _percent_float(proto, made.proto), (made.proto.ByteSize(), proto.ByteSize())
+    compared = f"the file has {sizes[0]:,} bytes, as float32 it has {sizes[1]:,}"
+    if scheme.weights == "int4" and (sizes[0] >= sizes[1] or stayed > MOST_FLOAT_PERCENT_OF_INT4):
+        kept = f"{stayed:.0f} % of the weights would stay float, those of {_readers(made.proto)}"
+        reason = kept if stayed > MOST_FLOAT_PERCENT_OF_INT4 else f"it would not become smaller: {compared}"
+        raise _refused(source, target, reason, "try recipe int8-dynamic or fp16")
+    notes: list[str] = []
+    if scheme.weights in ("int8", "int4") and not scheme.symmetric and stayed > MOST_FLOAT_PERCENT:
+        notes.append(f"{stayed:.0f} % of the weights stayed float, those of {_readers(made.proto)}")
+    if not scheme.symmetric and sizes[0] >= sizes[1]:  # TensorRT quantizes float weights itself
+        notes.append(compared)
+    return Quantized(proto=made.proto, settings=made.settings, notes=tuple(notes))
+
+
+def _made(
+    proto: Any, scheme: Scheme, target: Target, calibration: Data | None, folder: Path, source: Path
+) -> Quantized:
+    import onnx
+
+    named = onnx.ModelProto()
+    named.CopyFrom(proto)
+    name_nodes(named)
+    kept = kept_float(named, scheme.keep_float, source=source, target=target.title)
+    if scheme.weights == "float16":
+        from converters.onnx_float16 import to_float16
+
+        return Quantized(
+            proto=to_float16(named, kept),
+            settings={
+                "quantizer": "onnxruntime float16",
+                "weights": "float16",
+                "inputs": "float32",
+                "outputs": "float32",
+            },
         )
-    return quantized, {
-        "quantizer": "onnxruntime static QDQ",
-        "prepared": how,
-        "weights": "int8 of 7 bits, a scale a channel",
-        "activations": f"{'int8' if activations is QuantType.QInt8 else 'uint8'}, a scale a tensor",
-        "inputs": "float32",
-        "outputs": "float32",
-    }
+    if scheme.weights == "int4":
+        from converters.onnx_int4 import to_int4
+
+        made = to_int4(named, scheme, kept)
+        if made is None:
+            reason = "no MatMul of it can be int4: only products with constant matrices can"
+            raise _refused(source, target, reason, "try recipe int8 or int8-dynamic")
+        return Quantized(proto=made, settings={
+            "quantizer": "onnxruntime MatMulNBits",
+            "weights": f"int4, a scale for each {scheme.block}",
+        })  # fmt: skip
+    if scheme.calibrated:
+        from converters.onnx_static import to_static
+
+        assert calibration is not None, "a calibrated recipe is refused without data before anything starts"
+        made, how = to_static(named, scheme, target.architecture, calibration, folder, kept)
+    else:
+        from converters.onnx_dynamic import to_dynamic
+
+        made, how = to_dynamic(named, scheme, folder, kept)
+    if made is None:
+        raise _refused(source, target, "none of its operators can be quantized", "use fp32")
+    return Quantized(proto=made, settings=how)
 
 
-class _Reader:
-    """ONNX Runtime's CalibrationDataReader over the calibration data, one sample at a time."""
-
-    def __init__(self, calibration: Data, spec: Any) -> None:
-        self._samples = self._read(calibration, spec)
-
-    @staticmethod
-    def _read(calibration: Data, spec: Any) -> Iterator[dict[str, Any]]:
-        for index in evenly(calibration.samples, MOST_CALIBRATION_SAMPLES):
-            sample: Any = store(calibration.x[index : index + 1], spec)
-            yield {spec.name: np.ascontiguousarray(sample)}
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next sample, or None."""
-        return next(self._samples, None)
+def _percent_float(before: Any, after: Any) -> float:
+    whole, left = float_weights(before), float_weights(after)
+    return 100 * sum(left.values()) / max(sum(whole.values()), 1)
 
 
-def _prepare(proto: Any, path: Path) -> tuple[Path, str]:
-    """Fold and infer shapes as far as the tools manage it: symbolic, then without, then the model as it is."""
-    import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    given = path.with_suffix(".given.onnx")
-    onnx.save(proto, str(given))
-    try:
-        for how, options in (
-            ("optimized, symbolic shapes", {}),
-            ("optimized", {"skip_symbolic_shape": True}),
-            ("shapes only", {"skip_symbolic_shape": True, "skip_optimization": True}),
-        ):
-            try:
-                quant_pre_process(str(given), str(path), **options)
-            except Exception as error:  # it raises plain Exception, for which the next way is the cure
-                print(f"quant_pre_process, {how}: {error}")
-                continue
-            _flatten_biases(path)
-            return path, how
-        onnx.save(proto, str(path))
-        return path, "not at all"
-    finally:
-        given.unlink()
+def _readers(proto: Any) -> str:
+    """Kinds of operators that read float weights, those with the most bytes first."""
+    left = float_weights(proto)
+    return ", ".join(sorted(left, key=lambda kind: -left[kind]))
 
 
-def _flatten_biases(path: Path) -> None:
-    """Make `[1, N]` biases of Gemm `[N]`: ONNX Runtime's quantizer fails on the former (`truth value of an array`)."""
-    import onnx
-
-    proto = onnx.load(str(path))
-    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    uses = [name for node in proto.graph.node for name in node.input]
-    for node in proto.graph.node:
-        bias = constants.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
-        if bias is not None and len(bias.dims) == 2 and bias.dims[0] == 1 and uses.count(bias.name) == 1:
-            del bias.dims[0]
-    onnx.save(proto, str(path))
+def _refused(source: Path, target: Target, reason: str, way_out: str) -> ModelUnsupported:
+    return ModelUnsupported(path=source, target=target.title, reason=reason, way_out=way_out)
