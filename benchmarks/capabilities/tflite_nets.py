@@ -1,0 +1,172 @@
+"""Small nets that cover what TensorFlow's converter and AI Edge Quantizer write, by every recipe.
+
+The rule: nets of layers as people build them, and every plain operator once. What a recipe can't do with a whole
+group of operators is tried with each of them alone, and what it can't do then is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """A function of tensors.
+
+    Attributes:
+        name: for the progress and the table of recipes.
+        shapes: of the inputs, float32, batch first.
+        parts: functions from the inputs to one output each; a net is all of them.
+        calibrates: TensorFlow can run it for its ranges; on a loop that ends the process.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    parts: tuple[Callable[..., Any], ...]
+    calibrates: bool = True
+
+    def alone(self) -> tuple[Net, ...]:
+        """A net for each part."""
+        if len(self.parts) == 1:
+            return ()
+        return tuple(
+            Net(name=f"{self.name}-{k}", shapes=self.shapes, parts=(part,))
+            for k, part in enumerate(self.parts)
+        )
+
+    def samples(self) -> list[list[NDArray[Any]]]:
+        """Numbers for it."""
+        random = np.random.default_rng(0)
+        return [
+            [random.uniform(-2, 2, shape).astype(np.float32) for shape in self.shapes] for _ in range(SAMPLES)
+        ]
+
+
+def nets() -> tuple[Net, ...]:
+    """Every net, in the table's order."""
+    from benchmarks.capabilities.tflite_layers import LAYERED, operators
+
+    return (*(make() for make in LAYERED), *operators())
+
+
+def _by_tensorflow(recipe: str, converter: Any, representative: Callable[[], Iterator[Any]]) -> None:
+    """Set a converter up for a recipe."""
+    import tensorflow
+
+    lite, ops = tensorflow.lite, tensorflow.lite.OpsSet
+    if recipe == "fp32":
+        return
+    converter.optimizations = [lite.Optimize.DEFAULT]
+    if recipe == "fp16":
+        converter.target_spec.supported_types = [tensorflow.float16]
+    if recipe in ("int8", "int8-tensor"):
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8, ops.TFLITE_BUILTINS]
+        converter._experimental_disable_per_channel = recipe == "int8-tensor"
+    if recipe == "int16x8":
+        converter.representative_dataset = representative
+        wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [wide, ops.TFLITE_BUILTINS]
+
+
+BY_TENSORFLOW = ("fp32", "fp16", "int8-dynamic (TensorFlow)", "int8", "int8-tensor", "int16x8")
+UNCALIBRATED = 3
+"""So many of them need no calibration."""
+BY_QUANTIZER: Mapping[str, Callable[[Any], None]] = {
+    "int8-dynamic": lambda r: r.add_dynamic_config(".*", "*", 8),
+    "int8-weights": lambda r: r.add_weight_only_config(".*", "*", 8),
+    "int4": lambda r: r.add_dynamic_config(".*", "*", 4),
+    "int4-weights": lambda r: r.add_weight_only_config(".*", "*", 4),
+    "int4-block32": lambda r: r.add_dynamic_config(".*", "*", 4, granularity="BLOCKWISE_32"),
+    "int8 (AI Edge Quantizer)": lambda r: r.add_static_config(".*", "*", 8, 8),
+    "int8-int4": lambda r: r.add_static_config(".*", "*", 8, 4),
+    "int16x8 (AI Edge Quantizer)": lambda r: r.add_static_config(".*", "*", 16, 8),
+}
+"""What each says to AI Edge Quantizer's recipe manager."""
+RECIPES = (*BY_TENSORFLOW, *BY_QUANTIZER)
+
+
+def converted(net: Net) -> Iterator[tuple[str, str, bytes]]:
+    """Each recipe that can do the net, or parts of it: recipe, the (part's) name, file."""
+    floats: dict[str, tuple[Net, bytes]] = {}
+    for recipe in BY_TENSORFLOW if net.calibrates else BY_TENSORFLOW[:UNCALIBRATED]:
+        for name, each, data in _whole_or_parts(net, lambda n, r=recipe: _tensorflow(n, r)):
+            yield recipe, name, data
+            if recipe == "fp32":
+                floats[name] = (each, data)
+    for recipe in BY_QUANTIZER:
+        for name, (each, data) in floats.items():
+            made = _quantizer(each, data, recipe)
+            if made is not None:
+                yield recipe, name, made
+                continue
+            for part in each.alone():
+                single = _tensorflow(part, "fp32")
+                made = _quantizer(part, single, recipe) if single is not None else None
+                if made is not None:
+                    yield recipe, part.name, made
+
+
+def _whole_or_parts(net: Net, make: Callable[[Net], bytes | None]) -> Iterator[tuple[str, Net, bytes]]:
+    data = make(net)
+    if data is not None:
+        yield net.name, net, data
+        return
+    for part in net.alone():
+        data = make(part)
+        if data is not None:
+            yield part.name, part, data
+
+
+def _tensorflow(net: Net, recipe: str) -> bytes | None:
+    import tensorflow
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    signature = [tensorflow.TensorSpec(shape, tensorflow.float32) for shape in net.shapes]
+    function = tensorflow.function(lambda *tensors: [part(*tensors) for part in net.parts])
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(*signature))
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([frozen])
+    _by_tensorflow(recipe, converter, lambda: iter(net.samples()))
+    try:
+        return bytes(converter.convert())
+    except Exception:  # it raises its own, RuntimeError and ValueError for what it can't do
+        return None
+
+
+def _quantizer(net: Net, data: bytes, recipe: str) -> bytes | None:
+    from ai_edge_quantizer import quantizer, recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    BY_QUANTIZER[recipe](manager)
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            work = quantizer.Quantizer(bytearray(data))
+            work.load_quantization_recipe(manager.get_quantization_recipe())
+            found = None
+            if work.need_calibration:
+                found = work.calibrate(_signature_samples(data, net.samples()))
+            made = bytes(work.quantize(found).quantized_model)
+        except Exception:  # as above
+            return None
+    return None if made == data else made
+
+
+def _signature_samples(data: bytes, samples: Sequence[list[NDArray[Any]]]) -> dict[str | None, Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data)
+    key = next(iter(interpreter.get_signature_list()), None)
+    places = {
+        d["index"]: name for name, d in interpreter.get_signature_runner(key).get_input_details().items()
+    }
+    names = [places[detail["index"]] for detail in interpreter.get_input_details()]
+    return {key: [dict(zip(names, sample, strict=True)) for sample in samples]}

@@ -1,0 +1,217 @@
+"""What LiteRT and tflite-runtime run: measured operator by operator, and net by net.
+
+The rule: how new an operator's version a runtime lists, and on which types it then answers right, are measured apart.
+A quantizer that stamps an old version on a new thing is found out that way: on the types it is run stamped as new as
+the runtime takes, and no newer than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.capabilities import table, tflite_cut, tflite_nets
+from benchmarks.capabilities.environments import VERSIONS, Environment, environment
+from benchmarks.capabilities.probes import OK, REFUSED, Outcome, Probe, compared, run
+from converters import tflite_file
+
+ENGINES = ("tflite-runtime", "litert")
+NEWEST = "litert"
+UNLISTED = "Didn't find op"
+REAL, HYBRID = 1e-3, 5e-2
+"""Relative difference that is alike; where activations become integers on the way, kernels round as they like."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """All there is to be run.
+
+    Attributes:
+        operators: one operator a model, each kind once.
+        nets: whole nets; the key is (net, 0, recipe).
+    """
+
+    operators: tuple[Probe, ...]
+    nets: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What an engine's versions made of the probes.
+
+    Attributes:
+        engine: its name.
+        outcomes: version to a probe's name to what came of it.
+        listed: version to an operator's name to the newest version of it that is listed.
+    """
+
+    engine: str
+    outcomes: Mapping[str, Mapping[str, Outcome]]
+    listed: Mapping[str, Mapping[str, int]]
+
+
+def measure(folder: Path, tell: Callable[[str], None]) -> list[str]:
+    """Lines of the table."""
+    made = probes(folder, tell)
+    return lines(made, measurements(made, folder, tell))
+
+
+def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> list[Measurement]:
+    """Run everything in every version of both engines."""
+    references: dict[str, Path] = {}
+    found = []
+    for engine in reversed(ENGINES):
+        outcomes: dict[str, Mapping[str, Outcome]] = {}
+        listed: dict[str, Mapping[str, int]] = {}
+        for version in reversed(VERSIONS[engine]):
+            with environment(engine, version) as where:
+                listed[version] = newest_versions(where, made.operators, folder / "versions")
+                fitting = [_stamped(probe, listed[version], folder) for probe in made.operators]
+                said, places = run(where, [*fitting, *made.nets], folder / engine / version)
+            references = references or places
+            outcomes[version] = compared(said, places, references, [*made.operators, *made.nets])
+            kinds = [outcomes[version][probe.name].kind for probe in made.operators]
+            tell(f"{engine} {version}: {kinds.count(OK)} of {len(kinds)} operators")
+        found.append(Measurement(engine=engine, outcomes=outcomes, listed=listed))
+    return found
+
+
+def lines(made: Probes, measured: Sequence[Measurement]) -> list[str]:
+    """The table."""
+    listed = ", ".join(f'"{name}"' for name in names())
+    return [f"names = [{listed}]", *(line for each in measured for line in _engine(made, each))]
+
+
+def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
+    """Make the nets by every recipe and cut them."""
+    operators: dict[tuple[str, int, str], Probe] = {}
+    nets: list[Probe] = []
+    every = tflite_nets.nets()
+    for net in every:
+        for recipe, name, data in tflite_nets.converted(net):
+            tell(f"{name} by {recipe}")
+            inputs = _stored(data, net.samples()[0])
+            probe = _write(folder, f"net-{len(nets):03}", (name, 0, recipe), data, inputs, tolerance=HYBRID)
+            nets.append(probe)
+            for cut in tflite_cut.cuts(data, inputs):
+                _add(operators, folder, cut)
+    whole = {net.name for net in every if len(net.parts) == 1}
+    return Probes(
+        operators=tuple(operators.values()), nets=tuple(probe for probe in nets if probe.key[0] in whole)
+    )
+
+
+def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut.Cut) -> None:
+    """Write the probe of an operator unless there is one that shows the same."""
+    path = folder / "cut.tflite"
+    path.write_bytes(cut.data)
+    used = tflite_file.read(path).operators
+    if len(used) != 1:  # a custom operator
+        return
+    key = (names()[used[0].code], used[0].version, used[0].types)
+    if key not in found:
+        hybrid = "float32" in used[0].types and "int" in used[0].types.replace("int32", "").replace(
+            "int64", ""
+        )
+        found[key] = _write(
+            folder,
+            f"op-{len(found):04}",
+            key,
+            cut.data,
+            list(cut.inputs),
+            tolerance=HYBRID if hybrid else REAL,
+        )
+
+
+def _write(
+    folder: Path,
+    name: str,
+    key: tuple[str, int, str],
+    data: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    *,
+    tolerance: float,
+) -> Probe:
+    model, stored = folder / f"{name}.tflite", folder / f"{name}.inputs.npz"
+    model.write_bytes(data)
+    np.savez(stored, **{f"input_{k}": array for k, array in enumerate(inputs)})
+    return Probe(name=name, key=key, model=model, inputs=stored, tolerance=tolerance)
+
+
+def _stored(data: bytes, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.generic]]:
+    """Real numbers as a net's inputs store them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    details = Interpreter(model_content=data).get_input_details()
+    arrays: list[NDArray[np.generic]] = []
+    for detail, array in zip(details, inputs, strict=False):
+        scale, point = detail["quantization"]
+        limits = np.iinfo(detail["dtype"]) if scale else None
+        if limits is None:
+            arrays.append(array)
+        else:
+            steps = np.clip(np.round(array / scale) + point, limits.min, limits.max)
+            arrays.append(steps.astype(detail["dtype"]))
+    return arrays
+
+
+def newest_versions(where: Environment, operators: Sequence[Probe], folder: Path) -> dict[str, int]:
+    """The newest version of each operator that a runtime lists, up to the newest that is written today."""
+    folder.mkdir(exist_ok=True)
+    newest: dict[str, int] = {}
+    plainest: dict[str, Probe] = {}
+    for probe in operators:
+        newest[probe.key[0]] = max(probe.key[1], newest.get(probe.key[0], 0))
+        plainest.setdefault(probe.key[0], probe)
+    stamped = []
+    for name, probe in plainest.items():
+        data = probe.model.read_bytes()
+        for version in range(1, newest[name] + 1):
+            path = folder / f"{probe.name}-v{version}.tflite"
+            path.write_bytes(tflite_cut.with_version(data, version))
+            stamped.append(replace(probe, name=path.stem, key=(name, version, ""), model=path))
+    outcomes, _ = run(where, stamped, folder / "answers")
+    listed = dict.fromkeys(newest, 0)
+    for probe in stamped:
+        said = outcomes[probe.name]
+        if not (said.kind == REFUSED and UNLISTED in said.reason):
+            listed[probe.key[0]] = max(probe.key[1], listed[probe.key[0]])
+    return listed
+
+
+def _stamped(probe: Probe, listed: Mapping[str, int], folder: Path) -> Probe:
+    """The probe with the newest version that the runtime lists, where its own is newer."""
+    name, version, _ = probe.key
+    if not 0 < listed[name] < version:
+        return probe
+    path = folder / f"{probe.name}-v{listed[name]}.tflite"
+    path.write_bytes(tflite_cut.with_version(probe.model.read_bytes(), listed[name]))
+    return replace(probe, model=path)
+
+
+def names() -> list[str]:
+    """Every built-in operator's name by its code."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    codes = {code: name for name, code in vars(BuiltinOperator).items() if name.isupper()}
+    return [codes.get(code, "") for code in range(max(codes) + 1)]
+
+
+def _engine(made: Probes, measured: Measurement) -> list[str]:
+    engine, versions = measured.engine, VERSIONS[measured.engine]
+    anywhere = [replace(probe, key=(probe.key[0], 0, probe.key[2])) for probe in made.operators]
+    found = table.found(engine, table.findings(anywhere, measured.outcomes))
+    found += table.recipes(engine, made.nets, measured.outcomes, versions)
+    for name, firsts in table.by_operator(anywhere, measured.outcomes, versions).items():
+        newest = {version: measured.listed[version][name] for version in versions}
+        growing = {
+            version: newest[version]
+            for version, before in zip(versions, ("", *versions), strict=False)
+            if newest[version] != newest.get(before)
+        }
+        found += table.operator(engine, name, growing, firsts[0])
+    return found
