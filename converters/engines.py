@@ -88,13 +88,14 @@ def _resize_open_axes(interpreter: Any, details: Any, inputs: Sequence[NDArray[A
         interpreter.allocate_tensors()
 
 
-def onnx_engine(path: Path) -> Engine:
-    """ONNX Runtime on the CPU."""
+def onnx_engine(model: Path | bytes) -> Engine:
+    """ONNX Runtime on the CPU, for a file or its bytes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    given = model if isinstance(model, bytes) else str(model)
+    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return Engine(
         title=f"onnxruntime {onnxruntime.__version__}",
         answer=lambda inputs: _answer_onnx(session, inputs),

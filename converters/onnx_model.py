@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from agent.contract.errors import ModelUnreadable, ModelUnsupported
 from agent.contract.manifest import ModelFormat
 from converters import onnx_file, onnx_opset
 from converters.calibration.data import Data
-from converters.engines import onnx_engine
+from converters.engines import Engine, onnx_engine
 from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import OnnxFile
@@ -32,24 +33,32 @@ class OnnxModel:
             import onnxruntime
 
             self._file = onnx_file.read(path)
-            try:
-                self._engine = onnx_engine(path)
-            except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-                reason = " ".join(str(error).split())[:300]
-                raise ModelUnreadable(path=path, format="ONNX", reason=reason) from error
+            self._engine = self._load()
         proto = self._file.proto
         self.inputs, self.outputs = onnx_file.inputs(proto), onnx_file.outputs(proto)
         self.probabilities = onnx_file.ends_in_softmax(proto)
         self.versions: Mapping[str, str] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
         self.can_answer = True
         self.answered_by = self._engine.title
-        if any(not spec.shape or spec.shape[0] not in (1, -1) for spec in self.inputs):
-            raise ModelUnsupported(
-                path=path,
-                target="an artifact for boards",
-                reason="its inputs don't begin with a batch of 1 or any length",
-                way_out="export it with an open batch axis",
-            )
+        for spec in self.inputs:
+            if not spec.shape or spec.shape[0] not in (1, -1):
+                has = f"length {spec.shape[0]}" if spec.shape else "no axis at all"
+                raise ModelUnsupported(
+                    path=path,
+                    target="an artifact for boards",
+                    reason=f"axis 0 of its input `{spec.name}` is the batch, of 1 or open, and has {has}",
+                    way_out="export it with an open batch axis",
+                )
+
+    def _load(self) -> Engine:
+        """What answers for the model: itself, or, where it is too new for ONNX Runtime, its form for boards."""
+        try:
+            return onnx_engine(self.path)
+        except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+            with contextlib.suppress(Exception):
+                return onnx_engine(onnx_file.for_boards(self._file).proto.SerializeToString())
+            reason = " ".join(str(error).split())[:300]
+            raise ModelUnreadable(path=self.path, format="ONNX", reason=reason) from error
 
     @property
     def classes(self) -> int | None:
@@ -71,7 +80,7 @@ class OnnxModel:
 
             python = Path(self._programs["onnx2tf"])
             return to_tflite(self.path, self._file.proto, target, folder, stage, python=python)
-        with stage("bring to opset 17", target.key):
+        with stage(f"bring to opset {onnx_file.OPSET}", target.key):
             file = onnx_file.for_boards(self._file)
         return finish(
             file, target, calibration, folder, stage, source=self.path, settings={"converter": "onnx"}

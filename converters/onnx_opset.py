@@ -103,12 +103,29 @@ def _taken_apart(proto: Any, wanted: int) -> Any:
     if not lacking:
         return proto
     typed = onnx.shape_inference.infer_shapes(proto)
+    _state_defaults(typed, lacking)
     # the inliner looks for the types of weights among those of other tensors
     typed.graph.value_info.extend(
         onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
         for tensor in typed.graph.initializer
     )
     return inliner.inline_selected_functions(typed, sorted(lacking), inline_schema_functions=True)
+
+
+def _state_defaults(proto: Any, kinds: set[tuple[str, str]]) -> None:
+    """Write the attributes that nodes of these kinds leave to their defaults: the inliner knows no defaults."""
+    import onnx
+
+    for graph in graphs(proto.graph):
+        for node in graph.node:
+            if (node.domain, node.op_type) in kinds:
+                known = onnx.defs.get_schema(node.op_type, opset(proto), "").attributes
+                given = {attribute.name for attribute in node.attribute}
+                node.attribute.extend(
+                    known[name].default_value
+                    for name in known
+                    if name not in given and known[name].default_value.type
+                )
 
 
 def _why(error: Exception) -> str:

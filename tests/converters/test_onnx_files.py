@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from agent.contract.errors import ModelUnreadable, ModelUnsupported
+from converters.engines import onnx_engine
 from converters.onnx_file import MOST_FILE_BYTES, for_boards, read
+from converters.onnx_model import OnnxModel
 from converters.onnx_opset import opset, to_ir, to_opset
 from tests.converters.onnx_models import digits_cnn, model, random, save
 
 NEWEST = onnx.defs.onnx_opset_version()
+
+
+@contextlib.contextmanager
+def stage(*_: object) -> Iterator[None]:
+    yield
 
 
 def answers(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -48,7 +57,7 @@ def test_every_opset_becomes_17_and_says_the_same(tmp_path: Path, version: int) 
 
 @pytest.mark.parametrize(
     ("kind", "attributes"),
-    [("Gelu", {}), ("Gelu", {"approximate": "tanh"}), ("Mish", {}), ("RMSNormalization", {"axis": -1})],
+    [("Gelu", {}), ("Gelu", {"approximate": "tanh"}), ("Mish", {}), ("RMSNormalization", {})],
 )
 def test_an_operator_that_older_opsets_lack_is_taken_apart(kind: str, attributes: dict[str, object]) -> None:
     given = layer(kind, **attributes)
@@ -58,6 +67,25 @@ def test_an_operator_that_older_opsets_lack_is_taken_apart(kind: str, attributes
     assert opset(made) <= 18
     assert kind not in {node.op_type for node in made.graph.node}
     assert answers(made, random(3, 6)) == pytest.approx(answers(given, random(3, 6)), abs=1e-5)
+
+
+def test_a_model_too_new_for_onnx_runtime_answers_in_its_form_for_boards(tmp_path: Path) -> None:
+    path, x = save(layer("Swish"), tmp_path / "m.onnx"), random(3, 6)
+    with pytest.raises(Exception, match="Swish"):
+        onnx_engine(path)
+
+    answered = OnnxModel(path, stage).answer([x])[0]
+
+    h = x @ random(6, 6)
+    assert answered == pytest.approx(h / (1 + np.exp(-h)), abs=1e-5)
+
+
+def test_a_fixed_batch_is_refused_with_its_axis(tmp_path: Path) -> None:
+    proto = layer("Relu", opset=17)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+
+    with pytest.raises(ModelUnsupported, match=r"axis 0 of its input `x` .* has length 4"):
+        OnnxModel(save(proto, tmp_path / "m.onnx"), stage)
 
 
 def test_what_keeps_a_model_from_opset_17_is_named(tmp_path: Path) -> None:
