@@ -1,7 +1,7 @@
 """Which request a message is, and which message an answer becomes.
 
 The rule: the payload is what HTTP would have as its body, not a byte of it changed. What kind it is, the content type
-says, or where there is none (MQTT 3.1.1), its beginning: a JPEG, PNG or `.npy` file; JSON, where `instances`, or
+says, or where there is none (MQTT 3.1.1), its beginning: a JPEG, PNG, WAV or `.npy` file; JSON, where `instances`, or
 `inputs` by name, makes it version 1; else the bytes of a model's only input.
 """
 
@@ -16,8 +16,8 @@ from agent.contract.errors import RequestInvalid
 from agent.link.asking import Answer, Question
 from agent.link.message import Message, Reply
 
-SAMPLES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY")
-"""How a JPEG, a PNG and an array of numpy's begin: what the image door takes."""
+SAMPLES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"\x93NUMPY")
+"""How a JPEG, a PNG, a WAV file and an array of numpy's begin: what the image door takes."""
 OCTETS = "application/octet-stream"
 JSON = b"application/json"
 HEADER_LENGTH = "inference-header-content-length"
@@ -46,7 +46,7 @@ def question(message: Message, model: str, received: float) -> Question:
     length = message.said.get(HEADER_LENGTH)
     if length is not None or kind == OCTETS:
         return _binary(f"/v2/models/{at}/infer", body, length or "0", deadline)
-    if (kind or "").startswith("image/") or (kind is None and body.startswith(SAMPLES)):
+    if (kind or "").startswith(("image/", "audio/")) or (kind is None and body.startswith(SAMPLES)):
         return Question(f"/edge/v1/models/{at}/infer", body, deadline=deadline)
     document = _document(body)
     if document is None and kind is None:

@@ -14,7 +14,7 @@ from agent.contract.errors import StreamSourceFailed
 from agent.plain_file import read_plain
 from agent.stream.source import Picture
 
-KINDS = (".jpg", ".jpeg", ".png", ".npy")
+KINDS = (".jpg", ".jpeg", ".png", ".wav", ".npy")
 MOST_FILES = 20_000
 """In the folder: looking at them costs time, and remembering them memory."""
 LIMIT_BYTES = 32 * 1024 * 1024

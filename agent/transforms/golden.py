@@ -81,6 +81,14 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return packed.getvalue()
 
 
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """The same as a file, without a second copy of the arrays in memory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+
+
 def unpack(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz`.
 

@@ -1,4 +1,4 @@
-"""What a client sends, a picture or an array, to one sample of a model's input.
+"""What a client sends, a picture, a sound or an array, to one sample of a model's input.
 
 The rule: the bytes say what they are; the sample has the shape and type that the model takes, or there is none. An
 array (`.npy`) is a sample as the model takes it: no preprocessing is carried out on it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.errors import ImageNotTaken, ImageUnreadable, RequestInvalid
-from agent.contract.manifest import BundleManifest, TensorSpec
+from agent.contract.manifest import BundleManifest, Step, TensorSpec
+from agent.transforms.audio import read_wav
 from agent.transforms.frame import Frame
 from agent.transforms.images import decode
-from agent.transforms.pipeline import prepare, wanted_side
+from agent.transforms.pipeline import apply, prepare, takes_sound, wanted_side
 from agent.transforms.quantization import is_quantized
 
 NPY = b"\x93NUMPY"
@@ -30,7 +32,7 @@ class Sample:
 
     Attributes:
         array: `[1, ...]`, C-contiguous; real numbers, or what the tensor stores where those are no quantized ones.
-        frame: where it lies in the picture; None for an array.
+        frame: where it lies in the picture; None for an array or a sound.
     """
 
     array: NDArray[Any]
@@ -38,7 +40,7 @@ class Sample:
 
 
 def read_sample(data: bytes, manifest: BundleManifest) -> Sample:
-    """The sample in the bytes of a JPEG, PNG or `.npy` file.
+    """The sample in the bytes of a JPEG, PNG, WAV or `.npy` file.
 
     Args:
         data: all of the file.
@@ -46,8 +48,8 @@ def read_sample(data: bytes, manifest: BundleManifest) -> Sample:
 
     Raises:
         ImageNotTaken: the model takes several inputs, or nothing says how a picture becomes its input.
-        ImageUnreadable, ImageTooLarge, DecoderMissing: see `agent.transforms.images.decode`.
-        RequestInvalid: the array, or what preprocessing makes of the picture, has not the shape of the input.
+        ImageUnreadable: the array is none. For the others see `prepared`.
+        RequestInvalid: the array has not the shape of the input.
     """
     if len(manifest.inputs) != 1:
         raise ImageNotTaken(model=manifest.model, reason=f"it has {len(manifest.inputs)} inputs")
@@ -58,9 +60,29 @@ def read_sample(data: bytes, manifest: BundleManifest) -> Sample:
         raise ImageNotTaken(
             model=manifest.model, reason="its release has no steps from an image to its input"
         )
-    picture = decode(data, wanted=wanted_side(manifest.preprocessing))
-    prepared = prepare(manifest.preprocessing, picture)
-    return Sample(fitting(prepared.array, spec), prepared.frame)
+    return prepared(data, manifest.preprocessing, spec)
+
+
+def prepared(data: bytes, steps: Sequence[Step], spec: TensorSpec) -> Sample:
+    """What preprocessing makes of a JPEG or PNG file, or of a WAV file where its steps begin with `waveform`.
+
+    Args:
+        data: all of the file.
+        steps: checked; at least one.
+        spec: the model's input.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge, DecoderMissing: see `agent.transforms.images.decode`.
+        SoundUnreadable, SoundRateOther: see `agent.transforms.audio.read_wav`.
+        RequestInvalid: what comes of it has not the shape of the input.
+    """
+    if takes_sound(steps):
+        told = steps[0].parameters
+        sound = read_wav(data, rate=told["rate"], length=told["length"])
+        return Sample(fitting(apply(steps, sound), spec), None)
+    picture = decode(data, wanted=wanted_side(steps))
+    made = prepare(steps, picture)
+    return Sample(fitting(made.array, spec), made.frame)
 
 
 def fitting(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:

@@ -2,9 +2,9 @@
 
 The rule: a step that this version does not know, or that lacks a parameter, is an error before anything is
 computed; there are no defaults that two versions could disagree about. Preprocessing begins with a decoded input
-(an image is uint8 `[H, W, C]`) and ends with real numbers in the shape of the artifact's input;
-`quantization.quantize` then makes what the tensor stores. Postprocessing ends with what `agent.transforms.answers`
-says.
+(an image is uint8 `[H, W, C]`, a sound float32 `[samples]`) and ends with real numbers in the shape of the artifact's
+input; `quantization.quantize` then makes what the tensor stores. Postprocessing ends with what
+`agent.transforms.answers` says.
 
 | step | parameters | does |
 |---|---|---|
@@ -34,6 +34,8 @@ says.
 score a class. `format` is `xyxy`, `yxyx`, `xywh` or `cxcywh`, `unit` `pixels` of the input or `fraction` of it, `order`
 `boxes-first` (`[N, values]`) or `values-first`. `objectness` true: the first score tells whether there is anything, and
 counts for each class.
+
+The steps of sounds, `waveform`, `spectrogram`, `mel`, `log` and `dct`, are those of `agent.transforms.audio`.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from numpy.typing import NDArray
 
 from agent.contract.errors import DocumentInvalid, RequestInvalid
 from agent.contract.manifest import Step
+from agent.transforms import audio
 from agent.transforms.boxes import FORMATS, ORDERS, UNITS
 from agent.transforms.frame import Frame
 from agent.transforms.images import Picture
@@ -86,12 +89,18 @@ def check_steps(steps: Sequence[Step]) -> None:
             if step.parameters[name] not in allowed:
                 known = ", ".join(sorted(allowed))
                 raise DocumentInvalid(document=f"step `{step.op}`", reason=f"`{name}` must be one of {known}")
-        if any(step.parameters.get(name, 1) < 1 for name in ("height", "width", "k", "limit")):
+        if any(step.parameters.get(name, 1) < 1 for name in _SIZES):
             raise DocumentInvalid(document=f"step `{step.op}`", reason="a size must be 1 or more")
         _check_numbers(step)
 
 
+def takes_sound(steps: Sequence[Step]) -> bool:
+    """Whether the decoded input is a sound, not an image."""
+    return bool(steps) and steps[0].op == "waveform"
+
+
 def _check_numbers(step: Step) -> None:
+    audio.check(step)
     if step.op == "crop" and not 0 < step.parameters["part"] <= 1:
         raise DocumentInvalid(document="step `crop`", reason="`part` must be above 0, and 1 at most")
     if step.op == "normalize":
@@ -279,16 +288,17 @@ _OPERATIONS: dict[str, Callable[[Array, Mapping[str, Any]], Array]] = {
     "reduce": _reduce,
     "argmax": _argmax,
     "threshold": lambda array, parameters: np.asarray(array > parameters["at"], dtype=np.int64),
+    **audio.OPERATIONS,
 }
 _NUMBER = (int, float)
-_SIZE: dict[str, tuple[type, ...]] = {"height": (int,), "width": (int,)}
+_HEIGHT_WIDTH: dict[str, tuple[type, ...]] = {"height": (int,), "width": (int,)}
 _PARAMETERS: dict[str, dict[str, tuple[type, ...]]] = {
     "grayscale": {},
     "rgb": {},
     "bgr": {},
-    "crop": {**_SIZE, "part": _NUMBER},
-    "resize": {**_SIZE, "method": (str,)},
-    "letterbox": {**_SIZE, "method": (str,), "fill": _NUMBER},
+    "crop": {**_HEIGHT_WIDTH, "part": _NUMBER},
+    "resize": {**_HEIGHT_WIDTH, "method": (str,)},
+    "letterbox": {**_HEIGHT_WIDTH, "method": (str,), "fill": _NUMBER},
     "scale": {"factor": _NUMBER, "offset": _NUMBER},
     "normalize": {"mean": (list, tuple), "deviation": (list, tuple)},
     "layout": {"to": (str,)},
@@ -306,6 +316,7 @@ _PARAMETERS: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "nms": {"score": _NUMBER, "overlap": _NUMBER, "limit": (int,)},
     "threshold": {"at": _NUMBER},
+    **audio.PARAMETERS,
 }
 _CHOICES: dict[str, dict[str, frozenset[str]]] = {
     "resize": {"method": METHODS},
@@ -314,4 +325,6 @@ _CHOICES: dict[str, dict[str, frozenset[str]]] = {
     "dtype": {"to": frozenset({"float32", "float16", "uint8", "int8", "int16", "int32", "int64"})},
     "reduce": {"by": frozenset({"max", "mean"})},
     "boxes": {"format": FORMATS, "order": ORDERS, "unit": UNITS},
+    **audio.CHOICES,
 }
+_SIZES = ("height", "width", "k", "limit", *audio.SIZES)

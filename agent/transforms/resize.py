@@ -1,8 +1,18 @@
 """Images to another size.
 
-The rule: pixels are squares, so that centres lie at half numbers. `area` averages what a new pixel covers where the
-image gets smaller and is `bilinear` where it gets larger; `bilinear` widens its filter with the shrinkage, so that no
-pixel is skipped; `nearest` skips pixels. A few rows are mixed at a time: a photo costs its own bytes and little more.
+The rule: pixels are squares, so that centres lie at half numbers. A few rows are mixed at a time: a photo costs its own
+bytes and little more.
+
+| method | does | the same as |
+|---|---|---|
+| `area` | averages what a new pixel covers; larger: `bilinear` | `BOX` of Pillow, `INTER_AREA` of OpenCV |
+| `bilinear` | widens its filter as the image shrinks: skips no pixel | Pillow, torchvision |
+| `bicubic` | likewise, with Keys' cubic of a = -1/2 | `BICUBIC` of Pillow |
+| `bilinear-skipping` | mixes the two nearest each way, skips those between | `tf.image.resize`, Keras' data sets |
+| `nearest` | takes one pixel | `tf.image.resize` with `nearest` |
+
+`tf.image.resize` with `antialias=True` is `bilinear`; OpenCV's `INTER_LINEAR` is `bilinear-skipping`.
+Pillow and torchvision round to whole numbers after it, which is not done here: up to half a grey value.
 """
 
 from __future__ import annotations
@@ -12,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-METHODS = frozenset({"area", "bilinear", "nearest"})
+METHODS = frozenset({"area", "bicubic", "bilinear", "bilinear-skipping", "nearest"})
 ROWS = 4
 """New rows that are mixed at a time."""
 
@@ -63,15 +73,23 @@ def _weights(found: int, wanted: int, method: str, begin: int, end: int) -> tupl
     """
     ratio = found / wanted
     new = np.arange(begin, end)[:, np.newaxis]
-    reach = max(ratio, 1.0)
+    shrinkage = 1.0 if method == "bilinear-skipping" else max(ratio, 1.0)
+    reach = shrinkage * (2.0 if method == "bicubic" else 1.0)
     first = max(int((begin + 0.5) * ratio - 0.5 - reach), 0)
     old = np.arange(first, min(int((end - 0.5) * ratio - 0.5 + reach) + 2, found))
     if method == "area" and ratio > 1.0:
         covered = np.minimum(old + 1, (new + 1) * ratio) - np.maximum(old, new * ratio)
         weights = np.clip(covered, 0.0, None)
+    elif method == "bicubic":
+        weights = _cubic(np.abs(old - ((new + 0.5) * ratio - 0.5)) / shrinkage)
     else:
-        centres = (new + 0.5) * ratio - 0.5
-        if ratio < 1.0:
-            centres = np.clip(centres, 0, found - 1)
+        centres = np.clip((new + 0.5) * ratio - 0.5, 0, found - 1)
         weights = np.clip(1.0 - np.abs(old - centres) / reach, 0.0, None)
     return first, np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _cubic(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The convolution kernel of Keys 1981 (a = -1/2), at distances of 0 and more."""
+    near = (1.5 * away - 2.5) * away**2 + 1.0
+    far = ((-0.5 * away + 2.5) * away - 4.0) * away + 2.0
+    return np.where(away < 1.0, near, np.where(away < 2.0, far, 0.0))

@@ -52,11 +52,12 @@ def test_grey_is_the_luma_that_pillow_gives() -> None:
 
 
 BILINEAR = [("bilinear", Image.Resampling.BILINEAR, size) for size in [(8, 8), (16, 24), (63, 47), (7, 5)]]
+BICUBIC = [("bicubic", Image.Resampling.BICUBIC, size) for size in [(8, 8), (63, 47), (90, 100)]]
 AREA = [("area", Image.Resampling.BOX, size) for size in [(8, 8), (16, 24)]]
 
 
-@pytest.mark.parametrize(("method", "filter_", "size"), AREA + BILINEAR)
-def test_smaller_images_are_those_of_pillow(
+@pytest.mark.parametrize(("method", "filter_", "size"), AREA + BILINEAR + BICUBIC)
+def test_images_of_another_size_are_those_of_pillow(
     method: str, filter_: Image.Resampling, size: tuple[int, int]
 ) -> None:
     ours = resize(GRADIENT, *size, method)[..., 0]
@@ -84,6 +85,32 @@ def test_area_undoes_an_enlargement_exactly() -> None:
     digit = np.random.default_rng(1).integers(0, 17, (8, 8, 1), dtype=np.uint8)
 
     assert np.allclose(resize(np.kron(digit[..., 0], np.ones((8, 8)))[..., None], 8, 8, "area"), digit)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (63, 47), (90, 100)])
+def test_skipping_mixes_only_the_two_nearest(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (64, 48), dtype=np.uint8)
+
+    rows, columns = ((np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, image.shape, strict=True))
+    across = np.array([np.interp(columns, np.arange(48), row) for row in image])
+    expected = np.array([np.interp(rows, np.arange(64), column) for column in across.T]).T
+    assert np.abs(resize(image[..., None], *size, "bilinear-skipping")[..., 0] - expected).max() < 0.01
+
+
+@pytest.mark.bed
+@pytest.mark.timeout(600)  # TensorFlow starts
+@pytest.mark.parametrize(
+    ("method", "theirs", "antialias"),
+    [("bilinear-skipping", "bilinear", False), ("bilinear", "bilinear", True), ("nearest", "nearest", False)],
+)
+def test_images_of_another_size_are_those_of_tensorflow(method: str, theirs: str, antialias: bool) -> None:
+    import tensorflow
+
+    image = np.random.default_rng(3).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+
+    for size in ((8, 8), (63, 47), (90, 100)):
+        expected = tensorflow.image.resize(image, size, method=theirs, antialias=antialias).numpy()
+        assert np.abs(resize(image, *size, method) - expected).max() < 0.01
 
 
 def test_nearest_mixes_nothing() -> None:
