@@ -29,12 +29,12 @@ class RunSet:
 
     Attributes:
         inputs: one array `[N, ...]` an input tensor; as given, or of the tensor's own dtype.
-        y: class indices int64 `[N]`, or None.
+        y: see `converters.calibration.data.Data`.
         origin: where they come from.
     """
 
     inputs: tuple[NDArray[Any], ...]
-    y: NDArray[np.int64] | None
+    y: NDArray[Any] | None
     origin: RunOrigin
 
     @property
@@ -55,10 +55,12 @@ def store(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
 def choose(model: Model, calibration: Data | None, evaluation: Data | None) -> RunSet:
     """The run set for a model and the data that were given."""
     if evaluation is not None:
-        return RunSet(inputs=(evaluation.x,), y=evaluation.y, origin=RunOrigin.HELD_OUT)
+        return RunSet(inputs=evaluation.inputs, y=evaluation.y, origin=RunOrigin.HELD_OUT)
     if calibration is not None:
-        some = calibration.x[evenly(calibration.samples, GOLDEN_SAMPLES)]
-        return RunSet(inputs=(some,), y=None, origin=RunOrigin.CALIBRATION)
+        some = evenly(calibration.samples, GOLDEN_SAMPLES)
+        return RunSet(
+            inputs=tuple(array[some] for array in calibration.inputs), y=None, origin=RunOrigin.CALIBRATION
+        )
     random = np.random.default_rng(SANITY_SEED)
     made_up = tuple(_made_up(spec, random) for spec in model.inputs)
     return RunSet(inputs=made_up, y=None, origin=RunOrigin.SANITY)

@@ -1,15 +1,12 @@
-"""Arrays of the user's own, checked against the model before they are used.
+"""Arrays of a model's inputs, checked against the model before they are used.
 
 The rule: shape and dtype must be the model's; a dtype is changed only where every value is kept (uint8 to float32);
-a value that is not finite, a label that is no class, or an empty file is refused. Nothing is made up, resized or
-scaled here.
+a value that is not finite, a label that is no class, or nothing at all is refused. Nothing is made up here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +16,38 @@ from numpy.typing import NDArray
 
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
+from converters.calibration.classes import check_count
+
+Array = NDArray[Any]
 
 CALIBRATION = "calibration"
 EVALUATION = "evaluation"
+CHUNK_BYTES = 1 << 24
+"""Looked through at a time: the marks of what is finite take memory too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Arrays of one file.
+    """Samples for a model.
 
     Attributes:
-        path: the file.
-        sha256: of its bytes.
-        x: inputs `[N, ...]` as stored.
-        y: class indices int64 `[N]`, or None where the file has none.
+        path: where they come from.
+        sha256: of all that was read: a file's bytes, a folder's names and files, or what a function yielded.
+        inputs: one array `[N, ...]` for each input, in the model's order.
+        y: class indices int64 `[N]`; real numbers `[N, ...]` where quantities were asked for; None without labels.
+        classes: names in the order of the classes, where the data named them and nothing else said their order.
     """
 
     path: Path
     sha256: str
-    x: NDArray[Any]
-    y: NDArray[np.int64] | None = None
+    inputs: tuple[Array, ...]
+    y: Array | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def x(self) -> Array:
+        """The first input, `[N, ...]`."""
+        return self.inputs[0]
 
     @property
     def samples(self) -> int:
@@ -47,103 +56,108 @@ class Data:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Smallest and largest value of the inputs."""
+        """Smallest and largest value of the first input."""
         return float(self.x.min()), float(self.x.max())
+
+    def sample(self, index: int) -> tuple[Array, ...]:
+        """One sample: an array `[1, ...]` for each input."""
+        return tuple(array[index : index + 1] for array in self.inputs)
+
+
+def check_arrays(arrays: Mapping[str, Array], *, path: object, purpose: str) -> None:
+    """Refuse what is no samples: text, one number, a value that is not finite, arrays of different lengths.
+
+    Args:
+        arrays: the samples' by name, `[N, ...]`.
+        path: of the data, for the sentence of an error.
+        purpose: likewise.
+
+    Raises:
+        DataMismatch: with the name and place.
+    """
+    expected = "numbers `x` of the shape [N, ...], and labels `y` of the shape [N]"
+    for name, array in arrays.items():
+        if array.ndim < 2 or not len(array) or array.dtype.kind not in "biuf":
+            reason = f"`{name}` is {array.dtype} of the shape {list(array.shape)}"
+            raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
+        place = _not_finite(array) if array.dtype.kind == "f" else None
+        if place is not None:
+            inside = f" at {list(place[1:])}" if place[1:] else ""
+            reason = f"sample {place[0]} of `{name}` holds NaN or infinity{inside}"
+            raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="finite numbers")
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"`{name}` {len(array)}" for name, array in arrays.items())
+        reason = f"its arrays hold different numbers of samples: {lengths}"
+        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="as many of each input")
+
+
+def _not_finite(array: Array) -> tuple[int, ...] | None:
+    """Where the first value that is not finite stands, or None."""
+    rows = max(CHUNK_BYTES // max(array.nbytes // len(array), 1), 1)
+    for begin in range(0, len(array), rows):
+        finite = np.isfinite(array[begin : begin + rows])
+        if not finite.all():
+            place = np.unravel_index(int(np.argmin(finite)), finite.shape)
+            return (begin + int(place[0]), *(int(axis) for axis in place[1:]))
+    return None
+
+
+def checked_labels(y: Array, samples: int, *, path: object, purpose: str, quantities: bool) -> Array:
+    """Labels as they are used: int64 `[N]`, or float64 `[N, ...]` where quantities were asked for.
+
+    Raises:
+        DataMismatch: they are none.
+    """
+    fits = y.ndim >= 1 and len(y) == samples
+    if quantities and fits and y.dtype.kind in "iuf" and np.isfinite(y).all():
+        return y.astype(np.float64)
+    if not quantities and fits and y.ndim == 1 and y.dtype.kind in "iu":
+        return y.astype(np.int64)
+    reason = f"`y` is {y.dtype} of the shape {list(y.shape)} for {samples} samples"
+    expected = "finite numbers [N, ...]" if quantities else "class indices, integers [N]"
+    raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
 
 
 def load(path: Path, *, purpose: str) -> Data:
-    """Read a data file.
+    """Arrays of a file for a model of one input: until `converters.worker` reads sources by `read`."""
+    from converters.calibration import arrays
+
+    archive = arrays.load(path, purpose=purpose)
+    if arrays.ALONE not in archive.arrays:
+        raise DataUnreadable(path=path, reason=f"it holds {', '.join(archive.arrays)}, but no array `x`")
+    return Data(path=path, sha256=archive.sha256, inputs=(archive.arrays[arrays.ALONE],), y=archive.y)
+
+
+def check_inputs(
+    data: Data, specs: Sequence[TensorSpec] | TensorSpec, *, purpose: str, inputs: int = 1
+) -> None:
+    """Refuse data that is not of the model's inputs.
 
     Args:
-        path: `.npz` with `x` and, where there are labels, `y`; or `.npy` with the inputs alone.
-        purpose: `calibration` or `evaluation`, for the sentence of an error.
-
-    Raises:
-        DataUnreadable: it is no such file.
-        DataMismatch: it has no samples, values that are not finite, or labels that are none.
-    """
-    arrays = _arrays(path)
-    if "x" not in arrays:
-        raise DataUnreadable(
-            path=path, reason=f"it holds {', '.join(map(str, arrays)) or 'nothing'}, but no array `x`"
-        )
-    x, y = arrays["x"], arrays.get("y")
-    expected = "numbers `x` of the shape [N, ...], and labels `y` of the shape [N]"
-    if x.ndim < 2 or not len(x) or x.dtype.kind not in "biuf":
-        reason = f"`x` is {x.dtype} of the shape {list(x.shape)}"
-        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        first = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1)))
-        reason = f"sample {first} of `x` holds NaN or infinity"
-        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="finite numbers")
-    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "iu"):
-        reason = f"`y` is {y.dtype} of the shape {list(y.shape)} for {len(x)} samples"
-        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="class indices, integers [N]")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Data(path=path, sha256=digest, x=x, y=None if y is None else y.astype(np.int64))
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if path.exists() and not path.is_file():
-        raise DataUnreadable(path=path, reason="it is no plain file")
-    try:
-        _check_size(path)
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {name: loaded[name] for name in ("x", "y") if name in loaded.files} or {
-                name: np.empty(0) for name in loaded.files
-            }
-    except FileNotFoundError as error:
-        raise DataUnreadable(path=path, reason="there is no such file") from error
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        reason = str(error).split("\n")[0]
-        if "pickle" in reason:  # numpy takes every file that it does not know for one
-            pickled = "Object arrays" in reason or path.read_bytes()[:1] == b"\x80"
-            code = "it holds Python objects (a pickle), which run code when they are read"
-            reason = code if pickled else "it is neither .npy nor .npz"
-        raise DataUnreadable(path=path, reason=reason) from error
-
-
-def _check_size(path: Path) -> None:
-    """Raise ValueError where the arrays would not fit into this machine, before any of them is unpacked."""
-    size = path.stat().st_size
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:
-        raise ValueError(f"its arrays take {size:,} bytes, this machine has {memory:,}")
-
-
-def check_inputs(data: Data, spec: TensorSpec, *, inputs: int, purpose: str) -> None:
-    """Refuse data that is not of the model's input.
-
-    Args:
-        data: what was read.
-        spec: the model's first input.
-        inputs: how many inputs the model has.
+        data: what was read, one array an input.
+        specs: the model's inputs.
         purpose: for the sentence of an error.
 
     Raises:
-        DataMismatch: shape or dtype is another.
+        DataMismatch: shape or dtype of one is another.
     """
-    axes = ", ".join("any" if axis < 0 else str(axis) for axis in spec.shape[1:])
-    expected = f"{_real_dtype(spec)} of the shape [N{', ' if axes else ''}{axes}]"
+    if isinstance(specs, TensorSpec):  # of `converters.worker`, until it reads sources by `read`
+        specs = (specs,)
     if inputs != 1:
         reason = f"the model has {inputs} inputs, the file holds one"
         raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=f"{inputs} inputs")
-    found = data.x.shape[1:]
-    fits = len(found) == len(spec.shape) - 1 and all(
-        wanted in (-1, axis) for wanted, axis in zip(spec.shape[1:], found, strict=True)
-    )
-    if not fits:
-        reason = f"`x` has the shape {['N', *found]}".replace("'", "")
-        raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=expected)
-    if not np.can_cast(data.x.dtype, _real_dtype(spec), "safe") and data.x.dtype != np.dtype(spec.dtype):
-        reason = f"`x` is {data.x.dtype}, which {_real_dtype(spec)} can't hold without loss"
-        raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=expected)
+    for array, spec in zip(data.inputs, specs, strict=True):
+        name = "x" if len(specs) == 1 else spec.name
+        found, wanted = array.shape[1:], spec.shape[1:]
+        fits = len(found) == len(wanted) and all(
+            want in (-1, axis) for want, axis in zip(wanted, found, strict=True)
+        )
+        if not fits:
+            reason = f"`{name}` has the shape {['N', *found]}".replace("'", "")
+            raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=described(spec))
+        if not np.can_cast(array.dtype, real_dtype(spec), "safe") and array.dtype != np.dtype(spec.dtype):
+            reason = f"`{name}` is {array.dtype}, which {real_dtype(spec)} can't hold without loss"
+            raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=described(spec))
 
 
 def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:
@@ -157,11 +171,12 @@ def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:
     Raises:
         DataMismatch: a label is out of range, or the model is no classifier.
     """
-    if data.y is None:
+    if data.y is None or data.y.dtype.kind == "f":
         return
     if classes is None or classes < 2:
         reason = "it holds labels, and the model's first output is not one score a class"
         raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected="inputs without labels")
+    check_count(data.classes, classes, path=data.path, purpose=purpose)
     low, high = int(data.y.min()), int(data.y.max())
     if low < 0 or high >= classes:
         reason = f"its labels go from {low} to {high}"
@@ -169,12 +184,18 @@ def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:
         raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=expected)
 
 
+def described(spec: TensorSpec) -> str:
+    """What data for a tensor are, for a sentence."""
+    axes = "".join(f", {'any' if axis < 0 else axis}" for axis in spec.shape[1:])
+    return f"{real_dtype(spec)} of the shape [N{axes}]"
+
+
+def real_dtype(spec: TensorSpec) -> str:
+    """What data for the tensor must be: real numbers where its integers stand for such."""
+    return "float32" if spec.scale is not None else spec.dtype
+
+
 def evenly(samples: int, wanted: int) -> NDArray[np.int64]:
     """`wanted` indices, or all of them, spread evenly over `samples`."""
     count = min(samples, wanted)
     return np.asarray(np.arange(count, dtype=np.int64) * samples // max(count, 1))
-
-
-def _real_dtype(spec: TensorSpec) -> str:
-    """What data for the tensor must be: real numbers where its integers stand for such."""
-    return "float32" if spec.scale is not None else spec.dtype

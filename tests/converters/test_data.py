@@ -1,7 +1,8 @@
-"""Calibration and held-out data at the door."""
+"""Calibration and held-out data as arrays, at the door."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ import pytest
 
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
-from converters.calibration.data import CALIBRATION, check_inputs, check_labels, evenly, load
+from converters.calibration import memory
+from converters.calibration.data import CALIBRATION, EVALUATION, Data, evenly
+from converters.calibration.read import read
+from converters.calibration.source import DataKind, DataSource, locate
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(-1, 8, 8, 1))
+ROW = TensorSpec(name="row", dtype="float32", shape=(-1, 4))
+LEFT, RIGHT = (
+    TensorSpec(name="serving_default_left:0", dtype="float32", shape=(-1, 4)),
+    TensorSpec(name="right", dtype="int32", shape=(-1, 2)),
+)
 
 
 def saved(folder: Path, **arrays: np.ndarray) -> Path:
@@ -20,53 +29,77 @@ def saved(folder: Path, **arrays: np.ndarray) -> Path:
     return file
 
 
+def taken(
+    path: Path, *specs: TensorSpec, purpose: str = CALIBRATION, classes: int | None = None, **more: bool
+) -> Data:
+    location, kind = locate(path)
+    source = DataSource(location=location, kind=kind, **more)
+    return read(source, specs, steps=(), purpose=purpose, classes=classes)
+
+
 def test_npz_and_npy_hold_the_same(tmp_path: Path) -> None:
     x = np.zeros((3, 8, 8, 1), np.float32)
     np.save(tmp_path / "x.npy", x)
 
-    assert load(tmp_path / "x.npy", purpose=CALIBRATION).samples == 3
-    assert load(saved(tmp_path, x=x, y=np.arange(3)), purpose=CALIBRATION).y is not None
+    assert taken(tmp_path / "x.npy", IMAGE).samples == 3
+    data = taken(saved(tmp_path, x=x, y=np.arange(3)), IMAGE)
+    assert data.y is not None
+    assert data.sha256 == hashlib.sha256((tmp_path / "data.npz").read_bytes()).hexdigest()
+
+
+def test_the_one_input_may_have_its_name(tmp_path: Path) -> None:
+    assert taken(saved(tmp_path, row=np.zeros((3, 4), np.float32)), ROW).samples == 3
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "float16", "float32"])
 def test_a_dtype_that_keeps_every_value_is_taken(tmp_path: Path, dtype: str) -> None:
-    data = load(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), purpose=CALIBRATION)
-
-    check_inputs(data, IMAGE, inputs=1, purpose=CALIBRATION)
+    taken(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), IMAGE)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "int32"])
 def test_a_dtype_that_loses_values_is_refused(tmp_path: Path, dtype: str) -> None:
-    data = load(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), purpose=CALIBRATION)
-
     with pytest.raises(DataMismatch, match=dtype) as refused:
-        check_inputs(data, IMAGE, inputs=1, purpose=CALIBRATION)
+        taken(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), IMAGE)
 
     assert refused.value.hint == "the model takes float32 of the shape [N, 8, 8, 1]"
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 1, 8, 8), (2, 64), (2, 8, 8, 3), (2, 16, 16, 1)])
 def test_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    data = load(saved(tmp_path, x=np.zeros(shape, np.float32)), purpose=CALIBRATION)
-
     with pytest.raises(DataMismatch, match=r"\[N, "):
-        check_inputs(data, IMAGE, inputs=1, purpose=CALIBRATION)
+        taken(saved(tmp_path, x=np.zeros(shape, np.float32)), IMAGE)
 
 
-def test_a_model_of_two_inputs_has_no_one_array(tmp_path: Path) -> None:
-    data = load(saved(tmp_path, x=np.zeros((2, 8, 8, 1), np.float32)), purpose=CALIBRATION)
+def test_a_model_of_two_inputs_takes_an_array_by_each_name(tmp_path: Path) -> None:
+    right, left = np.arange(6, dtype=np.int32).reshape(3, 2), np.ones((3, 4), np.float32)
 
-    with pytest.raises(DataMismatch, match="2 inputs"):
-        check_inputs(data, IMAGE, inputs=2, purpose=CALIBRATION)
+    data = taken(saved(tmp_path, right=right, left=left, y=np.arange(3)), LEFT, RIGHT)
+
+    assert [array.shape for array in data.inputs] == [(3, 4), (3, 2)]
+    assert [array.tolist() for array in data.sample(1)] == [[[1.0] * 4], [[2, 3]]]
+
+
+def test_arrays_that_are_not_those_of_the_inputs_are_refused_by_name(tmp_path: Path) -> None:
+    left, right = np.ones((3, 4), np.float32), np.ones((3, 2), np.int32)
+
+    with pytest.raises(DataUnreadable, match="no array `right`"):
+        taken(saved(tmp_path, left=left), LEFT, RIGHT)
+    with pytest.raises(DataMismatch, match="`middle` in it is no input"):
+        taken(saved(tmp_path, left=left, right=right, middle=left), LEFT, RIGHT)
+    with pytest.raises(DataMismatch, match="different numbers of samples: `left` 3, `right` 2"):
+        taken(saved(tmp_path, left=left, right=right[:2]), LEFT, RIGHT)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused_with_its_place(tmp_path: Path, value: float) -> None:
+def test_what_is_not_finite_is_refused_with_its_place(
+    tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("converters.calibration.data.CHUNK_BYTES", 40)  # two rows at a time
     x = np.zeros((5, 4), np.float32)
     x[3, 2] = value
 
-    with pytest.raises(DataMismatch, match="sample 3"):
-        load(saved(tmp_path, x=x), purpose=CALIBRATION)
+    with pytest.raises(DataMismatch, match=r"sample 3 of `x` holds NaN or infinity at \[2\]"):
+        taken(saved(tmp_path, x=x), ROW)
 
 
 @pytest.mark.parametrize(
@@ -76,39 +109,53 @@ def test_what_is_not_finite_is_refused_with_its_place(tmp_path: Path, value: flo
 )
 def test_labels_that_are_no_classes_are_refused(tmp_path: Path, y: np.ndarray) -> None:
     with pytest.raises(DataMismatch, match="`y`"):
-        load(saved(tmp_path, x=np.zeros((2, 4), np.float32), y=y), purpose=CALIBRATION)
+        taken(saved(tmp_path, x=np.zeros((2, 4), np.float32), y=y), ROW)
+
+
+def test_quantities_are_labels_where_they_are_asked_for(tmp_path: Path) -> None:
+    file = saved(tmp_path, x=np.zeros((2, 4), np.float32), y=np.array([0.5, 1.5]))
+
+    assert taken(file, ROW, purpose=EVALUATION, classes=None, quantities=True).y.tolist() == [0.5, 1.5]
 
 
 def test_labels_beyond_the_model_s_classes_are_refused(tmp_path: Path) -> None:
-    data = load(saved(tmp_path, x=np.zeros((2, 4), np.float32), y=np.array([0, 10])), purpose=CALIBRATION)
+    file = saved(tmp_path, x=np.zeros((2, 4), np.float32), y=np.array([0, 10]))
 
-    check_labels(data, 11, purpose=CALIBRATION)
+    taken(file, ROW, purpose=EVALUATION, classes=11)
     with pytest.raises(DataMismatch, match="from 0 to 10"):
-        check_labels(data, 10, purpose=CALIBRATION)
+        taken(file, ROW, purpose=EVALUATION, classes=10)
     with pytest.raises(DataMismatch, match="one score a class"):
-        check_labels(data, None, purpose=CALIBRATION)
+        taken(file, ROW, purpose=EVALUATION, classes=None)
 
 
 def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataUnreadable, match="no such file"):
-        load(tmp_path / "none.npz", purpose=CALIBRATION)
+        taken(tmp_path / "none.npz", ROW)
     with pytest.raises(DataUnreadable, match="no array `x`"):
-        load(saved(tmp_path, images=np.zeros((2, 4))), purpose=CALIBRATION)
+        taken(saved(tmp_path, images=np.zeros((2, 4))), ROW)
     for content in (b"", b"a,b\n1,2\n", b"\x93NUMPY", b"PK\x03\x04"):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(DataUnreadable):
-            load(tmp_path / "bad.npz", purpose=CALIBRATION)
+            taken(tmp_path / "bad.npz", ROW)
 
 
 def test_pickles_are_never_read(tmp_path: Path) -> None:
     with pytest.raises(DataUnreadable):
-        load(saved(tmp_path, x=np.array([{}, {}], dtype=object)), purpose=CALIBRATION)
+        taken(saved(tmp_path, x=np.array([{}, {}], dtype=object)), ROW)
 
 
 @pytest.mark.parametrize("x", [np.zeros((0, 4), np.float32), np.zeros(4, np.float32), np.array([["a"]])])
 def test_nothing_and_text_are_refused(tmp_path: Path, x: np.ndarray) -> None:
     with pytest.raises(DataMismatch):
-        load(saved(tmp_path, x=x), purpose=CALIBRATION)
+        taken(saved(tmp_path, x=x), ROW)
+
+
+def test_what_this_machine_can_t_hold_is_told_with_numbers() -> None:
+    free = memory.available_bytes()
+
+    memory.check_fits("photos", free // (2 * memory.COPIES), "its 9 files")
+    with pytest.raises(DataUnreadable, match=r"its 9 files take [\d,]+ bytes, 2 times .* [\d,]+ free"):
+        memory.check_fits("photos", free, "its 9 files")
 
 
 def test_samples_are_taken_evenly() -> None:
@@ -116,3 +163,24 @@ def test_samples_are_taken_evenly() -> None:
     assert evenly(3, 128).tolist() == [0, 1, 2]
     assert len(evenly(900, 128)) == 128
     assert evenly(900, 128)[-1] >= 890
+
+
+def test_what_is_given_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"rows.csv": b"a\n1\n", "rows": b"PAR1", "x.npz": b"PK", "load.py": b""}.items():
+        Path(name).write_bytes(content)
+    Path("photos").mkdir()
+
+    kinds = {text: locate(Path(text))[1] for text in (
+        "rows.csv", "rows", "x.npz", "photos", "load.py:samples", "package.module:samples",
+    )}  # fmt: skip
+    assert kinds == {
+        "rows.csv": DataKind.CSV,
+        "rows": DataKind.PARQUET,
+        "x.npz": DataKind.ARRAYS,
+        "photos": DataKind.FOLDER,
+        "load.py:samples": DataKind.FUNCTION,
+        "package.module:samples": DataKind.FUNCTION,
+    }
+    with pytest.raises(DataUnreadable, match=r"no file `other\.py`"):
+        locate(Path("other.py:samples"))
