@@ -57,7 +57,11 @@ def rmse(found: Array, y: Array) -> float:
 def sqnr_db(found: Array, expected: Array) -> float:
     """Ratio of signal to quantization noise over all values, in dB; at most 200."""
     noise = float(np.sum((found.astype(np.float64) - expected) ** 2))
-    signal = float(np.sum(expected.astype(np.float64) ** 2))
+    return ratio_db(float(np.sum(expected.astype(np.float64) ** 2)), noise)
+
+
+def ratio_db(signal: float, noise: float) -> float:
+    """Of two sums of squares, in dB; at most 200."""
     if not np.isfinite(noise) or signal <= 0:
         return 0.0 if noise else NOISELESS_DB
     if noise == 0:

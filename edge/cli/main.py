@@ -35,6 +35,10 @@ COMMANDS = {
     "device": (
         "edge.cli.device:device",
         "Add, list, show, probe and remove boards; open them to other machines.",
+    "compare": (
+        "edge.cli.compare:compare",
+        "Two artifacts layer by layer: what of one is left in the other.",
+    ),
     ),
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
     "rollout": ("edge.cli.rollout:rollout", "A release to many boards, wave by wave, behind a gate."),

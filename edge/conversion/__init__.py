@@ -4,6 +4,8 @@ request      what is asked for, and what comes of it
 given        what the user gave, checked
 convert      from beginning to end
 proof        the artifact in the board's exact engine version
+on_board     the same on a board, compared with the proof
+compare      two artifacts layer by layer
 judgement    from answers to a verdict
 pixels       how a picture becomes an input
 pipeline_file  what the user declares of that, and of what outputs mean
