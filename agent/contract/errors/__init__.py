@@ -36,6 +36,7 @@ from agent.contract.errors.backups import (
 from agent.contract.errors.conversion import (
     AccuracyOutside,
     AccuracyUndecided,
+    AccuracyUnkept,
     AgreementBelowFloor,
     CalibrationMissing,
     ConversionCrashed,
@@ -224,6 +225,7 @@ from agent.contract.errors.usage import (
 __all__ = [
     "AccuracyOutside",
     "AccuracyUndecided",
+    "AccuracyUnkept",
     "AgentConfigInvalid",
     "AgentExposed",
     "AgentSilent",

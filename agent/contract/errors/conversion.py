@@ -86,6 +86,13 @@ class AccuracyOutside(ConvertError):
     exit_code = ExitCode.NEGATIVE_VERDICT
 
 
+class AccuracyUnkept(ConvertError):
+    code = "accuracy.unkept"
+    template = "`{profile}`: `{recipe}` can't be kept within {max_drop:.2f} points, {tried} ways were tried; at best, {reason}"
+    hint_template = "these layers lose most when they alone are quantized: {layers}; take fp16, give a recipe that keeps them float, or train with quantization"
+    exit_code = ExitCode.NEGATIVE_VERDICT
+
+
 class AgreementBelowFloor(ConvertError):
     code = "accuracy.disagrees"
     template = "`{profile}`: agrees with its float model on {agreement:.1%} of the golden set, at least {floor:.1%} are needed"

@@ -1,0 +1,138 @@
+"""Drawings of the report as inline SVG: candidates by size, accuracy and latency; layers; the confusion matrix.
+
+The rule: a drawing has no colours of its own: they are the page's, light and dark. Each mark says in a title what the
+table says in numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 320, 56, 40
+LEAST_RADIUS, MOST_RADIUS = 5.0, 18.0
+MOST_CLASSES = 40
+"""A larger confusion matrix can't be read."""
+
+
+def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Candidates: size to the right, accuracy lost downwards, the area of a circle its latency.
+
+    Args:
+        rows: of `report.json`'s `candidates`.
+    """
+    drawn = [row for row in rows if row["size_bytes"] and _lost(row) is not None]
+    if not drawn:
+        return ""
+    largest = max(row["size_bytes"] for row in drawn) * 1.1
+    losses = [_lost(row) or 0.0 for row in drawn]
+    most = min(max([*losses, 1.0]), 10.0) * 1.15
+    least = min([*losses, 0.0]) - 0.1 * most
+    slowest = max((_latency(row) or 0.0 for row in drawn), default=0.0)
+    marks = []
+    for row, loss in zip(drawn, losses, strict=True):
+        x = LEFT + row["size_bytes"] / largest * (WIDTH - LEFT - 20)
+        y = 20 + (min(loss, most) - least) / (most - least) * (HEIGHT - BOTTOM - 20)
+        latency = _latency(row)
+        share = math.sqrt(latency / slowest) if latency and slowest else 0.4
+        radius = LEAST_RADIUS + share * (MOST_RADIUS - LEAST_RADIUS)
+        kind = "taken" if row["chosen"] else "fits" if not row["reason"] else "misses"
+        told = f"{row['recipe']}: {row['size_bytes']:,} bytes, {loss:+.2f} points lost"
+        told += f", {latency:.3f} ms" if latency else ""
+        anchor, dx = ("end", -radius - 4) if x > WIDTH * 0.8 else ("start", radius + 4)
+        marks.append(
+            f'<g class="{kind}"><title>{escape(told)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
+            f'<text x="{x + dx:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{escape(row["recipe"])}</text></g>'
+        )
+    zero = 20 + (0 - least) / (most - least) * (HEIGHT - BOTTOM - 20)
+    axes = (
+        f'<path class="axis" d="M{LEFT} 10V{HEIGHT - BOTTOM}H{WIDTH - 10}"/>'
+        f'<path class="zero" d="M{LEFT} {zero:.1f}H{WIDTH - 10}"/>'
+        f'<text x="{LEFT - 6}" y="{zero + 4:.1f}" text-anchor="end">0</text>'
+        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{most:.1f}</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 14}" text-anchor="end">size, up to {largest / 1000:,.0f} kB</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 14}">points lost ↓, area: latency</text>'
+    )
+    return _svg(WIDTH, HEIGHT, "Candidates by size and accuracy lost", axes + "".join(marks))
+
+
+def layers(found: Sequence[Mapping[str, Any]]) -> str:
+    """SQNR of the outputs with each layer quantized alone, the worst first.
+
+    Args:
+        found: of `report.json`'s `layers`.
+    """
+    drawn = [layer for layer in found if layer["sqnr_db"] is not None][:30]
+    if not drawn:
+        return ""
+    most = max(max(layer["sqnr_db"] for layer in drawn), 1.0)
+    bars = []
+    for index, layer in enumerate(drawn):
+        y, width = 4 + 26 * index, max(layer["sqnr_db"], 0.0) / most * 300
+        name = layer["name"].partition(";")[0]
+        shown = name if len(name) <= 36 else f"…{name[-35:]}"
+        bars.append(
+            f"<g><title>{escape(layer['name'])}, {escape(layer['kind'])}</title>"
+            f'<text x="250" y="{y + 14}" text-anchor="end">{escape(shown)}</text>'
+            f'<rect class="bar" x="258" y="{y}" width="{width:.1f}" height="18"/>'
+            f'<text x="{264 + width:.1f}" y="{y + 14}">{layer["sqnr_db"]:.1f} dB</text></g>'
+        )
+    return _svg(WIDTH, 8 + 26 * len(drawn), "What each layer loses", "".join(bars))
+
+
+def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    """Classes that were true, downwards, against those that were answered.
+
+    Args:
+        matrix: counts, `[true][answered]`.
+        labels: one a class, or none.
+    """
+    count = len(matrix)
+    if not 1 < count <= MOST_CLASSES:
+        return ""
+    cell, edge = 560 / count, 70
+    squares = []
+    for true, row in enumerate(matrix):
+        total = max(sum(row), 1)
+        name = escape((labels[true] if labels else str(true))[:10])
+        middle = edge + (true + 0.6) * cell
+        squares.append(f'<text x="{edge - 6}" y="{middle:.1f}" text-anchor="end">{name}</text>')
+        squares.append(
+            f'<text x="{edge + (true + 0.5) * cell:.1f}" y="{edge - 8}" text-anchor="middle">{name}</text>'
+        )
+        for answered, number in enumerate(row):
+            if not number:
+                continue
+            x, y = edge + answered * cell, edge + true * cell
+            kind = "right" if true == answered else "wrong"
+            strength = 0.15 + 0.85 * number / total
+            squares.append(
+                f'<rect class="{kind}" style="fill-opacity:{strength:.2f}" x="{x:.1f}" y="{y:.1f}"'
+                f' width="{cell - 1:.1f}" height="{cell - 1:.1f}"/>'
+            )
+            if count <= 20:
+                squares.append(
+                    f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 5:.1f}" text-anchor="middle">{number}</text>'
+                )
+    side = edge + 570
+    return _svg(side, side, "Confusion matrix", "".join(squares))
+
+
+def _svg(width: int, height: int, title: str, inner: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{inner}</svg>"
+    )
+
+
+def _lost(row: Mapping[str, Any]) -> float | None:
+    if row["drop"] is not None:
+        return float(row["drop"]["drop_points"])
+    return None if row["agreement"] is None else 100.0 * (1.0 - float(row["agreement"]))
+
+
+def _latency(row: Mapping[str, Any]) -> float | None:
+    found = row["board_p50_ms"] if row["board_p50_ms"] is not None else row["p50_ms"]
+    return None if found is None else float(found)
