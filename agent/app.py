@@ -25,6 +25,7 @@ from agent.link.link import Link
 from agent.link.subject import Subject
 from agent.loading import Loading
 from agent.serving.asking import Asking
+from agent.serving.cache import ResultCache
 from agent.serving.catalog import Catalog
 from agent.serving.entrances import Entrances
 from agent.serving.loader import Loader
@@ -82,7 +83,7 @@ class Agent:
         self._folder = folder
         self._config = config
         loader = Loader(folder, config)
-        self._catalog = Catalog(loader)
+        self._catalog = Catalog(loader, ResultCache(config.cache_mib << 20) if config.cache_mib else None)
         self._board = BoardReader(folder.root)
         self._standing = Standing(folder, config, self._catalog, self._board)
         self._loading = Loading(
@@ -111,10 +112,11 @@ class Agent:
         routes = Routes(
             self._catalog,
             version=__version__,
+            body_bytes=entrances.limits.body_bytes,
             exposition=lambda: self._standing.exposition(connections=len(entrances)),
             status=lambda: self._standing.status(connections=len(entrances), telemetry=self._link.status()),
         )
-        self._asking = Asking(loop, routes)
+        self._asking = Asking(loop, routes, entrances.limits.body_bytes)
         self._link = self._make_link(self._asking)
         self._standing.port = entrances.port
         await entrances.open(routes, self._standing.door_stands)

@@ -125,6 +125,8 @@ def read_config(folder: BoardFolder) -> BoardConfig:
     for name in ("threads", "memory_limit_mib", "queue_requests", "queue_mib"):
         if getattr(config, name) < 1:
             raise AgentConfigInvalid(path=folder.config, reason=f"`{name}` must be 1 or more")
+    if config.cache_mib < 0:
+        raise AgentConfigInvalid(path=folder.config, reason="`cache_mib` must be 0 or more")
     return config
 
 

@@ -55,6 +55,7 @@ class BoardConfig:
         log_level: `debug`, `info`, `warning`.
         log_format: `text`, or `json` for one JSON object a line.
         queue_requests, queue_mib: what may wait for one model, in number and in tensors together.
+        cache_mib: for answers that are kept, of all models together; 0 keeps none.
     """
 
     fleet: str
@@ -70,6 +71,7 @@ class BoardConfig:
     log_format: str = "text"
     queue_requests: int = 64
     queue_mib: int = 64
+    cache_mib: int = 0
     schema: str = BOARD_SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 

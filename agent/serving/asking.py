@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Protocol
 
 from agent.serving.http.roles import Handler
-from agent.serving.messages import Request, Response
+from agent.serving.messages import Request, Response, too_large
 
 
 class Question(Protocol):
@@ -34,12 +34,13 @@ class Asking:
     """Answers questions of other threads.
 
     Args:
-        loop: where they are answered. handler: by whom.
+        loop: where they are answered. handler: by whom. body_bytes: the longest body.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, handler: Handler, body_bytes: int) -> None:
         self._loop = loop
         self._handler = handler
+        self._limit = body_bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, question: Question, answered: Callable[[Response], None]) -> None:
@@ -51,6 +52,9 @@ class Asking:
             return  # the loop has ended, and the agent with it
 
     def _begin(self, question: Question, answered: Callable[[Response], None], received: float) -> None:
+        if len(question.body) > self._limit:
+            answered(too_large(self._limit))
+            return
         about = (question.path, question.headers, question.body)
         request = Request("POST", *about, True, received, question.deadline, question.priority)
         outcome = self._handler(request)

@@ -8,9 +8,9 @@ goes on, requests wait for its end, and not too many of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.contract.errors import (
     EdgeError,
@@ -19,9 +19,13 @@ from agent.contract.errors import (
     ModelVersionNotServed,
     Overloaded,
 )
-from agent.serving.served import LOADING, READY, UNLOADED, Served
+from agent.serving.cache import ResultCache
+from agent.serving.served import LOADING, READY, UNLOADED, Seen, Served
 from agent.serving.shadow import Shadow
 from agent.serving.sharing import Sharing
+
+if TYPE_CHECKING:
+    from agent.serving.tensors import Array
 
 WAITING_BOUND = 64
 """Requests that may wait for the first loading, and those to load or unload that may be under way."""
@@ -46,6 +50,7 @@ class Catalog:
 
     Args:
         loader: for `load` and `unload`; None where what is served stays as it is.
+        cache: for answers; None keeps none.
 
     Attributes:
         generation: number, 0 without one. title: what it is, like `digits@2`.
@@ -56,7 +61,7 @@ class Catalog:
         changing: is held by whoever changes what is served.
     """
 
-    def __init__(self, loader: Loader | None = None) -> None:
+    def __init__(self, loader: Loader | None = None, cache: ResultCache | None = None) -> None:
         self.generation = 0
         self.title = "nothing"
         self.models: Mapping[str, Served] = {}
@@ -65,6 +70,7 @@ class Catalog:
         self.loading = True
         self.changing = asyncio.Lock()
         self._loader = loader
+        self._cache = cache
         self._all: tuple[Served, ...] = ()
         self._found: dict[tuple[str, str | None, str | None], Served] = {}
         self._loaded: Future[None] = Future()
@@ -85,7 +91,7 @@ class Catalog:
     def exchange(self, models: Iterable[Served]) -> None:
         """Serve these from now on, and nothing else."""
         found: dict[tuple[str, str | None, str | None], Served] = {}
-        self._all = tuple(models)
+        before, self._all = self._all, tuple(models)
         for served in self._all:
             found[served.name, str(served.version), None] = served
             if served.role in LABELS:
@@ -99,12 +105,22 @@ class Catalog:
             for name, primary in self.models.items()
             if (challengers := [each for each in self._of(name) if each.role == "challenger"])
         }
+        self._let_see(before)
+
+    def _let_see(self, before: tuple[Served, ...]) -> None:
+        """Tell shadows and the cache of what is asked of these models, and no more of that which those were asked."""
+        cache = self._cache
+        for served in before:
+            served.seen = served.cache = None
         for served in self._all:
+            shadow = next((each for each in self._of(served.name) if each.role == "shadow"), None)
             served.seen = None
-        for name, primary in self.models.items():
-            for shadow in self._of(name):
-                if shadow.role == "shadow":
-                    primary.seen = Shadow(primary, shadow).see
+            if served.role == "primary" and shadow is not None:
+                served.seen = Shadow(served, shadow).see
+            if cache is not None:
+                served.cache, served.seen = cache, _keeping(cache, served, served.seen)
+        if cache is not None:
+            cache.retain({served.bundle for served in self._all if served.state != UNLOADED})
 
     def index(self) -> tuple[Served, ...]:
         """All versions of all names, with their states and errors, in the generation's order."""
@@ -212,3 +228,14 @@ class Catalog:
             await asyncio.shield(asyncio.wrap_future(self._loaded))
         finally:
             self._waiting -= 1
+
+
+def _keeping(cache: ResultCache, served: Served, seen: Seen | None) -> Seen:
+    """Keeps each answer, and tells who else wants to know."""
+
+    def see(arrays: Sequence[Array], outputs: list[Array]) -> None:
+        cache.keep(served.bundle, arrays, outputs)
+        if seen is not None:
+            seen(arrays, outputs)
+
+    return see

@@ -32,7 +32,6 @@ LOOK_S = 1.0
 LINGER_S = 1.0
 """For clients between two requests, to be told with the next answer that the connection ends."""
 LIMIT_BYTES = 256 * 1024
-LIMITS = Limits(connections=128, address_connections=32)
 LOG = logging.getLogger("agent")
 
 
@@ -41,7 +40,7 @@ class Door:
 
     Args:
         document: `link/door.json`. key: file of the board's own key.
-        handler: of requests. budget: of all connections. sockets: to listen on.
+        handler: of requests. limits: of one client. budget: of all connections. sockets: to listen on.
         on_change: is called with `state` when it has changed.
 
     Attributes:
@@ -54,6 +53,7 @@ class Door:
         document: Path,
         key: Path,
         handler: Handler,
+        limits: Limits,
         budget: Budget,
         sockets: ListeningSockets,
         on_change: Callable[[DoorState | None], None],
@@ -63,6 +63,7 @@ class Door:
         self._file = WatchedFile(document, limit_bytes=LIMIT_BYTES)
         self._key = key
         self._handler = handler
+        self._limits = limits
         self._budget = budget
         self._sockets = sockets
         self._on_change = on_change
@@ -135,7 +136,7 @@ class Door:
         await self._shut(LINGER_S)
         loop = asyncio.get_running_loop()
         self.listening = self._sockets.tcp(config.address, config.port)
-        self._clients = Connections(loop, self._handler, LIMITS, self._budget, admit=self._tokens)
+        self._clients = Connections(loop, self._handler, self._limits, self._budget, admit=self._tokens)
         self._threshold = Threshold(loop, context, self._clients.new)
         self._server = await loop.create_server(
             self._threshold.new, sock=self.listening.dup(), backlog=BACKLOG

@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from agent.contract.errors import EdgeError, RequestInvalid
-from agent.serving.http import Limits
-from agent.serving.messages import Request, Response, error_response, refusal
+from agent.serving.messages import Request, Response, error_response, refusal, too_large
 from agent.signals import leave_signals
 
 Body = TypeVar("Body", bytes, "bytes | None")
@@ -38,7 +37,7 @@ class Encodings:
         body_bytes: what a body may come to.
     """
 
-    def __init__(self, body_bytes: int = Limits.body_bytes) -> None:
+    def __init__(self, body_bytes: int) -> None:
         self._limit = body_bytes
         self._worker: ThreadPoolExecutor | None = None
         self._one = asyncio.Lock()
@@ -72,8 +71,7 @@ class Encodings:
             async with self._one:
                 body = await self._apart(inflated, request.body, encoding, self._limit)
                 if body is None:
-                    text = f"the request's body is too large: at most {self._limit} bytes are taken"
-                    return refusal(413, text)
+                    return too_large(self._limit)
                 outcome = answer(_plain(request, body))
                 del body
             packed = self._packed(outcome, accepted)

@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.config import BoardFolder
 from agent.contract.board import BoardConfig
@@ -27,7 +28,8 @@ from agent.serving.listening import BACKLOG, ListeningSockets, raise_descriptor_
 LISTEN_FD = "EDGE_LISTEN_FD"
 MORE_LISTEN_FDS = "EDGE_MORE_LISTEN_FDS"
 CONNECTION_FDS = "EDGE_CONNECTION_FDS"
-LARGEST_BODY = 32 * 1024 * 1024
+DOOR_CONNECTIONS, DOOR_ADDRESS_CONNECTIONS = 128, 32
+"""Of clients from other machines at once, and of those from one of them."""
 
 
 class Entrances:
@@ -35,6 +37,9 @@ class Entrances:
 
     Args:
         folder: the board's. config: as enrolment wrote it.
+
+    Attributes:
+        limits: of one client; of those from other machines fewer are let in.
 
     Raises:
         AgentExposed: `address` is beyond the loopback.
@@ -52,7 +57,7 @@ class Entrances:
         self._local = self._sockets.unix(folder.socket)
         self._folder = folder
         self._budget = Budget.of_memory(config.memory_limit_mib * 1024 * 1024)
-        self._limits = Limits(body_bytes=min(LARGEST_BODY, self._budget.total_bytes // 2))
+        self.limits = Limits.within(self._budget)
         self._servers: list[asyncio.Server] = []
         self._parked: list[int] = []
 
@@ -73,7 +78,7 @@ class Entrances:
             on_change: is called when the door stands otherwise than before.
         """
         loop = asyncio.get_running_loop()
-        self._clients = Connections(loop, handler, self._limits, self._budget)
+        self._clients = Connections(loop, handler, self.limits, self._budget)
         # A server closes its own copy of its socket; clients that come meanwhile wait in this one.
         server = await loop.create_server(self._clients.new, sock=self._loopback.dup(), backlog=BACKLOG)
         self._servers.append(server)
@@ -81,7 +86,13 @@ class Entrances:
             local = await loop.create_unix_server(self._clients.new, sock=self._local.dup(), backlog=BACKLOG)
             self._servers.append(local)
         self._door = Door(
-            self._folder.door, self._folder.mqtt_key, handler, self._budget, self._sockets, on_change
+            self._folder.door,
+            self._folder.mqtt_key,
+            handler,
+            replace(self.limits, connections=DOOR_CONNECTIONS, address_connections=DOOR_ADDRESS_CONNECTIONS),
+            self._budget,
+            self._sockets,
+            on_change,
         )
         await self._door.start()
         self._sockets.close_rest()

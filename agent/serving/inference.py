@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import EdgeError, InferenceFailed, RequestInvalid
 from agent.metrics import ABANDONED
+from agent.serving.apart import Apart
 from agent.serving.catalog import Catalog
 from agent.serving.messages import Request, Response, error_response
 from agent.serving.served import Served
@@ -27,8 +28,9 @@ REQUEST_ID = b"x-request-id"
 LONGEST_ID = 128
 """Of a request's id in the log."""
 
-Operation = Callable[[Served, Request], "Response | Awaitable[Response]"]
-"""What a protocol does with a request to one model: take it apart, have it run, and put the answer together."""
+Operation = Callable[[Served, Request, Apart], "Response | Awaitable[Response]"]
+"""What a protocol does with a request to one model: take it apart (what takes long, in that thread), have it run, and
+put the answer together."""
 Wanted = tuple[Operation, str, str | None, str | None]
 """What to do with which model, and its version or label where the path names one."""
 
@@ -42,6 +44,7 @@ class Inferences:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._apart = Apart()
 
     def __call__(
         self,
@@ -60,7 +63,7 @@ class Inferences:
         if self._catalog.shared and version is None and label is None and name in self._catalog.shared:
             served = self._catalog.shared[name].choose(request)
         try:
-            outcome = operation(served, request)
+            outcome = operation(served, request, self._apart)
         except Exception as error:
             return _failed(served, request, error)
         if isinstance(outcome, Response):

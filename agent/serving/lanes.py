@@ -249,11 +249,11 @@ class Lanes:
         leave_signals()
         while (batch := work.get()) is not None:
             ran = _run(model, [entry.payload.arrays for entry in batch])
-            del batch  # its tensors are not kept until the next one
             try:
                 loop.call_soon_threadsafe(self._ran, lane, ran)
             except RuntimeError:  # the loop has been closed meanwhile: nobody waits
                 return
+            del batch, ran  # their tensors are not kept until the next one
 
 
 def _settle(entry: Entry[Pending], outcome: tuple[list[Array], Ran] | EdgeError) -> None:

@@ -43,10 +43,11 @@ class Curve:
         return self.fixed_s + samples * self.sample_s
 
     def fitting(self, seconds: float) -> int:
-        """Samples of the largest run that takes so long at most; 0 where one sample takes longer."""
+        """Samples of the largest run that takes so long at most; 0 where one sample takes longer. Where more samples
+        took no more time, those that were timed: what a million would take is not known."""
         if self.run_s(1) > seconds:
             return 0
-        return int((seconds - self.fixed_s) / self.sample_s) if self.sample_s > 0 else 1 << 20
+        return int((seconds - self.fixed_s) / self.sample_s) if self.sample_s > 0 else self.largest
 
 
 def fit(timed: Sequence[tuple[int, float]]) -> Curve:

@@ -51,6 +51,7 @@ class Routes:
     Args:
         catalog: what is served.
         version: of the agent.
+        body_bytes: the longest body, when it is decompressed.
         exposition: the text of `/metrics`.
         status: the agent's own words of itself, for `/edge/v1/status`.
     """
@@ -60,12 +61,13 @@ class Routes:
         catalog: Catalog,
         *,
         version: str,
+        body_bytes: int,
         exposition: Callable[[], bytes],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._catalog = catalog
         self._inferences = Inferences(catalog)
-        self._encodings = Encodings()
+        self._encodings = Encodings(body_bytes)
         self._protocols: tuple[Paths, ...] = (V2(catalog, version), V1(catalog), Images())
 
         def metrics() -> Response:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import EdgeError, ModelUnavailable, RequestExpired
+from agent.contract.errors import EdgeError, ModelUnavailable, RequestExpired, RequestInvalid
 from agent.contract.names import parse_release
 from agent.metrics import ModelMetrics, ModelSample
 from agent.serving.lanes import Lanes
@@ -22,6 +22,7 @@ from agent.serving.strain import Strain, ease
 if TYPE_CHECKING:
     from agent.contract.release import GenerationModel
     from agent.models import Model
+    from agent.serving.cache import ResultCache
     from agent.serving.preparing import Prepared
     from agent.serving.tensors import Array
 
@@ -34,7 +35,7 @@ LOADING, READY, FAILED = "loading", "ready", "failed"
 UNLOADING, UNLOADED = "unloading", "unloaded"
 
 
-Seen = Callable[["Sequence[Array]", "list[Array]"], None]
+Seen = Callable[["Sequence[Array]", "list[Array]"], object]
 
 
 class Served:
@@ -46,9 +47,12 @@ class Served:
         role, share: how it takes part, as in its `GenerationModel`.
         state: `loading`, `ready`, `failed` (`error` says why), `unloading` or `unloaded`.
         model: when it is ready.
+        form: what version 2 of the protocol worked out of it; it goes with the model.
         run_s: seconds of one batch-1 run, measured when it was loaded.
+        most_samples: of one request.
         metrics: its counters. under_way: requests that found it and are not answered yet.
-        seen: is told of each request's inputs and outputs; None: nobody wants to know.
+        cache: where answers are kept, if they are.
+        seen: is told of each request's inputs and outputs that was run; None: nobody wants to know.
     """
 
     def __init__(self, entry: GenerationModel, metrics: ModelMetrics | None = None) -> None:
@@ -62,14 +66,16 @@ class Served:
         self.state = LOADING
         self.error: EdgeError | None = None
         self.model: Model | None = None
+        self.form: Any = None
         self.run_s = 0.0
         self.metrics = ModelMetrics() if metrics is None else metrics
         self.under_way = 0
+        self.cache: ResultCache | None = None
         self.seen: Seen | None = None
         self._budgets = entry.budgets
         self._strain = Strain()
         self._prepared: Prepared | None = None
-        self._most_inline = 0
+        self._most_inline = self.most_samples = 0
         self._lanes: Lanes | None = None
 
     @property
@@ -84,6 +90,9 @@ class Served:
 
     def loaded(self, prepared: Prepared, bounds: Bounds = BOUNDS) -> None:
         """It can answer."""
+        from agent.serving.samples import most_samples  # it needs numpy
+
+        self.most_samples = most_samples(prepared.model, prepared.curve, bounds)
         budget_ms = self._budgets.p95_ms
         pace = Pace(prepared.curve, budget_s=budget_ms / 1000 if budget_ms else None, batches=prepared.joins)
         self._prepared = prepared
@@ -101,7 +110,8 @@ class Served:
         prepared, lanes, strain = self._prepared, self._lanes, self._strain
         if prepared is not None and lanes is not None:
             inline = prepared.quick and ease(strain).inline
-            self._most_inline = max(1, prepared.curve.fitting(LONGEST_INLINE_S)) if inline else 0
+            fitting = min(prepared.curve.fitting(LONGEST_INLINE_S), self.most_samples)
+            self._most_inline = max(1, fitting) if inline else 0
             lanes.bear(strain)
 
     def anew(self, state: str) -> Served:
@@ -117,7 +127,7 @@ class Served:
     def end(self) -> Prepared | None:
         """Answer no more. What is to be closed, if anything."""
         prepared, lanes = self._prepared, self._lanes
-        self.model = self._prepared = self._lanes = None
+        self.model = self.form = self._prepared = self._lanes = None
         self._most_inline, self.state = 0, UNLOADED
         if lanes is not None:
             lanes.end()
@@ -138,6 +148,7 @@ class Served:
             priority: 1 is the highest, 0 the model's default.
 
         Raises:
+            RequestInvalid: it asks for too many samples.
             Overloaded: the queue is full.
             BoardStrained: it would have to wait, and the board is too hot or too full for that.
             RequestExpired: its deadline has passed.
@@ -148,6 +159,12 @@ class Served:
             raise ModelUnavailable(model=self.name)
         if deadline is not None and time.monotonic() > deadline:
             raise RequestExpired(model=self.name)
+        if self.cache is not None:
+            kept = self.cache.find(self.bundle, arrays)
+            if kept is not None:
+                self.metrics.hits += 1
+                return kept
+            self.metrics.misses += 1
         samples = len(arrays[0])
         if samples <= self._most_inline and not lanes.busy:
             # So short that it is CPU time; asking the kernel for that would cost more than it tells.
@@ -157,8 +174,22 @@ class Served:
             if self.seen is not None:
                 self.seen(arrays, outputs)
             return outputs
+        self.check_samples(samples)
         answer = lanes.answer(arrays, deadline=deadline, priority=priority)
         return answer if self.seen is None else _told(answer, arrays, self.seen)
+
+    def check_samples(self, count: int) -> None:
+        """Refuse a request that asks for more than one may.
+
+        Raises:
+            RequestInvalid: so.
+        """
+        if count > self.most_samples:
+            raise RequestInvalid(
+                reason=f"the request holds {count} samples for model '{self.name}': at most {self.most_samples} are "
+                "taken at once",
+                status=413,
+            )
 
     def sample(self) -> ModelSample:
         """Its numbers for Prometheus."""
@@ -176,6 +207,7 @@ class Served:
             "inline": self.quick,
             "lanes": len(prepared.instances),
             "batch": lanes.samples,
+            "most_samples": self.most_samples,
             "curve": {
                 "fixed_ms": curve.fixed_s * 1000,
                 "sample_ms": curve.sample_s * 1000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import http.client
 import json
@@ -344,3 +345,29 @@ def test_a_process_that_starts_anew_fails_no_request_through_the_door_or_the_soc
     assert failed == []
     assert set(counted) == {200}
     assert beyond.ask("POST", PREDICT, INFER, ROW)[0] == 200
+
+
+def test_on_a_small_board_what_can_never_fit_is_too_large_at_every_entrance(tmp_path: Path) -> None:
+    small = DoorBoard(tmp_path)
+    small.board.configure(
+        memory_limit_mib=256
+    )  # an eighth of it is for clients' bytes, half of that for one body
+    small.agent = RunningAgent(small.board, tmp_path / "agent.log")
+    try:
+        small.agent.ready()
+        small.write(small.config())
+        loopback, beyond = small.agent.connect(), small.connect()
+        for connection in (loopback, beyond):
+            connection.putrequest("POST", PREDICT)
+            connection.putheader("Authorization", f"Bearer {INFER}")
+            connection.putheader("Content-Length", str(20 << 20))
+            connection.endheaders()
+            answer = connection.getresponse()
+            assert (answer.status, b"at most 16777216 bytes are taken" in answer.read()) == (413, True)
+            connection.close()
+        packed = gzip.compress(bytes(20 << 20))
+        loopback.request("POST", PREDICT, packed, {"Content-Encoding": "gzip"})
+        answer = loopback.getresponse()
+        assert (answer.status, b"at most 16777216 bytes are taken" in answer.read()) == (413, True)
+    finally:
+        small.agent.stop()

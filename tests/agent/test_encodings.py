@@ -101,7 +101,9 @@ def test_an_answer_that_comes_later_is_compressed_too() -> None:
         return Response(200, bytes(2000))
 
     async def run() -> Response:
-        outcome: Any = Encodings()(Request("POST", "/", {b"accept-encoding": b"gzip"}, b"", True, 0.0), later)
+        outcome: Any = Encodings(LIMIT)(
+            Request("POST", "/", {b"accept-encoding": b"gzip"}, b"", True, 0.0), later
+        )
         assert isinstance(outcome, Awaitable)
         return await outcome
 

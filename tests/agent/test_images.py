@@ -161,3 +161,54 @@ def test_many_photos_at_once_are_all_answered_or_told_to_come_again(sees: Runnin
     assert set(statuses) <= {200, 503}
     assert statuses.count(200) >= 17
     assert sees.post("/edge/v1/models/classification/infer", photo)[0] == 200
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_predict_takes_pictures_as_image_models_of_tensorflow_serving_do(
+    sees: RunningAgent, kind: str
+) -> None:
+    path, pictures = "/v1/models/tensor:predict", [encoded(RED, kind), encoded(HALVES, kind)]
+    each = [ask(sees, "tensor", picture)["answers"][0]["values"] for picture in pictures]
+
+    for body in (
+        {"instances": [b64(picture) for picture in pictures]},
+        {"instances": [{"pixels": b64(picture)} for picture in pictures]},
+        {"inputs": [b64(picture) for picture in pictures]},
+    ):
+        status, found = sees.post(path, body)
+        assert status == 200, found
+        np.testing.assert_allclose(next(iter(found.values())), each, atol=1e-6)
+    status, found = sees.post(path, {"inputs": b64(pictures[0])})
+    np.testing.assert_allclose(found["outputs"], each[:1], atol=1e-6)
+
+
+def test_bytes_that_are_no_picture_are_still_a_tensor(sees: RunningAgent) -> None:
+    pixels = np.full((3, SIDE, SIDE), 0.5, np.float32)
+
+    status, found = sees.post("/v1/models/tensor:predict", {"instances": [b64(pixels.tobytes())]})
+
+    assert status == 200, found
+    assert found["predictions"] == [[0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("model", "pictures", "status", "words"),
+    [
+        ("tensor", [encoded(RED)] * 33, 413, "at most 32 are decoded for one"),
+        ("tensor", [encoded(RED), b"no picture"], 400, "neither a JPEG nor a PNG"),
+        ("tensor", [encoded(RED)[:-60]], 400, "damaged"),
+        ("digits", [encoded(RED)], 400, "takes 256 bytes a sample"),
+    ],
+    ids=["too many", "one that is none", "cut off", "a model without steps"],
+)
+def test_pictures_that_predict_can_not_take_are_refused(
+    sees: RunningAgent, model: str, pictures: list[bytes], status: int, words: str
+) -> None:
+    found = sees.post(f"/v1/models/{model}:predict", {"instances": [b64(picture) for picture in pictures]})
+
+    assert found[0] == status
+    assert words in found[1]["error"]

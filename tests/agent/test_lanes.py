@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from time import monotonic
@@ -99,6 +100,22 @@ def test_requests_that_wait_together_run_together_and_each_gets_its_own_answer(s
     assert clients.metrics.samples == 40
     assert sum(size * runs.count for size, runs in clients.metrics.sizes.items()) == 40
     assert sum(runs.count for runs in clients.metrics.sizes.values()) == clients.metrics.batches
+
+
+def test_what_was_answered_is_not_kept_until_the_next_request(slow: Prepared) -> None:
+    clients = Clients(slow)
+
+    async def work(all: Clients) -> Any:
+        outputs = await all.ask(0)
+        assert isinstance(outputs, list)
+        kept = weakref.ref(outputs[0])
+        del outputs
+        end = monotonic() + 5
+        while kept() is not None and monotonic() < end:
+            await asyncio.sleep(0.01)
+        return kept()
+
+    assert clients.run(work) is None
 
 
 def test_a_full_queue_says_no_with_the_time_that_it_takes_to_drain(slow: Prepared) -> None:

@@ -134,7 +134,7 @@ def test_what_waits_for_the_models_is_not_taken_apart(peak: Callable[[], int]) -
 
     async def wait() -> None:
         catalog = Catalog()
-        routes = Routes(catalog, version="0", exposition=bytes, status=dict)
+        routes = Routes(catalog, version="0", body_bytes=8 * MIB, exposition=bytes, status=dict)
         asked = [
             routes(Request("POST", "/v2/models/digits/infer", headers, body, True, 0.0)) for _ in range(8)
         ]

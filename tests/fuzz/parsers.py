@@ -23,7 +23,7 @@ from agent.link.message import Message
 from agent.models import Model, open_bundle
 from agent.serving.catalog import Catalog
 from agent.serving.encodings import inflated
-from agent.serving.http import Budget, Connections, Limits
+from agent.serving.http import LARGEST_BODY, Budget, Connections, Limits
 from agent.serving.messages import Request, Response
 from agent.serving.pace import Curve
 from agent.serving.preparing import Prepared
@@ -169,12 +169,12 @@ def _routes(folder: Path) -> Routes:
     for entry in read_generation(board.generation(1, bundles)).models:
         served = Served(entry)
         model = Model(open_bundle(board.root / "objects" / entry.bundle, expected=entry.bundle))
-        served.loaded(Prepared(model, 0.0, Curve(0.0, 0.0), instances=(model,)))
+        served.loaded(Prepared(model, 0.0, Curve(0.0, 1e-9), instances=(model,)))
         found.append(served)
     catalog = Catalog()
     catalog.exchange(found)
     catalog.finish()
-    return Routes(catalog, version="0", exposition=bytes, status=dict)
+    return Routes(catalog, version="0", body_bytes=LARGEST_BODY, exposition=bytes, status=dict)
 
 
 def _ask(

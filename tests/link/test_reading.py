@@ -26,6 +26,7 @@ from agent.link.message import Message, Reply
 from agent.link.reading import question, reply
 from agent.link.subject import MOST_RESULTS, Subject
 from agent.serving.asking import Asking
+from agent.serving.http import LARGEST_BODY
 from agent.serving.messages import Request, Response
 
 TO = "edge/v1/test-abcdef/50/d-0123456789/infer/digits"
@@ -92,7 +93,7 @@ def test_a_deadline_and_a_priority_reach_the_request() -> None:
         ended.set()
 
     async def serve() -> None:
-        asking = Asking(asyncio.get_running_loop(), handler)
+        asking = Asking(asyncio.get_running_loop(), handler, LARGEST_BODY)
         asked = Question("/v2/models/digits/infer", b"{}", deadline=7.0, priority=9)
         threading.Thread(target=asking, args=(asked, answered)).start()
         await asyncio.to_thread(ended.wait, 10.0)
@@ -100,6 +101,19 @@ def test_a_deadline_and_a_priority_reach_the_request() -> None:
     asyncio.run(serve())
     assert (heard[0].method, heard[0].deadline, heard[0].priority) == ("POST", 7.0, 9)
     assert answers == [Response(200, b"{}")]
+
+
+def test_a_message_longer_than_a_body_may_be_here_is_told_so() -> None:
+    answers: list[Response] = []
+
+    async def serve() -> None:
+        asking = Asking(asyncio.get_running_loop(), lambda _: Response(200, b"{}"), 3)
+        for body in (b"abc", b"abcd"):
+            asking(Question("/v2/models/digits/infer", body), answers.append)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(serve())
+    assert [answer.status for answer in answers] == [200, 413]
 
 
 @settings(deadline=None)

@@ -13,6 +13,8 @@ SMALL_BYTES = 16 * 1024
 """A body up to here is not counted: one for each connection is little, and counting would cost more."""
 SHARE = 8
 """The part of the agent's memory that clients' bytes may fill is one in so many."""
+LARGEST_BODY = 32 * 1024 * 1024
+"""Where memory allows more, too."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,19 @@ class Limits:
 
     head_bytes: int = 16 * 1024
     headers: int = 100
-    body_bytes: int = 32 * 1024 * 1024
+    body_bytes: int = LARGEST_BODY
     connections: int = 512
     address_connections: int | None = None
     receive_s: float = 20.0
     body_rate: int = 64 * 1024
     idle_s: float = 75.0
     write_s: float = 30.0
+
+    @classmethod
+    def within(cls, budget: Budget) -> Limits:
+        """The limits of clients who share this budget: two of the largest bodies fit into it, so that one alone always
+        does, and what can never fit is refused as too large instead of too much at once."""
+        return cls(body_bytes=min(LARGEST_BODY, budget.total_bytes // 2))
 
 
 class Holder(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.contract.errors import RequestInvalid
 from agent.contract.manifest import TensorSpec
+from agent.serving.apart import LONG_BYTES, Apart
 from agent.serving.inference import check_batch
 from agent.serving.messages import Request, Response, tensor_json
 from agent.serving.tensors import Array
@@ -34,38 +35,57 @@ if TYPE_CHECKING:
     from agent.serving.served import Served
 
 
-def classify(served: Served, request: Request) -> Response | Awaitable[Response]:
+def classify(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
     """`POST /v1/models/M:classify`: for each example its classes, each with label and score.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it, or the release is no classification.
         EdgeError: see `Served.run`.
     """
-    return _answered(served, request, CLASSIFY, _classes)
+    return _answered(served, request, apart, CLASSIFY, _classes)
 
 
-def regress(served: Served, request: Request) -> Response | Awaitable[Response]:
+def regress(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
     """`POST /v1/models/M:regress`: for each example its value.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it, or the release is no regression.
         EdgeError: see `Served.run`.
     """
-    return _answered(served, request, REGRESS, _values)
+    return _answered(served, request, apart, REGRESS, _values)
 
 
 def _answered(
-    served: Served, request: Request, verb: str, results: Callable[[Model, Array], Any]
+    served: Served, request: Request, apart: Apart, verb: str, results: Callable[[Model, Array], Any]
 ) -> Response | Awaitable[Response]:
-    document = parse_object(request.body)
-    model = ready_model(served)
+    model, body = ready_model(served), request.body
+    if len(body) > LONG_BYTES:
+        return apart.read(
+            served.name,
+            lambda: _read(model, body, verb),
+            lambda arrays: _run(served, model, request, arrays, results),
+        )
+    return _run(served, model, request, _read(model, body, verb), results)
+
+
+def _read(model: Model, body: bytes, verb: str) -> list[Array]:
+    document = parse_object(body)
     check_signature(model, document, verb)
     examples = _examples(document, model.inputs)
-    booleans = holds_booleans(request.body)
-    arrays = [
+    booleans = holds_booleans(body)
+    return [
         tensor([_nested(example[spec.name], spec) for example in examples], spec, dtype, booleans=booleans)
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
+
+
+def _run(
+    served: Served,
+    model: Model,
+    request: Request,
+    arrays: Sequence[Array],
+    results: Callable[[Model, Array], Any],
+) -> Response | Awaitable[Response]:
     check_batch(served, model, arrays)
     outcome = served.run(arrays, deadline=request.deadline, priority=request.priority)
     if isinstance(outcome, list):

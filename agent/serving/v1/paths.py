@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Mapping
 from functools import cache
 
+from agent.serving.apart import Apart
 from agent.serving.catalog import Catalog
 from agent.serving.inference import Operation, Wanted
 from agent.serving.messages import Request, Response, json_response, refusal, wrong_method
@@ -60,8 +61,8 @@ class V1:
         return status(asked, (asked,) if alone else self._catalog.versions(name))
 
 
-def _predict(served: Served, request: Request) -> Response | Awaitable[Response]:
-    return _imported_predict()(served, request)
+def _predict(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    return _imported_predict()(served, request, apart)
 
 
 @cache
@@ -71,8 +72,8 @@ def _imported_predict() -> Operation:
     return predict
 
 
-def _classify(served: Served, request: Request) -> Response | Awaitable[Response]:
-    return _imported_classify()(served, request)
+def _classify(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    return _imported_classify()(served, request, apart)
 
 
 @cache
@@ -82,8 +83,8 @@ def _imported_classify() -> Operation:
     return classify
 
 
-def _regress(served: Served, request: Request) -> Response | Awaitable[Response]:
-    return _imported_regress()(served, request)
+def _regress(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    return _imported_regress()(served, request, apart)
 
 
 @cache

@@ -1,32 +1,62 @@
-"""TensorFlow Serving's `:predict`, by rows and by columns. Imported with the first model: it needs numpy."""
+"""TensorFlow Serving's `:predict`, by rows and by columns. Imported with the first model: it needs numpy.
+
+The rule: where a release says how a picture becomes its input, `{"b64": ...}` may hold one, a JPEG or PNG, as image
+models with string inputs take it at TensorFlow Serving; all other bytes are a tensor's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import RequestInvalid
 from agent.contract.manifest import TensorSpec
+from agent.serving.apart import LONG_BYTES, Apart
 from agent.serving.inference import check_batch
 from agent.serving.messages import Request, Response, parse_json, tensor_json
 from agent.serving.tensors import Array, contiguous
 from agent.serving.v1.signatures import PREDICT, check_names, check_signature, ready_model
-from agent.serving.v1.values import holds_booleans, tensor
+from agent.serving.v1.values import B64, Pictures, holds_booleans, tensor
 
 if TYPE_CHECKING:
     from agent.models import Model
     from agent.serving.served import Served
 
 
-def predict(served: Served, request: Request) -> Response | Awaitable[Response]:
-    """`POST /v1/models/M:predict`.
+def predict(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    """`POST /v1/models/M:predict`; one that is long, or that holds pictures, is read in the thread `apart`.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it.
         EdgeError: see `Served.run`.
     """
-    document = parse_object(request.body)
-    model = ready_model(served)
+    model, body = ready_model(served), request.body
+    pictures = B64 in body and _takes_pictures(model)
+    if pictures or len(body) > LONG_BYTES:
+        return apart.read(
+            served.name,
+            lambda: _read(model, body, _pictures(served, model) if pictures else None),
+            lambda read: _run(served, model, request, *read),
+        )
+    return _run(served, model, request, *_read(model, body, None))
+
+
+def _takes_pictures(model: Model) -> bool:
+    """Whether its release says how a picture becomes its only input."""
+    manifest = model.bundle.manifest
+    return bool(manifest.preprocessing) and len(manifest.inputs) == 1
+
+
+def _pictures(served: Served, model: Model) -> Pictures:
+    from agent.serving.images.pictures import picture_batch  # not before there is one
+
+    return partial(picture_batch, served, model)
+
+
+def _read(model: Model, body: bytes, pictures: Pictures | None) -> tuple[list[Array], bool]:
+    """What a request asks for: its tensors, and whether by rows."""
+    document = parse_object(body)
     if "signature_name" in document:
         check_signature(model, document, PREDICT)
     rows = "instances" in document
@@ -37,11 +67,17 @@ def predict(served: Served, request: Request) -> Response | Awaitable[Response]:
         if rows
         else _by_columns(document["inputs"], model.inputs)
     )
-    booleans = holds_booleans(request.body)
+    booleans = holds_booleans(body)
     arrays = [
-        tensor(columns[spec.name], spec, dtype, booleans=booleans)
+        tensor(columns[spec.name], spec, dtype, booleans=booleans, pictures=pictures)
         for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
     ]
+    return arrays, rows
+
+
+def _run(
+    served: Served, model: Model, request: Request, arrays: Sequence[Array], rows: bool
+) -> Response | Awaitable[Response]:
     if len(arrays) > 1 or model.fixed_batch not in (None, 1):
         check_batch(served, model, arrays)
     outcome = served.run(arrays, deadline=request.deadline, priority=request.priority)

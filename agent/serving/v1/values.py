@@ -11,7 +11,7 @@ import base64
 import binascii
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -37,6 +37,11 @@ _TYPES: Mapping[str, frozenset[type]] = {
 }
 
 
+Pictures = Callable[[Sequence[bytes]], "Array | None"]
+"""Makes a batch of the files of pictures; None where the bytes are no such files."""
+B64 = b'"b64"'
+
+
 def holds_booleans(body: bytes) -> bool:
     """Whether `true` or `false` stands anywhere in a request: `struct` would take them for 1 and 0.
 
@@ -45,7 +50,9 @@ def holds_booleans(body: bytes) -> bool:
     return (b"r" in body and b"true" in body) or (b"l" in body and b"false" in body)
 
 
-def tensor(data: Any, spec: TensorSpec, dtype: str, *, booleans: bool = False) -> Array:
+def tensor(
+    data: Any, spec: TensorSpec, dtype: str, *, booleans: bool = False, pictures: Pictures | None = None
+) -> Array:
     """The array `[N, ...]` of one input.
 
     Args:
@@ -53,6 +60,7 @@ def tensor(data: Any, spec: TensorSpec, dtype: str, *, booleans: bool = False) -
         spec: of the input.
         dtype: its element type as clients see it.
         booleans: whether there may be some among the data.
+        pictures: where bytes may be pictures.
 
     Raises:
         RequestInvalid: they are not the values of such an array.
@@ -60,7 +68,7 @@ def tensor(data: Any, spec: TensorSpec, dtype: str, *, booleans: bool = False) -
     packing = None if booleans else _PACKING.get(dtype)
     found = None if packing is None else _packed(data, spec.shape[1:], *packing)
     if found is None:
-        found = _bytes(data, spec, dtype) if _is_bytes(data) else _checked(data, spec, dtype)
+        found = _bytes(data, spec, dtype, pictures) if _is_bytes(data) else _checked(data, spec, dtype)
     if dtype != spec.dtype:
         check_finite(found, spec.name, spec.dtype)
     return found
@@ -130,8 +138,13 @@ def _is_bytes(data: Any) -> bool:
     return isinstance(first, dict)
 
 
-def _bytes(data: Any, spec: TensorSpec, dtype: str) -> Array:
-    """The array whose bytes stand in base64: little-endian, row-major, of the whole batch or of each sample."""
+def _bytes(data: Any, spec: TensorSpec, dtype: str, pictures: Pictures | None) -> Array:
+    """The array whose bytes stand in base64: little-endian, row-major, of the whole batch or of each sample; or the
+    batch of the pictures whose files these are."""
+    samples = [decoded(value, spec.name) for value in (data if isinstance(data, list) else [data])]
+    decoded_pictures = pictures(samples) if pictures is not None else None
+    if decoded_pictures is not None:
+        return decoded_pictures
     told = spec.shape[1:]
     if -1 in told:
         raise RequestInvalid(
@@ -139,10 +152,8 @@ def _bytes(data: Any, spec: TensorSpec, dtype: str) -> Array:
         )
     sample_bytes = math.prod(told) * np.dtype(dtype).itemsize
     if isinstance(data, list):
-        samples = [decoded(value, spec.name) for value in data]
         fits = all(len(sample) == sample_bytes for sample in samples)
     else:
-        samples = [decoded(data, spec.name)]
         fits = bool(samples[0]) and len(samples[0]) % sample_bytes == 0
     if not fits:
         raise RequestInvalid(

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from agent.contract.errors import ModelUnavailable
 from agent.contract.manifest import EngineName
-from agent.serving.http import Limits
 from agent.serving.messages import Response, json_response
 from agent.serving.tensors import DATATYPES
 
@@ -54,7 +51,7 @@ def model_configuration(served: Served) -> Response:
     model = _model(served)
     manifest = model.bundle.manifest
     platform = PLATFORMS.get(model.engine_name, TFLITE)
-    batch = _max_batch(model)
+    batch = served.most_samples if _any_batch(model) else 0
     inputs = [
         {**each, "format": "FORMAT_NONE", "allow_ragged_batch": False, "optional": False}
         for each in _configured(model.inputs, model.input_dtypes, batch)
@@ -100,17 +97,6 @@ def _batching(samples: int) -> dict[str, Any]:
     if samples == 1:
         return {}
     return {"dynamic_batching": {"preferred_batch_size": [samples], "max_queue_delay_microseconds": 0}}
-
-
-def _max_batch(model: Model) -> int:
-    """The most samples of one request: what a body holds; 0 where the artifact insists on a batch of its own."""
-    if not _any_batch(model):
-        return 0
-    sizes = [
-        int(np.prod([max(length, 1) for length in spec.shape[1:]])) * np.dtype(dtype).itemsize
-        for spec, dtype in zip(model.inputs, model.input_dtypes)  # noqa: B905 - one type per tensor
-    ]
-    return max(1, Limits.body_bytes // sum(sizes))
 
 
 def _any_batch(model: Model) -> bool:

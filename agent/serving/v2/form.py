@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import orjson
@@ -78,14 +77,11 @@ def _input(place: int, spec: TensorSpec, dtype: str) -> Input:
     return Input(place, spec.name, shape, fixed, DATATYPES[dtype], datatypes(dtype, spec.dtype), spec.dtype)
 
 
-_FORMS: WeakKeyDictionary[Model, Form] = WeakKeyDictionary()
-
-
 def form_of(served: Served, model: Model) -> Form:
     """The form of a model that is served."""
-    form = _FORMS.get(model)
+    form: Form | None = served.form
     if form is None:
-        form = _FORMS[model] = Form(served, model)
+        form = served.form = Form(served, model)
     return form
 
 

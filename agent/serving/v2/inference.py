@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ModelUnavailable, RequestExpired, RequestInvalid
+from agent.serving.apart import LONG_BYTES, Apart
 from agent.serving.inference import check_batch
 from agent.serving.messages import Request, Response, parse_json
 from agent.serving.tensors import Array
@@ -29,8 +30,8 @@ EXPIRED_STATUS = 503
 """Triton's; version 1 of the protocol has another."""
 
 
-def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
-    """Answer one request.
+def infer(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    """Answer one request; one whose JSON is long is read in the thread `apart`.
 
     Raises:
         RequestInvalid: the request is not as the protocol or the model wants it.
@@ -52,6 +53,27 @@ def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
     plan = form.plans.get(head) if header is not None else None
     if plan is not None and plan.size_bytes == len(body):
         return _run(served, model, form, request, plan.arrays(body), None, plan.parameters, plan.wanted)
+    if start > LONG_BYTES:
+        return apart.read(
+            form.name,
+            lambda: _read(form, body, start, header is not None),
+            lambda read: _run(served, model, form, request, *read),
+        )
+    return _run(served, model, form, request, *_read(form, body, start, header is not None))
+
+
+def _read(
+    form: Form, body: bytes, start: int, binary: bool
+) -> tuple[list[Array], str | None, Parameters, Sequence[Asked]]:
+    """What a request asks for: its tensors, its id, how it is to be served, and which outputs.
+
+    Args:
+        form: of the model.
+        body: all of the request.
+        start: where its JSON ends.
+        binary: bytes may stand behind that.
+    """
+    head = body[:start]
     document = parse_json(head)
     if type(document) is not dict:
         raise RequestInvalid(reason="failed to parse the request JSON buffer: the request must be an object")
@@ -63,9 +85,9 @@ def infer(served: Served, request: Request) -> Response | Awaitable[Response]:
         parameters = read_parameters(document["parameters"], form.name)
     arrays = read_inputs(form, document, body, start)
     wanted = wanted_outputs(form, document.get("outputs"), parameters.binary)
-    if header is not None:
+    if binary:
         keep_plan(form.plans, form.inputs, head, document, len(body), parameters, wanted)
-    return _run(served, model, form, request, arrays, identity, parameters, wanted)
+    return arrays, identity, parameters, wanted
 
 
 def _run(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 
 from agent.contract.errors import EdgeError, ModelUnavailable
+from agent.serving.apart import Apart
 from agent.serving.catalog import Catalog
 from agent.serving.inference import Operation, Wanted
 from agent.serving.messages import (
@@ -125,8 +126,8 @@ def _ready(served: Served) -> Response:
     return Response(503, b'{"error":"Model version not ready"}', TEXT)
 
 
-def _infer(served: Served, request: Request) -> Response | Awaitable[Response]:
-    return _imported_infer()(served, request)
+def _infer(served: Served, request: Request, apart: Apart) -> Response | Awaitable[Response]:
+    return _imported_infer()(served, request, apart)
 
 
 @cache

@@ -35,8 +35,8 @@ def _model(served: Served) -> dict[str, Any]:
             "compute_input": _duration(succeeded, metrics.input_s),
             "compute_infer": _duration(succeeded, metrics.infer_s),
             "compute_output": _duration(succeeded, metrics.output_s),
-            "cache_hit": _duration(0, 0.0),  # no answer is kept
-            "cache_miss": _duration(0, 0.0),
+            "cache_hit": _duration(metrics.hits, 0.0),  # how long it takes to look is not counted
+            "cache_miss": _duration(metrics.misses, 0.0),
         },
         "response_stats": {},
         "batch_stats": [
