@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.contract.errors import ModelUnsupported
-from converters.tflite_file import FULLY_CONNECTED, TFLiteFile
+from converters.tflite_file import TFLiteFile
 
+FULLY_CONNECTED = 9
 LITERT = "1.0.0"
 TFLITE_RUNTIME = "2.13.0"
 FULLY_CONNECTED_OF_TFLITE_RUNTIME = 11
@@ -41,10 +42,11 @@ def tflite_engines(file: TFLiteFile, path: Path) -> dict[str, str]:
             way_out="convert it with built-in operators only",
         )
     engines = {"litert": LITERT, "tflite-runtime": TFLITE_RUNTIME}
-    if (
-        file.hybrid
-        or file.narrow
-        or file.operators.get(FULLY_CONNECTED, 0) > FULLY_CONNECTED_OF_TFLITE_RUNTIME
+    if any(
+        "int4" in operator.types
+        or (operator.code == FULLY_CONNECTED and operator.types.startswith("float32 int8/channel"))
+        or (operator.code == FULLY_CONNECTED and operator.version > FULLY_CONNECTED_OF_TFLITE_RUNTIME)
+        for operator in file.operators
     ):
         del engines["tflite-runtime"]
     return engines

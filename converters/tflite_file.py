@@ -3,12 +3,15 @@
 The rule: every offset is checked against the file before it is followed, so that a cut or damaged file is an error
 with a reason and never a crash. The tables and field numbers are those of TensorFlow Lite's `schema.fbs`; this
 reads the few that decide what boards can run the file. `min_runtime_version` is not read: it can't be trusted
-(AI Edge Quantizer leaves the float model's on files that old runtimes answer wrongly).
+(AI Edge Quantizer leaves the float model's on files that old runtimes answer wrongly). Nor is the operators' own
+version alone: what counts is the operator on the types that it is given, see `converters.capability`.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +22,33 @@ IDENTIFIER = b"TFL3"
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16",
     8: "complex64", 9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32", 16: "uint16",
-    17: "int4", 18: "bfloat16", 19: "int2",
+    13: "resource", 14: "variant", 17: "int4", 18: "bfloat16", 19: "int2", 20: "uint4",
 }  # fmt: skip
-FULLY_CONNECTED, SOFTMAX, CUSTOM = 9, 25, 32
+SOFTMAX, CUSTOM = 25, 32
+BLOCKWISE = 2
+"""Of `QuantizationDetails`: many scales along an axis, each for a block."""
+SCALED = ("int8", "uint8", "int16", "int4", "uint4", "int2")
+"""Dtypes of which it matters what a scale is for; those of biases follow their weights'."""
 
 
 class _Damaged(Exception):
     """An offset or length points outside of the file."""
+
+
+@dataclass(frozen=True, order=True)
+class Operator:
+    """A built-in operator as a file uses it.
+
+    Attributes:
+        code: its number in `BuiltinOperator`.
+        version: of the operator, as the file states it.
+        types: of what it is given and gives, without repetitions: `float32 int8/channel float32 > float32`.
+            Integers say what a scale is for: `/tensor`, `/channel`, `/block`, or nothing where they have none.
+    """
+
+    code: int
+    version: int
+    types: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +59,14 @@ class TFLiteFile:
         inputs, outputs: of the first subgraph.
         softmax: the first output is that of a softmax.
         custom: names of operators that are not built in.
-        operators: code of each built-in operator to its largest version.
-        hybrid: float activations meet integer weights with a scale a channel in a fully connected layer;
-            tflite-runtime loads such files of AI Edge Quantizer and answers by chance.
-        narrow: dtypes that only new runtimes know (int4, int2, bfloat16).
+        operators: what all of its graphs use, sorted, each once.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     softmax: bool
     custom: tuple[str, ...]
-    operators: dict[int, int]
-    hybrid: bool
-    narrow: tuple[str, ...]
+    operators: tuple[Operator, ...]
 
 
 def read(path: Path) -> TFLiteFile:
@@ -139,20 +157,14 @@ def _read(model: _Table) -> TFLiteFile:
     for graph in graphs:
         _check_graph(graph, len(codes), len(buffers))
     tensors = graphs[0].tables(0)
-    operators = graphs[0].tables(3)
     outputs = graphs[0].integers(2)
-    last = next((op for op in operators if outputs and outputs[0] in op.integers(2)), None)
-    largest: dict[int, int] = {}
-    for code, version, _ in codes:
-        largest[code] = max(version, largest.get(code, 0))
+    last = next((op for op in graphs[0].tables(3) if outputs and outputs[0] in op.integers(2)), None)
     return TFLiteFile(
         inputs=tuple(_spec(tensors[index]) for index in graphs[0].integers(1)),
         outputs=tuple(_spec(tensors[index]) for index in outputs),
         softmax=last is not None and codes[last.number(0, "<I")][0] == SOFTMAX,
         custom=tuple(sorted({name or "unnamed" for code, _, name in codes if code == CUSTOM})),
-        operators=largest,
-        hybrid=any(_is_hybrid(op, codes, tensors) for op in operators),
-        narrow=tuple(sorted({_dtype(t) for t in tensors} & {"int4", "int2", "bfloat16"})),
+        operators=tuple(sorted({found for graph in graphs for found in _used(graph, codes)})),
     )
 
 
@@ -209,11 +221,28 @@ def _spec(tensor: _Table) -> TensorSpec:
     )
 
 
-def _is_hybrid(op: _Table, codes: list[tuple[int, int, str]], tensors: list[_Table]) -> bool:
-    inputs = op.integers(1)
-    if codes[op.number(0, "<I")][0] != FULLY_CONNECTED or len(inputs) < 2 or min(inputs[:2]) < 0:
-        return False
-    activations, weights = tensors[inputs[0]], tensors[inputs[1]]
-    quantization = weights.table(4)
+def _used(graph: _Table, codes: list[tuple[int, int, str]]) -> Iterator[Operator]:
+    """The built-in operators of a graph."""
+    kinds = [_kind(tensor) for tensor in graph.tables(0)]
+    for op in graph.tables(3):
+        code, version, _ = codes[op.number(0, "<I")]
+        if code != CUSTOM:
+            given, gives = (_joined([kinds[i] for i in op.integers(n) if i >= 0]) for n in (1, 2))
+            yield Operator(code, version, f"{given} > {gives}".strip())
+
+
+def _joined(kinds: list[str]) -> str:
+    """Words without what is the same as the one before it: how many tensors there are does not matter."""
+    return " ".join(kind for kind, _ in itertools.groupby(kinds))
+
+
+def _kind(tensor: _Table) -> str:
+    """`int8/channel`: the dtype and what its scales are for."""
+    dtype, quantization = _dtype(tensor), tensor.table(4)
+    sparse = "/sparse" if tensor.table(6) is not None else ""
     scales = quantization.length(2) if quantization else 0
-    return _dtype(activations) == "float32" and _dtype(weights) in ("int8", "int4", "int2") and scales > 1
+    if quantization is None or dtype not in SCALED:
+        return dtype + sparse
+    if quantization.number(4, "<B") == BLOCKWISE:
+        return f"{dtype}/block{sparse}"
+    return dtype + ("/channel" if scales > 1 else "/tensor" if scales else "") + sparse

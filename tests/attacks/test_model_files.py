@@ -242,9 +242,7 @@ def test_a_saved_model_whose_graph_may_write_files_is_no_model_for_edge(tmp_path
 
 
 def test_operators_of_tensorflow_in_a_tflite_file_are_refused() -> None:
-    flex = TFLiteFile(
-        inputs=(), outputs=(), softmax=False, custom=("FlexWriteFile",), operators={}, hybrid=False, narrow=()
-    )
+    flex = TFLiteFile(inputs=(), outputs=(), softmax=False, custom=("FlexWriteFile",), operators=())
     with pytest.raises(ModelUnsupported, match="FlexWriteFile"):
         tflite_engines(flex, Path("m.tflite"))
 
