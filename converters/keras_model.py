@@ -21,7 +21,7 @@ from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.data import Data
 from converters.job import Target
 from converters.keras_code import code_in, kept_elsewhere, objects
-from converters.models import Artifact, Staged, scores
+from converters.models import Artifact, Staged, open_axes, scores
 from converters.run_set import store
 from converters.source import SourceFormat
 
@@ -34,6 +34,8 @@ BATCH = 64
 class KerasModel:
     """See `converters.models.Model`."""
 
+    batch: int | None = None
+
     def __init__(self, path: Path, kind: SourceFormat, stage: Staged) -> None:
         self.path = path
         self._refuse_code(_config(path, kind), kind)
@@ -45,6 +47,7 @@ class KerasModel:
         self.can_answer = True
         with stage("load the model"):
             self.model = _load(path, kind)
+        self._refuse_broken_weights()
         if not getattr(self.model, "inputs", None):
             raise self._unsupported(
                 "an artifact", "it doesn't say what its inputs are", "build it before it is saved"
@@ -77,11 +80,9 @@ class KerasModel:
 
     def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
         """See `converters.models.Model`."""
-        if any(axis < 0 for spec in self.inputs for axis in spec.shape[1:]):
-            shapes = ", ".join(str(list(spec.shape)) for spec in self.inputs)
-            raise self._unsupported(
-                target.format.value, f"its input has open axes: {shapes}", "save it with a fixed input shape"
-            )
+        if (reason := open_axes(self.inputs)) is not None:
+            way_out = "build it with that length in `keras.Input(…)`, take over its weights, and save it again"
+            raise self._unsupported(target.format.value, reason, way_out)
         if target.format is ModelFormat.TFLITE:
             from converters.keras_to_tflite import to_tflite
 
@@ -112,6 +113,16 @@ class KerasModel:
 
     def _unsupported(self, target: str, reason: str, way_out: str) -> ModelUnsupported:
         return ModelUnsupported(path=self.path, target=target, reason=reason, way_out=way_out)
+
+    def _refuse_broken_weights(self) -> None:
+        for variable in self.model.variables:
+            values = np.asarray(variable)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise self._unsupported(
+                    "an artifact",
+                    f"its weights `{variable.path}` hold NaN or infinity",
+                    "take a checkpoint of the training from before they did",
+                )
 
     def _refuse_code(self, config: Any, kind: SourceFormat) -> None:
         reason = code_in(config)

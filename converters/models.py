@@ -77,18 +77,31 @@ def scores(outputs: Sequence[TensorSpec]) -> int | None:
     return shape[1] if len(shape) == 2 and shape[1] > 0 else None
 
 
+def open_axes(specs: Sequence[TensorSpec]) -> str | None:
+    """The open axes behind the batch, for a sentence; None where all of them have a length."""
+    found = [
+        f"axis {axis} of its input `{spec.name}`"
+        for spec in specs
+        for axis, length in enumerate(spec.shape)
+        if axis and length < 0
+    ]
+    return f"{' and '.join(found)} has no fixed length" if found else None
+
+
 class KerasSource(Protocol):
-    """What the ways out of Keras need of a model.
+    """What the ways out of TensorFlow need of a model, a Keras model or a signature of a SavedModel.
 
     Attributes:
         path: the file.
-        model: the Keras model.
+        model: the Keras model, or what is called like one.
+        batch: 1 where the model takes no other, else None.
         inputs, outputs: its tensors.
         recurrent: names of its kinds of recurrent layers.
     """
 
     path: Path
     model: Any
+    batch: int | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     recurrent: list[str]

@@ -18,10 +18,22 @@ from converters.job import Target
 from converters.onnx_nodes import float_weights, kept_float, name_nodes
 from converters.recipe import Scheme
 
+MADE = {
+    "float32": ("float32",),
+    "float16": ("float16",),
+    "int8": ("dynamic", "board", "int8", "uint8", "int16"),
+    "int4": ("float32",),
+}
+"""Dtype of the weights to those of the activations that go with it."""
 MOST_FLOAT_PERCENT = 20
 """Of the weights' bytes; a note says so where more of them stayed float, which nobody expects of a recipe's name."""
 MOST_FLOAT_PERCENT_OF_INT4 = 50
 """Where more stays float, a file would be called int4 that is not."""
+
+SLOW_CONVOLUTIONS = (
+    "convolutions quantized at each inference took 2 to 13 times as long as float ones where that was measured;"
+    " int8 with calibration data does not"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,7 @@ def quantize(
         ModelUnsupported: the tools refuse it, or what they make is not what the recipe promises.
     """
     scheme = target.recipe.scheme(target.format)
+    _refuse_what_no_tool_makes(scheme, target, source)
     if scheme.weights == "float32":
         return Quantized(proto=proto, settings={})
     logging.disable(logging.WARNING)
@@ -74,9 +87,25 @@ def quantize(
     notes: list[str] = []
     if scheme.weights in ("int8", "int4") and not scheme.symmetric and stayed > MOST_FLOAT_PERCENT:
         notes.append(f"{stayed:.0f} % of the weights stayed float, those of {_readers(made.proto)}")
+    if any(node.op_type == "ConvInteger" for node in made.proto.graph.node):
+        notes.append(SLOW_CONVOLUTIONS)
     if not scheme.symmetric and sizes[0] >= sizes[1]:  # TensorRT quantizes float weights itself
         notes.append(compared)
     return Quantized(proto=made.proto, settings=made.settings, notes=tuple(notes))
+
+
+def _refuse_what_no_tool_makes(scheme: Scheme, target: Target, source: Path) -> None:
+    way_out = "take a recipe that comes with edge as the pattern, like `int8`"
+    if scheme.activations not in MADE[scheme.weights] or scheme.fully_connected:
+        also = (
+            f" and {scheme.fully_connected} ones in fully connected layers" if scheme.fully_connected else ""
+        )
+        reason = f"no tool makes {scheme.weights} weights{also} with {scheme.activations} activations"
+        raise _refused(source, target, reason, way_out)
+    if {scheme.inputs, scheme.outputs} != {"float32"}:
+        raise _refused(source, target, "inputs and outputs of ONNX files are float32", way_out)
+    if scheme.weights != "float32" and (scheme.weights == "int4") != (scheme.granularity == "block"):
+        raise _refused(source, target, "blocks are for int4 weights, and int4 weights are in blocks", way_out)
 
 
 def _made(

@@ -27,6 +27,8 @@ from converters.recipe import Scheme
 from converters.repair.apply import repair_onnx
 from converters.run_set import store
 
+TYPES = {"int8": "QInt8", "uint8": "QUInt8", "int16": "QInt16"}
+"""int16 makes the tool raise the file to opset 21, the first that has it."""
 METHODS = {"min-max": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 WAYS: tuple[tuple[str, dict[str, bool] | None], ...] = (
     ("optimized, symbolic shapes", {}),
@@ -70,7 +72,7 @@ def to_static(
         _Reader(calibration, onnx_file.inputs(proto)),
         quant_format=QuantFormat.QDQ,
         per_channel=scheme.granularity == "channel",
-        activation_type=QuantType.QInt8 if activations == "int8" else QuantType.QUInt8,
+        activation_type=QuantType[TYPES[activations]],
         weight_type=QuantType.QInt8,
         reduce_range=True,
         nodes_to_exclude=made_of(onnx.load(str(prepared)), proto, kept),

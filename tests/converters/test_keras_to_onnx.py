@@ -183,6 +183,19 @@ def test_a_file_that_tf2onnx_calls_good_and_that_is_not_is_refused(tmp_path: Pat
         KerasModel(tmp_path / "m.keras", SourceFormat.KERAS, stage).convert(target, None, tmp_path, stage)
 
 
+def test_an_open_axis_is_named(tmp_path: Path) -> None:
+    import keras
+
+    from converters.keras_model import KerasModel
+
+    given = keras.Input((None, 8, 1), name="image")
+    keras.Model(given, keras.layers.Conv2D(2, 3)(given)).save(tmp_path / "m.keras")
+    target = Target("fp32", ModelFormat.ONNX, built_in()["fp32"], "x86_64")
+
+    with pytest.raises(ModelUnsupported, match="axis 1 of its input `image` has no fixed length"):
+        KerasModel(tmp_path / "m.keras", SourceFormat.KERAS, stage).convert(target, None, tmp_path, stage)
+
+
 def test_an_lstm_is_one_operator_and_a_gru_is_a_loop_and_the_notes_say_what_stayed_float(
     cells: Cells,
 ) -> None:

@@ -19,7 +19,7 @@ from converters.job import Target
 from converters.models import Artifact
 from converters.onnx_file import OnnxFile, for_boards
 from converters.onnx_model import finish
-from converters.recipe import Recipe, Scheme, built_in
+from converters.recipe import Recipe, built_in
 from tests.conversion.digits import digits
 from tests.converters.onnx_models import counting_loop, digits_cnn, model, random
 
@@ -103,6 +103,11 @@ def test_sizes_are_in_order(made: dict[str, Artifact]) -> None:
     sizes = {code: made[code].path.stat().st_size for code in CODES}
 
     assert max(sizes["fp16"], sizes["int8"], sizes["int4"], sizes["int8-dynamic"]) < sizes["fp32"]
+
+
+def test_dynamic_convolutions_are_called_slow(made: dict[str, Artifact]) -> None:
+    assert any("convolutions" in note for note in made["int8-dynamic"].notes)
+    assert not any("convolutions" in note for note in made["int8"].notes)
 
 
 def test_ranges_are_found_once_for_all_targets_of_a_job(
@@ -288,8 +293,26 @@ def test_where_symbolic_shapes_fail_the_next_way_is_taken(
     assert artifact.settings["prepared"] == "optimized"
 
 
-def test_a_scheme_of_16_bit_activations_is_none_for_onnx() -> None:
-    assert all(recipe.onnx is None or recipe.onnx.activations != "int16" for recipe in built_in().values()), (
-        "it would need opset 21"
-    )
-    assert isinstance(built_in()["int8"].onnx, Scheme)
+def test_16_bit_activations_raise_the_opset_and_the_ir_with_it(tmp_path: Path) -> None:
+    artifact = convert(digits_cnn(), scheme(activations="int16"), tmp_path, calibration=digits()[0][700:780])
+
+    proto = onnx.load(str(artifact.path))
+    assert ({entry.domain: entry.version for entry in proto.opset_import}[""], proto.ir_version) == (21, 10)
+    assert artifact.engines == {"onnxruntime": "1.18.0"}
+    assert right(artifact.path) == pytest.approx(FLOAT_ACCURACY, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"activations": "float32", "calibration": ""}, "no tool makes int8 weights with float32"),
+        ({"fully_connected": "int4"}, "int4 ones in fully connected layers"),
+        ({"activations": "int8", "inputs": "int8"}, "are float32"),
+        ({"granularity": "block", "block": 32}, "blocks are for int4 weights"),
+    ],
+)
+def test_a_recipe_that_no_tool_makes_is_refused(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ModelUnsupported, match=words):
+        convert(digits_cnn(), scheme(**changes), tmp_path, calibration=digits()[0][700:720])
