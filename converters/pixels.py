@@ -44,7 +44,7 @@ class Pixels:
 
 
 def derive(
-    inputs: tuple[TensorSpec, ...], data: tuple[DataFacts, ...], stated: tuple[float, float] | None
+    inputs: tuple[TensorSpec, ...], data: tuple[DataFacts, ...], stated: tuple[float, ...] | None
 ) -> Pixels:
     """Steps from a decoded image to the model's input.
 
@@ -84,15 +84,12 @@ def _layout(inputs: tuple[TensorSpec, ...]) -> tuple[int, int, int] | None:
 
 
 def _scale(
-    spec: TensorSpec, data: tuple[DataFacts, ...], stated: tuple[float, float] | None
+    spec: TensorSpec, data: tuple[DataFacts, ...], stated: tuple[float, ...] | None
 ) -> tuple[tuple[float, float] | None, str, str]:
     """What 0 and 255 become, where that comes from, and a sentence about it."""
     if stated is not None:
-        return (
-            stated,
-            "--input-scale",
-            f"pixels 0–255 become {stated[0]:g} to {stated[1]:g}, as --input-scale says",
-        )
+        low, high = stated
+        return (low, high), "--input-scale", f"pixels 0–255 become {low:g} to {high:g}, as --input-scale says"
     if data:
         low, high = min(facts.low for facts in data), max(facts.high for facts in data)
         if all(facts.dtype == "uint8" for facts in data):

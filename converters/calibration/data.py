@@ -137,6 +137,7 @@ def check_inputs(
         data: what was read, one array an input.
         specs: the model's inputs.
         purpose: for the sentence of an error.
+        inputs: how many inputs the model has, where `specs` is the first alone.
 
     Raises:
         DataMismatch: shape or dtype of one is another.

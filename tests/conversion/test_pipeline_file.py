@@ -55,6 +55,12 @@ def test_a_detector_is_declared(tmp_path: Path) -> None:
     assert [step.op for step in declared.postprocessing or ()] == ["boxes", "nms"]
 
 
+def test_columns_of_a_table_are_declared(tmp_path: Path) -> None:
+    table = read(tmp_path, '[table]\ncolumns = ["height", "width"]\nlabel = "kind"').table
+
+    assert (table.columns, table.label) == (("height", "width"), "kind")
+
+
 def test_what_is_not_named_stays_derived(tmp_path: Path) -> None:
     assert read(tmp_path, 'task = "regression"') == DeclaredPipeline(task=Task.REGRESSION)
 
@@ -62,6 +68,10 @@ def test_what_is_not_named_stays_derived(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ('[table]\ncolumns = ["a", "a"]', "names, each once"),
+        ('[table]\ncolumns = ["a", "b"]\nlabel = "a"', "another column"),
+        ('[table]\nfeatures = ["a"]', "not features"),
+        ("table = 3", "not 3"),
         ('task = "guessing"', "must be one of classification"),
         ("preprocess = []", "`preprocess` is none of"),
         ('preprocessing = ["rgb"]', "each with `step`"),
