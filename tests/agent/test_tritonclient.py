@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.serving.samples import MOST_SAMPLES
 from tests.agent.boards import digit_labels, digits
 from tests.agent.conftest import RunningAgent
 
@@ -57,7 +58,7 @@ def test_configuration(client: Any) -> None:
         "onnxruntime_onnx",
         "onnxruntime",
     )
-    assert found["max_batch_size"] == 32 * 1024 * 1024 // 256
+    assert found["max_batch_size"] == MOST_SAMPLES
     assert [(each["name"], each["data_type"], each["dims"]) for each in found["input"] + found["output"]] == [
         ("x", "TYPE_FP32", [64]), ("probabilities", "TYPE_FP32", [10]),
     ]  # fmt: skip
