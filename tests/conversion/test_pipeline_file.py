@@ -70,7 +70,7 @@ def test_what_is_not_named_stays_derived(tmp_path: Path) -> None:
     [
         ('[table]\ncolumns = ["a", "a"]', "names, each once"),
         ('[table]\ncolumns = ["a", "b"]\nlabel = "a"', "another column"),
-        ('[table]\nfeatures = ["a"]', "not features"),
+        ('[table]\nfeatures = ["a"]', "not 'features'"),
         ("table = 3", "not 3"),
         ('task = "guessing"', "must be one of classification"),
         ("preprocess = []", "`preprocess` is none of"),
