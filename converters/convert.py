@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from agent.contract.errors import (
     ModelUnreadable,
     concrete_errors,
 )
-from converters.extras import require
+from converters.extras import Interpreter, interpreters, program, programs
 from converters.job import ConversionJob, Converted, Failure, Line, Original, Stage
 
 TIMEOUT_S = 1800.0
@@ -40,6 +39,9 @@ ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
 }
 """Quiet, on the CPU, the same numbers each time, and nothing of it told to anybody."""
+
+PACKAGES = (Path(__file__).parent, Path(codec.__file__).parents[1])
+"""`converters` and `agent`, which a child needs."""
 
 
 @dataclass(kw_only=True)
@@ -65,6 +67,7 @@ def convert(
     log: Path,
     on_stage: Callable[[Stage], None] = lambda _: None,
     timeout_s: float = TIMEOUT_S,
+    environments: Path | None = None,
 ) -> Conversion:
     """Run a job.
 
@@ -73,33 +76,34 @@ def convert(
         log: gets the children's whole output.
         on_stage: told of every stage that is done.
         timeout_s: for one child.
+        environments: folder of the frameworks' environments; None where there are none.
 
     Returns:
         Each target stands in `converted` or in `errors`.
 
     Raises:
-        ExtraMissing: a package is not installed.
+        ExtraMissing: a package is not installed, or the environment of a framework is not made.
         ModelUnreadable, ModelHoldsCode, ModelUnsupported: the model can't be read.
         DataUnreadable, DataMismatch: the data can't be used for it.
         ConversionCrashed: the child died before it came to any target.
     """
-    require(job.source_format, job.targets)
     result = Conversion()
-    left = job.targets
-    while left:
-        child = _Child(replace(job, targets=left), log)
-        child.run(result, on_stage=on_stage, timeout_s=timeout_s)
-        left = tuple(target for target in left if target.key not in {**result.converted, **result.errors})
-        if not child.died or not left:
-            break
+    for interpreter, left in interpreters(job, environments).items():
+        steps = {name: str(program(name, environments)) for name in programs(job.source_format, left)}
+        while left:
+            child = _Child(replace(job, targets=left, programs=steps), interpreter, log)
+            child.run(result, on_stage=on_stage, timeout_s=timeout_s)
+            if not child.died:
+                break
+            left = tuple(target for target in left if target.key not in {**result.converted, **result.errors})
     return result
 
 
 class _Child:
     """One start of `python -m converters.worker`."""
 
-    def __init__(self, job: ConversionJob, log: Path) -> None:
-        self.job, self.log = job, log
+    def __init__(self, job: ConversionJob, interpreter: Interpreter, log: Path) -> None:
+        self.job, self.interpreter, self.log = job, interpreter, log
         self.died = False
         self._begun = Stage(name="start")
         self._done = False
@@ -111,11 +115,11 @@ class _Child:
         job_file.write_bytes(codec.encode(self.job))
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "converters.worker", str(job_file)],
+                [str(self.interpreter.python), "-P", "-m", "converters.worker", str(job_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **self._path()},
                 start_new_session=True,
             )
         timer = threading.Timer(timeout_s, self._time_out, [process])
@@ -131,6 +135,17 @@ class _Child:
             _kill(process)
         if not self._done:
             self._account_for_death(process.returncode, result)
+
+    def _path(self) -> dict[str, str]:
+        """Where an interpreter that is not ours finds our packages: alone, without what else lies beside them here."""
+        if self.interpreter.own:
+            return {}
+        folder = Path(self.job.folder) / "packages"
+        folder.mkdir(exist_ok=True)
+        for package in PACKAGES:
+            if not (folder / package.name).exists():
+                (folder / package.name).symlink_to(package, target_is_directory=True)
+        return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _time_out(self, process: subprocess.Popen[bytes]) -> None:
         self._timed_out = True

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.recipe import Recipe
-from converters.source import SourceFormat
+from converters.source import SourceFormat, Trust
 
 GOLDEN_SAMPLES = 128
 MOST_CALIBRATION_SAMPLES = 200
@@ -55,6 +55,9 @@ class ConversionJob:
         folder: where artifacts and arrays are written.
         calibration, evaluation: data files, or None.
         classifier: the user gave class labels.
+        signature: which of a SavedModel's, or None.
+        trust: which kinds of files may run code when they are read.
+        programs: framework to the interpreter that does its one step of the conversion.
     """
 
     source: str
@@ -64,6 +67,9 @@ class ConversionJob:
     calibration: str | None = None
     evaluation: str | None = None
     classifier: bool = False
+    signature: str | None = None
+    trust: Trust = field(default_factory=Trust)
+    programs: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunOrigin(enum.StrEnum):

@@ -1,7 +1,7 @@
 """Keras to ONNX by tf2onnx, straight to the opset of the boards.
 
 The rule: the result is checked and loaded before it counts, because the converter reports success on files that no
-engine takes. The batch axis stays open.
+engine takes. The batch axis stays open where it is.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def _convert(source: KerasSource) -> Any:
 
     _teach_erfc()
     signature = [
-        tensorflow.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=spec.name) for spec in source.inputs
+        tensorflow.TensorSpec([source.batch, *spec.shape[1:]], spec.dtype, name=spec.name)
+        for spec in source.inputs
     ]
 
     def answer(*tensors: Any) -> Any:

@@ -7,6 +7,7 @@ int8 in, int8 out, batch 1. A float file keeps its batch axis open unless it was
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def to_tflite(
         raise ModelUnsupported(
             path=source.path, target=target.title, reason="nothing here makes it", way_out="try recipe int8"
         )
-    static = quantizes or bool(source.recurrent)
+    static = quantizes or bool(source.recurrent) or source.batch == 1
     with stage("freeze the graph", target.key):
         frozen = _freeze(source, batch=1 if static else None)
     with stage("convert to TFLite", target.key):
@@ -87,11 +88,10 @@ def _convert(source: KerasSource, frozen: Any, target: Target, calibration: Data
     except (
         Exception
     ) as error:  # the converter raises its own, RuntimeError and ValueError for the same reasons
-        reason = " ".join(str(error).split())[:300]
         raise ModelUnsupported(
             path=source.path,
             target=target.title,
-            reason=f"TensorFlow's converter says: {reason}",
+            reason=refusal(str(error)),
             way_out="try a profile whose boards run ONNX, or recipe fp32",
         ) from error
 
@@ -112,6 +112,15 @@ def _settings(target: Target, calibration: Data | None, *, unrolled: bool) -> di
             "calibration": calibration_settings(calibration, "min-max"),
         }
     return settings | ({"recurrent": "unrolled"} if unrolled else {})
+
+
+def refusal(said: str) -> str:
+    """What TensorFlow's converter means by a page of text: first the operators that no board has."""
+    if found := re.search(r"^(?:TF Select|Flex) ops: (.+)$", said, re.MULTILINE):
+        return f"it needs SELECT_TF_OPS for {found[1].strip()}, which no Python runtime of a board has"
+    if found := re.search(r"^Custom ops: (.+)$", said, re.MULTILINE):
+        return f"it needs operators that are not built in: {found[1].strip()}"
+    return f"TensorFlow's converter says: {' '.join(said.split())[:300]}"
 
 
 def calibration_settings(calibration: Data, method: str) -> dict[str, Any]:

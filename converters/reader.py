@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from converters.calibration import data
+from converters.job import ConversionJob
 from converters.models import Model, Staged
-from converters.source import SourceFormat
+from converters.source import SourceFormat, check_trust
 
 
-def open_model(path: Path, kind: SourceFormat, stage: Staged, *, interpreter: bool) -> Model:
-    """Read a model.
+def open_model(job: ConversionJob, stage: Staged, *, interpreter: bool) -> Model:
+    """Read the model of a job.
 
     Args:
-        path: the file.
-        kind: what it is.
+        job: names the file, what it is, and what the user says of it.
         stage: measures.
         interpreter: a `.tflite` must be run here even where only TensorFlow can.
 
     Raises:
-        ModelUnreadable, ModelHoldsCode, ModelUnsupported: it can't be read or used.
+        ModelUnreadable, ModelHoldsCode, ModelNeedsTrust, ModelUnsupported: it can't be read or used.
     """
+    path, kind = Path(job.source), job.source_format
+    check_trust(path, kind, job.trust)
     if kind.is_keras:
         from converters.keras_model import KerasModel
 
@@ -27,7 +33,31 @@ def open_model(path: Path, kind: SourceFormat, stage: Staged, *, interpreter: bo
     if kind is SourceFormat.ONNX:
         from converters.onnx_model import OnnxModel
 
-        return OnnxModel(path, stage)
-    from converters.tflite_model import TFLiteModel
+        return OnnxModel(path, stage, programs=job.programs)
+    if kind is SourceFormat.TFLITE:
+        from converters.tflite_model import TFLiteModel
 
-    return TFLiteModel(path, stage, interpreter=interpreter)
+        return TFLiteModel(path, stage, interpreter=interpreter)
+    if kind is SourceFormat.SAVED_MODEL:
+        from converters.saved_model import SavedModel
+
+        return SavedModel(path, job.signature, stage)
+    if kind is SourceFormat.TORCH_EXPORT:
+        from converters.torch_export import TorchExport
+
+        return TorchExport(path, stage)
+    if kind is SourceFormat.TORCHSCRIPT:
+        from converters.torchscript import TorchScript
+
+        return TorchScript(path, sample(job), stage)
+    from converters.sklearn_model import SklearnModel
+
+    return SklearnModel(path, kind, stage)
+
+
+def sample(job: ConversionJob) -> NDArray[Any] | None:
+    """The first sample `[1, ...]` of a job's data, held-out ones first; None where there are none."""
+    for place, purpose in ((job.evaluation, data.EVALUATION), (job.calibration, data.CALIBRATION)):
+        if place is not None:
+            return data.load(Path(place), purpose=purpose).x[:1]
+    return None

@@ -27,6 +27,7 @@ from agent.contract.errors import (
     RecipeUnknown,
 )
 from agent.contract.manifest import ModelFormat
+from converters.routes import route
 from converters.source import SourceFormat
 
 AUTO = "auto"
@@ -260,12 +261,6 @@ def check(
             reason="a .tflite file is the end of a conversion, not a beginning",
             way_out="convert the Keras model it was made from, or take it with `--recipe as-is`",
         )
-    if source is SourceFormat.ONNX and target is ModelFormat.TFLITE:
-        raise ModelUnsupported(
-            path=path,
-            target=target.value,
-            reason="edge has no way from ONNX to TFLite that keeps the model's layout",
-            way_out="convert the Keras model it was made from, or take a profile whose boards run ONNX",
-        )
+    route(source, target, path=path)
     if recipe.scheme(target).calibrated and not calibrated:
         raise CalibrationMissing(recipe=recipe.name)

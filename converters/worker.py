@@ -75,9 +75,8 @@ def main(job_file: Path) -> None:
 
 def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, arrays.Data | None]:
     """Read model and data, and let the original answer the run set."""
-    path = Path(job.source)
     here = any(target.answer_here for target in job.targets)
-    model = open_model(path, job.source_format, talk.stage, interpreter=here)
+    model = open_model(job, talk.stage, interpreter=here)
     calibration = evaluation = None
     if job.calibration or job.evaluation:
         with talk.stage("read data"):

@@ -61,6 +61,13 @@ FILE = click.Path(path_type=Path)
     type=FILE,
     help="TOML file: the task and the steps before and after the model, where they are not to be derived.",
 )
+@click.option("--signature", metavar="NAME", help="Which signature of a SavedModel, where it has several.")
+@click.option(
+    "--trust-code", is_flag=True, help="MODEL is TorchScript from somebody you trust: it may run code."
+)
+@click.option(
+    "--trust-pickle", is_flag=True, help="MODEL is a pickle from somebody you trust: it may run code."
+)
 @click.option(
     "--measure-on",
     "boards",
@@ -96,16 +103,23 @@ def convert(
     input_scale: str | None,
     pipeline: Path | None,
     boards: tuple[str, ...],
+    signature: str | None,
+    trust_code: bool,
+    trust_pickle: bool,
     name: str | None,
     keep_failed: bool,
     target: Path,
     as_json: bool,
 ) -> int:
-    """Convert MODEL (.keras, .h5, .onnx, .tflite) for one or more profiles.
+    """Convert MODEL for one or more profiles.
+
+    It is a file of Keras (.keras, .h5), ONNX, TFLite, PyTorch (.pt2 of torch.export, TorchScript) or scikit-learn
+    (.skops, .joblib), or the folder of a TensorFlow SavedModel.
 
     Every artifact is compared with the float model on the held-out data and run in the board's own engine version
     before a bundle is written. Exit code 3: over the accuracy budget. 4: too little data to tell.
     """
+    from converters.source import Trust
     from edge.cli.profile import known_profiles
     from edge.conversion import ConversionRequest
     from edge.conversion import convert as run
@@ -128,6 +142,8 @@ def convert(
         labels=labels,
         input_scale=_range(input_scale),
         pipeline=read_pipeline(pipeline) if pipeline is not None else DeclaredPipeline(),
+        signature=signature,
+        trust=Trust(code=trust_code, pickle=trust_pickle),
     )
     there = measures_on(boards, chosen, steps)
     outcome = run(request, measure_for=measure_for(steps, there), boards=there, progress=steps)

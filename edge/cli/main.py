@@ -30,15 +30,19 @@ from edge.cli.output import show_error
 COMMANDS = {
     "init": ("edge.cli.init:init", "Make a fleet folder: edge.toml, keys, inventory."),
     "convert": ("edge.cli.convert:convert", "Convert a model for kinds of boards, and say what it cost."),
+    "frameworks": (
+        "edge.cli.frameworks:frameworks",
+        "Environments for PyTorch, scikit-learn and more: list, add, remove.",
+    ),
     "inspect": ("edge.cli.inspect:inspect", "Show what is in a bundle or a release."),
-    "publish": ("edge.cli.publish:publish", "Make a release, NAME@VERSION, in the signed repository."),
-    "device": (
-        "edge.cli.device:device",
-        "Add, list, show, probe and remove boards; open them to other machines.",
     "compare": (
         "edge.cli.compare:compare",
         "Two artifacts layer by layer: what of one is left in the other.",
     ),
+    "publish": ("edge.cli.publish:publish", "Make a release, NAME@VERSION, in the signed repository."),
+    "device": (
+        "edge.cli.device:device",
+        "Add, list, show, probe and remove boards; open them to other machines.",
     ),
     "flash": ("edge.cli.flash:flash", "Put a release on a board: verified, tried, confirmed."),
     "rollout": ("edge.cli.rollout:rollout", "A release to many boards, wave by wave, behind a gate."),

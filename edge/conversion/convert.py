@@ -139,8 +139,7 @@ def _run(
         if plan.target is None:
             continue
         alone = (
-            given.measures[plan.profile.name] is None
-            or targets.get(plan.target.key, plan.target).answer_here
+            given.measures[plan.profile.name] is None or targets.get(plan.target.key, plan.target).answer_here
         )
         targets[plan.target.key] = Target(
             key=plan.target.key,
@@ -156,6 +155,8 @@ def _run(
         folder=str(folder),
         calibration=str(request.calibration.resolve()) if request.calibration else None,
         evaluation=str(request.evaluation.resolve()) if request.evaluation else None,
+        signature=request.signature,
+        trust=request.trust,
     )
 
     def tell(stage: Stage) -> None:
@@ -163,7 +164,7 @@ def _run(
             what = f"{stage.name}, {stage.target}" if stage.target else stage.name
             progress.step(f"{what}: {stage.seconds:.1f} s")
 
-    return run_job(job, log=log, on_stage=tell)
+    return run_job(job, log=log, on_stage=tell, environments=cache_dir() / "frameworks")
 
 
 def _log_file() -> Path:

@@ -103,7 +103,7 @@ class Finishing:
                 profile=profile.name,
                 recipe=recipe.name,
                 format=target.format.value,
-                float_size_bytes=self.request.model.stat().st_size,
+                float_size_bytes=self.given.size_bytes,
                 error=error,
             )
 
@@ -224,7 +224,9 @@ class Finishing:
                 if board is not None and there is None:
                     draft.with_proof(memory_bytes=int(proof.result.memory_mb * 1e6)).write(bundle)
                     there = compared(board, profile.name, bundle, inputs, proof, converted.outputs)
-                    self.progress.step(f"ran {converted.key} on the board, {there.platform}: {there.p50_ms:.3f} ms")
+                    self.progress.step(
+                        f"ran {converted.key} on the board, {there.platform}: {there.p50_ms:.3f} ms"
+                    )
             answers = Answers(outputs=proof.outputs, proof=proof, by=proof.title, board=there)
         self._answers[key] = answers
         return answers
@@ -326,7 +328,7 @@ class Finishing:
             digest=digest,
             verdict=judgement.verdict,
             size_bytes=package.artifact.stat().st_size,
-            float_size_bytes=self.request.model.stat().st_size,
+            float_size_bytes=self.given.size_bytes,
             drop=judgement.drop,
             agreement=judgement.agreement,
             floor=judgement.floor,

@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.contract.errors import DataMismatch, DataUnreadable, OptionInvalid
 from agent.contract.names import check_name
 from converters.calibration import data as arrays
-from converters.source import SourceFormat, recognise
+from converters.source import SourceFormat, check_trust, recognise
 from edge.bundle import MANIFEST
 from edge.conversion.request import ConversionRequest, Measure
 
@@ -23,7 +23,8 @@ class Given:
 
     Attributes:
         source: format of the model.
-        sha256: of its file.
+        sha256: of its file; of a folder, that of the names and digests in it.
+        size_bytes: of its file, or of all in its folder.
         name: the model's.
         labels: one a class, or none.
         measures: by a profile's name, the measure function of its engine; None where there is no proof environment.
@@ -32,6 +33,7 @@ class Given:
 
     source: SourceFormat
     sha256: str
+    size_bytes: int
     name: str
     labels: tuple[str, ...] = ()
     measures: dict[str, Measure | None] = field(default_factory=dict)
@@ -61,11 +63,27 @@ def check(request: ConversionRequest) -> Given:
         if place.exists() and not (place / MANIFEST).exists():
             raise OptionInvalid(option="--output", reason=f"`{place}` is there already and is no bundle")
     source = recognise(request.model)
+    check_trust(request.model, source, request.trust)
+    if request.signature is not None and source is not SourceFormat.SAVED_MODEL:
+        raise OptionInvalid(option="--signature", reason=f"a {source.label} model has none")
     for path, purpose in ((request.calibration, arrays.CALIBRATION), (request.evaluation, arrays.EVALUATION)):
         if path is not None:
             arrays.load(path, purpose=purpose)
-    digest = hashlib.sha256(request.model.read_bytes()).hexdigest()
-    return Given(source=source, sha256=digest, name=name, labels=_labels(request.labels))
+    digest, size = _measured(request.model)
+    return Given(source=source, sha256=digest, size_bytes=size, name=name, labels=_labels(request.labels))
+
+
+def _measured(model: Path) -> tuple[str, int]:
+    """SHA-256 and length of a file; of a folder, that of the names and digests in it, and their sum."""
+    if model.is_file():
+        with model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), model.stat().st_size
+    found, size = hashlib.sha256(), 0
+    for path in sorted(item for item in model.rglob("*") if item.is_file()):
+        inner, length = _measured(path)
+        found.update(f"{path.relative_to(model).as_posix()}\0{inner}\n".encode())
+        size += length
+    return found.hexdigest(), size
 
 
 def _labels(path: Path | None) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def report(
             "file": request.model.name,
             "format": given.source.value,
             "sha256": given.sha256,
-            "size_bytes": request.model.stat().st_size,
+            "size_bytes": given.size_bytes,
             "answered_by": original.answered_by,
         },
         "artifact": {

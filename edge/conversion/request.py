@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from agent.contract.errors import EdgeError, ExitCode
 from agent.contract.profile import DeviceProfile
+from converters.source import Trust
 from edge.conversion.pipeline_file import DeclaredPipeline
 
 
@@ -32,6 +33,8 @@ class ConversionRequest:
         labels: text file with one label a line, one line a class.
         input_scale: (low, high) that pixel values 0 and 255 become; None derives it from the data.
         pipeline: what the outputs mean and the steps around the model, where they are not to be derived.
+        signature: which of a SavedModel's signatures; None where it has one.
+        trust: which kinds of files may run code when they are read.
     """
 
     model: Path
@@ -46,6 +49,8 @@ class ConversionRequest:
     labels: Path | None = None
     input_scale: tuple[float, float] | None = None
     pipeline: DeclaredPipeline = field(default_factory=DeclaredPipeline)
+    signature: str | None = None
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True, kw_only=True)

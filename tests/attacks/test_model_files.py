@@ -21,16 +21,19 @@ from agent.contract.errors import (
     DataUnreadable,
     ModelFormatUnknown,
     ModelHoldsCode,
+    ModelNeedsTrust,
     ModelUnreadable,
     ModelUnsupported,
+    TorchPickleRefused,
 )
 from converters import source
 from converters.calibration.data import load
 from converters.keras_code import kept_elsewhere
 from converters.keras_model import KerasModel
 from converters.requirements import tflite_engines
-from converters.source import SourceFormat, recognise
+from converters.source import SourceFormat, Trust, check_trust, recognise
 from converters.tflite_file import TFLiteFile
+from converters.torch_code import without_code
 
 HARMLESS = Path(__file__).parents[1] / "conversion/data/digits.keras"
 
@@ -209,36 +212,52 @@ def pickled(folder: Path) -> dict[str, Path]:
     torch = io.BytesIO()
     with zipfile.ZipFile(torch, "w") as archive:
         archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", "3")
+    script = io.BytesIO(torch.getvalue())
+    with zipfile.ZipFile(script, "a") as archive:
+        archive.writestr("archive/constants.pkl", data)
         archive.writestr("archive/code/__torch__.py", "import os")
     objects = np.array([Canary(folder / CANARY)], dtype=object)
     np.save(folder / "object.npy", objects, allow_pickle=True)
     np.savez(folder / "object.npz", x=objects, allow_pickle=True)
-    for name, content in {
-        "model.pt": torch.getvalue(), "model.pth": data, "model.joblib": data, "model.keras": data,
-        "model.onnx": data, "disguised.keras": torch.getvalue(), "plain.npy": data, "plain.npz": data,
-    }.items():  # fmt: skip
-        (folder / name).write_bytes(content)
+    for name in ("model.pth", "model.joblib", "model.keras", "model.onnx", "plain.npy", "plain.npz"):
+        (folder / name).write_bytes(data)
+    for name in ("model.pt", "disguised.keras"):
+        (folder / name).write_bytes(torch.getvalue())
+    (folder / "script.pt").write_bytes(script.getvalue())
     return {path.name: path for path in folder.iterdir()}
 
 
 def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
     files = pickled(tmp_path)
-    for name in ("model.pt", "model.pth", "model.joblib", "model.keras", "model.onnx", "disguised.keras"):
+    for name in ("model.keras", "model.onnx"):
         with pytest.raises(ModelFormatUnknown, match="which runs code when it is read"):
             recognise(files[name])
+    for name in ("model.pt", "model.pth", "disguised.keras"):
+        with pytest.raises(TorchPickleRefused, match="it runs code when it is read"):
+            recognise(files[name])
+    for name, option in (("model.joblib", "--trust-pickle"), ("script.pt", "--trust-code")):
+        other = Trust(code=option == "--trust-pickle", pickle=option == "--trust-code")
+        for trust in (Trust(), other):
+            with pytest.raises(ModelNeedsTrust) as error:
+                check_trust(files[name], recognise(files[name]), trust)
+            assert option in str(error.value.hint)
     for name in ("object.npy", "object.npz", "plain.npy", "plain.npz"):
         with pytest.raises(DataUnreadable, match="which run code when they are read"):
             load(files[name], purpose="calibration")
     assert not (tmp_path / CANARY).exists()
 
 
-def test_a_saved_model_whose_graph_may_write_files_is_no_model_for_edge(tmp_path: Path) -> None:
+def test_a_saved_model_is_a_folder_without_links(tmp_path: Path) -> None:
     (tmp_path / "model/variables").mkdir(parents=True)
     (tmp_path / "model/saved_model.pb").write_bytes(b"\x08\x01")
-    with pytest.raises(ModelFormatUnknown, match="it is a folder"):
-        recognise(tmp_path / "model")
+    assert recognise(tmp_path / "model") is SourceFormat.SAVED_MODEL
     with pytest.raises(ModelFormatUnknown):
         recognise(tmp_path / "model/saved_model.pb")
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "model/variables/variables.index").symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelUnreadable, match=r"variables\.index` in it is a link"):
+        recognise(tmp_path / "model")
 
 
 def test_operators_of_tensorflow_in_a_tflite_file_are_refused() -> None:
@@ -272,3 +291,84 @@ def test_data_that_would_not_fit_into_this_machine_are_refused_unopened(tmp_path
     archive_of_lengths(tmp_path / "bomb.npz", [("x.npy", 1 << 43)])
     with pytest.raises(DataUnreadable, match="this machine has"):
         load(tmp_path / "bomb.npz", purpose="calibration")
+
+
+# --- PyTorch programs -----------------------------------------------------------------------------------------------
+
+
+def exported(path: Path, *, target: str = "torch.ops.aten.relu.default", **changes: Any) -> Path:
+    """A file like those of torch.export.save, as far as it is judged."""
+    tree = json.dumps(
+        [1, {"type": changes.pop("tree", "builtins.tuple"), "context": "null", "children_spec": []}]
+    )
+    program = {
+        "graph_module": {
+            "graph": {"nodes": [{"target": target, "inputs": []}]},
+            "module_call_graph": [{"fqn": "", "signature": {"in_spec": tree, "out_spec": tree}}],
+        },
+        "range_constraints": {"s77": {"min_val": 1}},
+        "sizes": [{"as_expr": {"expr_str": changes.pop("expression", "Max(2*s77 + 1, s5//2)")}}],
+    }
+    weights = {
+        "config": {
+            "w": {
+                "path_name": "weight_0",
+                "use_pickle": changes.pop("use_pickle", False),
+            }
+        }
+    }
+    files = {
+        "archive_format": "pt2",
+        "archive_version": "0",
+        "byteorder": "little",
+        ".data/serialization_id": "1",
+        "models/model.json": json.dumps(program),
+        "data/weights/model_weights_config.json": json.dumps(weights),
+        "data/weights/weight_0": "1234",
+        "data/constants/model_constants_config.json": '{"config": {}}',
+        "data/sample_inputs/model.pt": "1234",
+        **changes.pop("files", {}),
+    }
+    assert not changes
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"anything/{name}", content)
+    return path
+
+
+HOSTILE_PROGRAMS: dict[str, dict[str, Any]] = {
+    "any function below torch": {"target": "torch.os.system"},
+    "a file that is read": {"target": "torch.ops.aten.from_file.default"},
+    "a library that is loaded": {"target": "torch.ops.load_library"},
+    "a function that looks functions up": {"target": "_operator.attrgetter"},
+    "an operator of an extension": {"target": "#evil:run"},
+    "an expression that is Python": {"expression": "__import__('os').system('touch canary')"},
+    "an expression with an attribute": {"expression": "s77.__class__"},
+    "an expression that calls what it likes": {"expression": "exec(s77)"},
+    "an expression with a string": {"expression": "Max('x', s77)"},
+    "a weight that is a pickle": {"use_pickle": True},
+    "an object that is a pickle": {"files": {"data/constants/opaque_obj_0": "x"}},
+    "an object of TorchScript": {"files": {"data/constants/custom_obj_0": "x"}},
+    "weights of the older kind": {"files": {"data/weights/model.pt": "x"}},
+    "a second model": {"files": {"models/other.json": "{}"}},
+    "compiled code": {"files": {"data/aotinductor/model/model.so": "x"}},
+    "a container that imports its module": {"tree": "collections.defaultdict"},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_PROGRAMS)
+def test_a_pytorch_program_that_would_run_more_than_its_model_is_refused_before_pytorch_starts(
+    tmp_path: Path, what: str
+) -> None:
+    path = exported(tmp_path / "m.pt2", **HOSTILE_PROGRAMS[what])
+    assert recognise(path) is SourceFormat.TORCH_EXPORT
+    with pytest.raises(ModelHoldsCode):
+        without_code(path)
+
+
+def test_a_harmless_pytorch_program_is_packed_anew_with_what_was_judged_alone(tmp_path: Path) -> None:
+    path = exported(tmp_path / "m.pt2")
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(without_code(path)) as packed:
+        assert {name.partition("/")[2]: given.read(name) for name in given.namelist()} == {
+            name.partition("/")[2]: packed.read(name) for name in packed.namelist()
+        }

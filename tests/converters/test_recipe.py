@@ -45,7 +45,6 @@ def test_a_mistyped_recipe_is_never_guessed() -> None:
         ("as-is", ONNX, ModelFormat.TFLITE),
         ("fp32", TFLITE, ModelFormat.TFLITE),
         ("int8", TFLITE, ModelFormat.ONNX),
-        ("int8", ONNX, ModelFormat.TFLITE),
     ],
 )
 def test_what_has_no_way_is_refused_with_a_way_out(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 
-from agent.contract.errors import EdgeError, ModelFormatUnknown, ModelUnreadable
+from agent.contract.errors import EdgeError, ModelFormatUnknown, ModelUnreadable, TorchPickleRefused
 from converters import tflite_file
 from converters.source import SourceFormat, recognise
 from tests.converters.small_models import classifier_onnx
@@ -96,7 +98,8 @@ def test_an_onnx_model_is_recognised_and_its_cuts_are_not(tmp_path: Path) -> Non
         ("model.onnx", b"\xff\xff\xff\xff\xff", ModelUnreadable),
         ("model.h5", b"", ModelUnreadable),
         ("model.keras", b"PK\x03\x04 cut", ModelUnreadable),
-        ("model.pkl", pickle.dumps({"a": 1}), ModelFormatUnknown),
+        ("model.h5", pickle.dumps({"a": 1}), ModelFormatUnknown),
+        ("model.pt", pickle.dumps({"a": 1}), TorchPickleRefused),
     ],
 )
 def test_what_is_no_model_is_refused(
@@ -109,18 +112,51 @@ def test_what_is_no_model_is_refused(
         recognise(file)
 
 
-@pytest.mark.parametrize("entry", ["archive/data.pkl", "readme.txt"])
-def test_archives_without_a_keras_model_are_refused(tmp_path: Path, entry: str) -> None:
-    file = tmp_path / "model.pt"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(entry, b"x")
+@pytest.mark.parametrize(
+    ("entries", "error"),
+    [
+        (["archive/data.pkl"], TorchPickleRefused),
+        (["readme.txt"], ModelFormatUnknown),
+        (["serialized_exported_program.json"], ModelFormatUnknown),
+    ],
+)
+def test_archives_without_a_model_are_refused(
+    tmp_path: Path, entries: list[str], error: type[EdgeError]
+) -> None:
+    with pytest.raises(error):
+        recognise(archive_of(tmp_path / "model.pt", entries))
 
-    with pytest.raises(ModelFormatUnknown):
-        recognise(file)
+
+@pytest.mark.parametrize(
+    ("entries", "kind"),
+    [
+        (["schema.json", "1.npy"], SourceFormat.SKOPS),
+        (["any/archive_format", "any/models/model.json"], SourceFormat.TORCH_EXPORT),
+        (["any/data.pkl", "any/constants.pkl", "any/code/__torch__.py"], SourceFormat.TORCHSCRIPT),
+    ],
+)
+def test_archives_are_recognised_by_what_is_in_them(
+    tmp_path: Path, entries: list[str], kind: SourceFormat
+) -> None:
+    assert recognise(archive_of(tmp_path / "model", entries)) is kind
+
+
+def archive_of(path: Path, entries: list[str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry in entries:
+            archive.writestr(entry, b"{}")
+    return path
+
+
+@pytest.mark.parametrize("compress", [0, ("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)])
+def test_what_joblib_wrote_is_a_pickle(tmp_path: Path, compress: Any) -> None:
+    joblib.dump({"a": list(range(100))}, tmp_path / "model.joblib", compress=compress)
+
+    assert recognise(tmp_path / "model.joblib") is SourceFormat.PICKLE
 
 
 def test_nothing_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnreadable, match="no such file"):
         recognise(tmp_path / "none.keras")
-    with pytest.raises(ModelFormatUnknown, match="folder"):
+    with pytest.raises(ModelFormatUnknown, match=r"a folder without `saved_model\.pb`"):
         recognise(tmp_path)

@@ -18,7 +18,9 @@ class ModelUnreadable(ConvertError):
 class ModelFormatUnknown(ConvertError):
     code = "model.format-unknown"
     template = "`{path}` is no model that edge knows: {reason}"
-    hint_template = "edge reads .keras, .h5, .onnx and .tflite"
+    hint_template = (
+        "edge reads .keras, .h5, SavedModel folders, .onnx, .tflite, .pt2, TorchScript, .skops and .joblib"
+    )
     exit_code = ExitCode.USAGE
 
 
