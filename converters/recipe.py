@@ -205,7 +205,7 @@ def find(name: str, *, profile_recipe: str, source: SourceFormat) -> Recipe:
 
     Args:
         name: what the user typed, a name or a file that ends in `.toml`; `auto` takes `profile_recipe`, or `as-is`
-            for a `.tflite`, which has no way back to a model that could be converted.
+            for a `.tflite`, which may be quantized already.
         profile_recipe: the profile's own.
         source: format of the model that was given.
 
@@ -254,7 +254,7 @@ def check(
                 way_out=f"take a profile whose boards run {source.label}, or another recipe",
             )
         return
-    if source is SourceFormat.TFLITE:
+    if source is SourceFormat.TFLITE and target is not ModelFormat.TFLITE:
         raise ModelUnsupported(
             path=path,
             target=f"{target.value} by `{recipe.name}`",

@@ -1,4 +1,7 @@
-"""TFLite files that are taken as they are."""
+"""TFLite files: taken as they are, or quantized where they are float.
+
+The rule: what no board can run, and what is broken, is refused when the file is read, before anything is made of it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.requirements import tflite_engines
 from converters.run_set import store
+
+OF_TENSORFLOW = "Flex"
+"""What the names of such operators begin with."""
 
 
 class TFLiteModel:
@@ -40,6 +46,15 @@ class TFLiteModel:
         self.versions: Mapping[str, str] = {}
 
     def _refuse_unusable(self) -> None:
+        foreign = [name for name in self.described.custom if name.startswith(OF_TENSORFLOW)]
+        if foreign:
+            raise ModelUnsupported(
+                path=self.path,
+                target="an artifact for boards",
+                reason=f"it needs TensorFlow's own operators (SELECT_TF_OPS), which no board's runtime has: "
+                f"{', '.join(foreign)}",
+                way_out="convert it with built-in operators only, or take a profile whose boards run ONNX",
+            )
         tflite_engines(self.described, self.path)
         wrong = [spec for spec in self.inputs if not spec.shape or spec.shape[0] not in (1, -1)]
         if wrong or not self.inputs:
@@ -48,6 +63,17 @@ class TFLiteModel:
                 target="an artifact for boards",
                 reason="its inputs don't begin with a batch of 1",
                 way_out="convert it with a batch of 1",
+            )
+
+    def _refuse_quantized(self, target: Target) -> None:
+        """Raise ModelUnsupported where a file that holds integers would be given out as one of floats."""
+        integers = [operator.types for operator in self.described.operators if "/" in operator.types]
+        if integers:
+            raise ModelUnsupported(
+                path=self.path,
+                target=target.title,
+                reason=f"it is quantized already: an operator in it takes {integers[0].partition(' >')[0]}",
+                way_out="take it with `--recipe as-is`, or convert the float model it was made from",
             )
 
     @property
@@ -63,7 +89,13 @@ class TFLiteModel:
         return [dequantize(array, spec) for array, spec in zip(found, self.outputs, strict=True)]
 
     def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
-        """Take the file as it is."""
+        """Take the file as it is, or quantize it."""
+        if target.recipe.converts and target.recipe.scheme(target.format).weights != "float32":
+            from converters.tflite_quantize import quantize_file
+
+            return quantize_file(self.path, target, calibration, folder, stage, source=self.path)
+        if target.recipe.converts:
+            self._refuse_quantized(target)
         path = folder / f"{target.key}.tflite"
         with stage("take it as it is", target.key):
             shutil.copyfile(self.path, path)

@@ -14,11 +14,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.contract import codec
 from agent.contract.errors import ConversionCrashed, EdgeError, ModelUnsupported
@@ -89,6 +90,7 @@ def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, arrays.Data
     if model.can_answer:
         with talk.stage("answers of the original"):
             answers = model.answer(run_set.inputs)
+        _refuse_broken_answers(job, answers)
     stored = {f"input_{k}": array for k, array in enumerate(run_set.inputs)}
     stored |= {f"float_{k}": array.astype(np.float32) for k, array in enumerate(answers or ())}
     stored |= {} if run_set.y is None else {"y": run_set.y}
@@ -165,7 +167,7 @@ def _answer(
             return None
         inputs = run_set.stored(artifact.inputs)
         outputs = engine.answer([array if target.answer_here else array[:1] for array in inputs])
-    if any(not np.isfinite(array[:1]).all() for array in outputs if array.dtype.kind == "f"):
+    if any(not np.isfinite(array).all() for array in outputs if array.dtype.kind == "f"):
         raise ModelUnsupported(
             path=job.source,
             target=target.title,
@@ -177,6 +179,19 @@ def _answer(
     stored = {f"output_{k}": array for k, array in enumerate(outputs)}
     (Path(job.folder) / f"{target.key}.npz").write_bytes(pack(stored))
     return engine.title
+
+
+def _refuse_broken_answers(job: ConversionJob, answers: Sequence[NDArray[Any]]) -> None:
+    """Raise ModelUnsupported where the original itself answers with what is no number."""
+    for array in answers:
+        whole = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        if array.dtype.kind == "f" and not whole.all():
+            raise ModelUnsupported(
+                path=job.source,
+                target="an artifact",
+                reason=f"the model itself answers with NaN or infinity, first to sample {int(np.argmin(whole))}",
+                way_out="check its weights, and that the data are scaled as in its training",
+            )
 
 
 def _last_words(error: Exception) -> str:

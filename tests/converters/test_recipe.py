@@ -43,7 +43,6 @@ def test_a_mistyped_recipe_is_never_guessed() -> None:
     [
         ("as-is", KERAS, ModelFormat.TFLITE),
         ("as-is", ONNX, ModelFormat.TFLITE),
-        ("fp32", TFLITE, ModelFormat.TFLITE),
         ("int8", TFLITE, ModelFormat.ONNX),
     ],
 )

@@ -57,6 +57,41 @@ def main() -> None:
     attending = fit(attending, rows, y[:700], epochs=20, from_logits=True)
     attending.save(HERE / "rows_attention.keras")
 
+    depthwise = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Conv2D(16, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(6.0),
+            layers.Conv2D(32, 1, use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(6.0),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax", name="digit"),
+        ]
+    )
+    depthwise = fit(depthwise, x[:700], y[:700], epochs=60)
+    depthwise.save(HERE / "digits_depthwise.keras")
+
+    lstm = keras.Sequential(
+        [
+            keras.Input((8, 8), name="rows"),
+            layers.LSTM(12),
+            layers.Dense(10, activation="softmax", name="digit"),
+        ]
+    )
+    lstm = fit(lstm, rows, y[:700], epochs=60)
+    lstm.save(HERE / "rows_lstm.keras")
+
+    import tensorflow
+
+    for name, floating in (("digits", model), ("rows_attention", attending)):
+        made = tensorflow.lite.TFLiteConverter.from_keras_model(floating).convert()
+        (HERE / f"{name}.tflite").write_bytes(made)
+
     double = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda value: value * 2), layers.Dense(2)])
     double.save(HERE / "lambda.keras")
     double.save(HERE / "lambda.h5")
