@@ -36,20 +36,6 @@ def to_tflite(
         ModelUnsupported: the converter refuses the model.
     """
     scheme = target.recipe.scheme(target.format)
-<<<<<<< Updated upstream
-    quantizes = scheme.calibrated
-    if scheme.quantizer not in ("none", "tensorflow") or (quantizes and target.recipe.name != "int8"):
-        raise ModelUnsupported(
-            path=source.path, target=target.title, reason="nothing here makes it", way_out="try recipe int8"
-        )
-    static = quantizes or bool(source.recurrent) or source.batch == 1
-    with stage("freeze the graph", target.key):
-        frozen = _freeze(source, batch=1 if static else None)
-    with stage("convert to TFLite", target.key):
-        data = _convert(source, frozen, target, calibration if quantizes else None)
-    path = folder / f"{target.key}.tflite"
-    path.write_bytes(data)
-=======
     if not _by_tensorflow(scheme):
         return _by_quantizer(source, target, calibration, folder, stage)
     calibration = calibration if scheme.calibrated else None
@@ -59,7 +45,6 @@ def to_tflite(
         if scheme.activations != "int16":
             raise
         return _instead(error, source, target, calibration, folder, stage)
->>>>>>> Stashed changes
     described = tflite_file.read(path)
     unrolled = {"recurrent": "unrolled"} if source.recurrent else {}
     return Artifact(
@@ -175,11 +160,7 @@ def _convert(
         raise ModelUnsupported(
             path=source.path,
             target=target.title,
-<<<<<<< Updated upstream
-            reason=refusal(str(error)),
-=======
             reason=_reason(" ".join(str(error).split())),
->>>>>>> Stashed changes
             way_out="try a profile whose boards run ONNX, or recipe fp32",
         ) from error
 
@@ -197,30 +178,10 @@ def _calibrated(converter: Any, source: KerasSource, scheme: Scheme, calibration
     """Set a converter to integers everywhere."""
     import tensorflow
 
-<<<<<<< Updated upstream
-
-def refusal(said: str) -> str:
-    """What TensorFlow's converter means by a page of text: first the operators that no board has."""
-    if found := re.search(r"^(?:TF Select|Flex) ops: (.+)$", said, re.MULTILINE):
-        return f"it needs SELECT_TF_OPS for {found[1].strip()}, which no Python runtime of a board has"
-    if found := re.search(r"^Custom ops: (.+)$", said, re.MULTILINE):
-        return f"it needs operators that are not built in: {found[1].strip()}"
-    return f"TensorFlow's converter says: {' '.join(said.split())[:300]}"
-
-
-def calibration_settings(calibration: Data, method: str) -> dict[str, Any]:
-    """What went into a calibration, as data for the bundle's recipe."""
-    return {
-        "method": method,
-        "file": calibration.path.name,
-        "sha256": calibration.sha256,
-        "samples": min(calibration.samples, MOST_CALIBRATION_SAMPLES),
-=======
     known = tensorflow.lite.OpsSet
     operators = {
         "int8": known.TFLITE_BUILTINS_INT8,
         "int16": known.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
->>>>>>> Stashed changes
     }
     if scheme.activations not in operators or scheme.calibration != "min-max":
         raise ModelUnsupported(
