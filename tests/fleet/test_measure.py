@@ -28,6 +28,8 @@ from tests.journeys.bundles import make_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the engine runs at a low priority, and tests beside it do not
 MEMORY_BYTES = 100_000_000
+ROOT = ".edge-measured"
+"""Of edge in the home folder: no other bed's, so that its processes are told from theirs."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class There:
 
     @property
     def root(self) -> str:
-        return f"{self.home}/.edge"
+        return f"{self.home}/{ROOT}"
 
     @property
     def home(self) -> str:
@@ -73,7 +75,7 @@ class There:
 
 @pytest.fixture(scope="module")
 def there(bed: SshdBoard) -> There:
-    root = bed.home / ".edge"
+    root = bed.home / ROOT
     runtime = make_board_folder(root, EngineName.ONNXRUNTIME)
     if bed.isolated:
         for path in (root, *root.rglob("*")):
@@ -226,7 +228,7 @@ def test_no_second_run_beside_the_first_and_none_beside_an_update(
     long_run: Callable[[Board], list[BaseException]],
 ) -> None:
     errors = long_run(open_board())
-    board, trial = open_board(), there.bed.home / ".edge/trial"
+    board, trial = open_board(), there.bed.home / ROOT / "trial"
 
     with pytest.raises(MeasurementRefused, match="another measurement runs"):
         run(board, there, bundle, tmp_path_factory.mktemp("second"))
