@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.contract.manifest import ModelFormat, TensorSpec
+from converters.calibration.source import DataKind, DataSource
+from converters.contract import Contract, LayerLoss, Rung
 from converters.recipe import Recipe
 from converters.source import SourceFormat, Trust
 
@@ -53,8 +55,8 @@ class ConversionJob:
         source, source_format: the model that was given.
         targets: what to make of it.
         folder: where artifacts and arrays are written.
-        calibration, evaluation: data files, or None.
-        classifier: the user gave class labels.
+        calibration, evaluation: where data are, or None.
+        contract: what may be lost, for which artifacts that miss it are repaired; None repairs nothing.
         signature: which of a SavedModel's, or None.
         trust: which kinds of files may run code when they are read.
         programs: framework to the interpreter that does its one step of the conversion.
@@ -64,9 +66,9 @@ class ConversionJob:
     source_format: SourceFormat
     targets: tuple[Target, ...]
     folder: str
-    calibration: str | None = None
-    evaluation: str | None = None
-    classifier: bool = False
+    calibration: DataSource | None = None
+    evaluation: DataSource | None = None
+    contract: Contract | None = None
     signature: str | None = None
     trust: Trust = field(default_factory=Trust)
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -99,14 +101,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a data file holds.
+    """What data hold.
 
     Attributes:
-        sha256: of the file.
+        sha256: of all of them, see `converters.calibration.data.Data`.
         samples: N.
-        low, high: smallest and largest value.
-        dtype: as stored.
-        labelled: it has classes.
+        low, high: smallest and largest value of the first input.
+        dtype: of the first input.
+        labelled: they have labels.
+        kind: how they are kept.
+        classes: names of the classes in their order, where the data alone told them.
     """
 
     sha256: str
@@ -115,6 +119,8 @@ class DataFacts:
     high: float
     dtype: str
     labelled: bool
+    kind: DataKind = DataKind.ARRAYS
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ class Converted:
         settings: how it was made, as data.
         notes: what a person should know.
         answered_by: what answered the run set here into `<key>.npz` (`output_k`), or None.
+        rungs: of the ladder that was climbed, the recipe as it was asked for first; empty where none was.
+        layers: what each layer loses, the worst first; empty where it was not needed to know.
     """
 
     key: str
@@ -167,6 +175,8 @@ class Converted:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     answered_by: str | None = None
+    rungs: tuple[Rung, ...] = ()
+    layers: tuple[LayerLoss, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from converters.calibration import data
+from converters.calibration import arrays
+from converters.calibration.data import CALIBRATION, EVALUATION
+from converters.calibration.source import DataKind
 from converters.job import ConversionJob
 from converters.models import Model, Staged
 from converters.source import SourceFormat, check_trust
@@ -57,7 +59,7 @@ def open_model(job: ConversionJob, stage: Staged, *, interpreter: bool) -> Model
 
 def sample(job: ConversionJob) -> NDArray[Any] | None:
     """The first sample `[1, ...]` of a job's data, held-out ones first; None where there are none."""
-    for place, purpose in ((job.evaluation, data.EVALUATION), (job.calibration, data.CALIBRATION)):
-        if place is not None:
-            return data.load(Path(place), purpose=purpose).x[:1]
+    for source, purpose in ((job.evaluation, EVALUATION), (job.calibration, CALIBRATION)):
+        if source is not None and source.kind is DataKind.ARRAYS:
+            return next(iter(arrays.load(source.path, purpose=purpose).arrays.values()))[:1]
     return None

@@ -23,11 +23,15 @@ from numpy.typing import NDArray
 
 from agent.contract import codec
 from agent.contract.errors import ConversionCrashed, EdgeError, ModelUnsupported
-from agent.transforms.golden import pack
-from converters.calibration import data as arrays
+from agent.transforms.golden import write_arrays
+from converters.calibration.data import CALIBRATION, EVALUATION, Data
+from converters.calibration.read import read
+from converters.calibration.source import DataSource
 from converters.job import ConversionJob, Converted, DataFacts, Failure, Line, Original, Stage, Target
 from converters.models import Artifact, Model
+from converters.pixels import derive
 from converters.reader import open_model
+from converters.repair.keep import Keeper
 from converters.run_set import RunSet, choose
 
 PR_SET_PDEATHSIG = 1
@@ -61,7 +65,7 @@ def main(job_file: Path) -> None:
     _die_with_parent()
     job = codec.decode(ConversionJob, job_file.read_bytes())
     try:
-        model, run_set, calibration = _prepare(job, talk)
+        model, run_set, calibration, keeper = _prepare(job, talk)
     except EdgeError as error:
         talk.say(Line(failure=Failure(code=error.code, facts=error.to_plain()["facts"])))
         return
@@ -70,21 +74,19 @@ def main(job_file: Path) -> None:
         talk.say(Line(failure=Failure(code=ConversionCrashed.code, reason=_last_words(error))))
         return
     for target in job.targets:
-        talk.say(_attempt(job, target, model, run_set, calibration, talk))
+        talk.say(_attempt(job, target, model, run_set, calibration, keeper, talk))
     talk.say(Line(done=True))
 
 
-def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, arrays.Data | None]:
+def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, Data | None, Keeper | None]:
     """Read model and data, and let the original answer the run set."""
     here = any(target.answer_here for target in job.targets)
     model = open_model(job, talk.stage, interpreter=here)
     calibration = evaluation = None
     if job.calibration or job.evaluation:
         with talk.stage("read data"):
-            calibration = _data(job.calibration, arrays.CALIBRATION, model)
-            evaluation = _data(job.evaluation, arrays.EVALUATION, model)
-            if evaluation is not None:
-                arrays.check_labels(evaluation, model.classes, purpose=arrays.EVALUATION)
+            calibration = _data(job.calibration, CALIBRATION, model)
+            evaluation = _data(job.evaluation, EVALUATION, model)
     run_set = choose(model, calibration, evaluation)
     answers = None
     if model.can_answer:
@@ -94,7 +96,7 @@ def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, arrays.Data
     stored = {f"input_{k}": array for k, array in enumerate(run_set.inputs)}
     stored |= {f"float_{k}": array.astype(np.float32) for k, array in enumerate(answers or ())}
     stored |= {} if run_set.y is None else {"y": run_set.y}
-    (Path(job.folder) / "run.npz").write_bytes(pack(stored))
+    write_arrays(Path(job.folder) / "run.npz", stored)
     talk.say(Line(original=Original(
         inputs=model.inputs,
         outputs=model.outputs,
@@ -102,26 +104,41 @@ def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, arrays.Data
         samples=run_set.samples,
         origin=run_set.origin,
         answered_by=model.answered_by if answers is not None else None,
-        calibration=_facts(calibration),
-        evaluation=_facts(evaluation),
+        calibration=_facts(job.calibration, calibration),
+        evaluation=_facts(job.evaluation, evaluation),
         versions=model.versions,
     )))  # fmt: skip
-    return model, run_set, calibration
+    keeper = None
+    if job.contract is not None and calibration is not None and answers is not None:
+        keeper = Keeper(
+            contract=job.contract, model=model, run_set=run_set, floats=answers, calibration=calibration
+        )
+    return model, run_set, calibration, keeper
 
 
-def _data(path: str | None, purpose: str, model: Model) -> arrays.Data | None:
-    if path is None:
+def _data(source: DataSource | None, purpose: str, model: Model) -> Data | None:
+    if source is None:
         return None
-    data = arrays.load(Path(path), purpose=purpose)
-    arrays.check_inputs(data, model.inputs[0], inputs=len(model.inputs), purpose=purpose)
-    return data
+    steps = source.steps
+    if steps is None:
+        steps = derive(model.inputs, (), source.scale).steps
+    return read(source, model.inputs, steps=steps, purpose=purpose, classes=model.classes)
 
 
-def _facts(data: arrays.Data | None) -> DataFacts | None:
-    if data is None:
+def _facts(source: DataSource | None, data: Data | None) -> DataFacts | None:
+    if source is None or data is None:
         return None
     low, high = data.span
-    return DataFacts(data.sha256, data.samples, low, high, str(data.x.dtype), data.y is not None)
+    return DataFacts(
+        sha256=data.sha256,
+        samples=data.samples,
+        low=low,
+        high=high,
+        dtype=str(data.x.dtype),
+        labelled=data.y is not None,
+        kind=source.kind,
+        classes=data.classes,
+    )
 
 
 def _attempt(
@@ -129,12 +146,21 @@ def _attempt(
     target: Target,
     model: Model,
     run_set: RunSet,
-    calibration: arrays.Data | None,
+    calibration: Data | None,
+    keeper: Keeper | None,
     talk: Talk,
 ) -> Line:
-    """Make one artifact, or say why not."""
+    """Make one artifact, repaired where it misses its budget, or say why not."""
+
+    def make(rung: Target) -> Artifact:
+        # The stages of all rungs are those of the target that the parent knows.
+        return model.convert(
+            rung, calibration, Path(job.folder), lambda name, _=None: talk.stage(name, target.key)
+        )
+
     try:
-        artifact = model.convert(target, calibration, Path(job.folder), talk.stage)
+        climbed = keeper.keep(target, make) if keeper is not None else None
+        artifact = climbed.artifact if climbed is not None else make(target)
         answered_by = _answer(job, target, artifact, run_set, talk)
     except EdgeError as error:
         return Line(failure=Failure(code=error.code, facts=error.to_plain()["facts"], target=target.key))
@@ -149,9 +175,11 @@ def _attempt(
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         engines=artifact.engines,
-        settings=artifact.settings,
+        settings={**artifact.settings, **(climbed.repairs if climbed is not None else {})},
         notes=artifact.notes,
         answered_by=answered_by,
+        rungs=climbed.rungs if climbed is not None else (),
+        layers=climbed.layers if climbed is not None else (),
     ))  # fmt: skip
 
 
@@ -177,7 +205,7 @@ def _answer(
     if not target.answer_here:
         return None
     stored = {f"output_{k}": array for k, array in enumerate(outputs)}
-    (Path(job.folder) / f"{target.key}.npz").write_bytes(pack(stored))
+    write_arrays(Path(job.folder) / f"{target.key}.npz", stored)
     return engine.title
 
 

@@ -1,8 +1,8 @@
 """A metric of the user's own: `module:function` or `file.py:function`.
 
-The rule: it is the user's code, named by the user on the command line, and runs in a child process alone. It takes the
-outputs, a list of arrays `[N, ...]` of real numbers, and the labels `y [N, ...]`, and gives one number for all samples
-or an array of one number a sample, whose mean counts. More is better.
+The rule: it is the user's code, and runs because the user named it on the command line, never because a file did. It
+takes the outputs, a list of arrays `[N, ...]` of real numbers, and the labels `y [N, ...]`, and gives one number for
+all samples or an array of one number a sample, whose mean counts. More is better.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def repair_onnx(prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[
 
     if not scheme.repairs:
         return prepared
-    path = prepared.with_stem(f"{prepared.stem}-{'-'.join(scheme.repairs)}-{scheme.granularity}")
+    path = _beside(prepared, scheme)
     if not path.exists():
         graph = OnnxGraph(onnx.load(str(prepared)))
         _repair(graph, scheme, samples(calibration, specs), ONNX_STEPS)
@@ -50,15 +50,25 @@ def repair_onnx(prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[
     return path
 
 
-def repair_tflite(data: bytes, scheme: Scheme, calibration: Data, specs: tuple[TensorSpec, ...]) -> bytes:
-    """Repair the bytes of a float `.tflite`; see `repair_onnx`."""
+def repair_tflite(given: Path, scheme: Scheme, calibration: Data) -> Path:
+    """Repair a float `.tflite`; see `repair_onnx`."""
+    from converters import tflite_file
     from converters.repair.tflite_graph import TFLiteGraph
+    from converters.tflite_float import as_float
 
     if not scheme.repairs:
-        return data
-    graph = TFLiteGraph(data)
-    _repair(graph, scheme, samples(calibration, specs), TFLITE_STEPS)
-    return graph.write()
+        return given
+    path = _beside(given, scheme)
+    if not path.exists():
+        graph = TFLiteGraph(as_float(given.read_bytes()))
+        _repair(graph, scheme, samples(calibration, tflite_file.read(given).inputs), TFLITE_STEPS)
+        path.write_bytes(graph.write())
+    return path
+
+
+def _beside(path: Path, scheme: Scheme) -> Path:
+    """Where the repaired file lies; bias correction depends on the granularity too."""
+    return path.with_stem(f"{path.stem}-{'-'.join(scheme.repairs)}-{scheme.granularity}")
 
 
 def samples(

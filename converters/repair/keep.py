@@ -53,7 +53,8 @@ class Keeper:
 
     def keep(self, target: Target, make: Callable[[Target], Artifact]) -> Climbed | None:
         """Climb the ladder for a target; None where it has no rungs for it, or nothing here runs the artifact."""
-        if self.run_set.origin is RunOrigin.SANITY or not repairable(target.recipe.scheme(target.format)):
+        judged = self.run_set.origin is not RunOrigin.SANITY and target.recipe.converts
+        if not judged or not repairable(target.recipe.scheme(target.format)):
             return None
         few = samples(self.calibration, self.model.inputs, PROBES)
         probes = [np.concatenate(arrays) for arrays in zip(*few, strict=True)]

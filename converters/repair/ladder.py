@@ -71,6 +71,13 @@ class Climbed:
     rungs: tuple[Rung, ...]
     layers: tuple[LayerLoss, ...] = ()
 
+    @property
+    def repairs(self) -> dict[str, Any]:
+        """What was changed of the recipe, as data; empty where it is as it was asked for."""
+        scheme = self.target.recipe.scheme(self.target.format)
+        found = {"repairs": list(scheme.repairs), "keep_float": list(scheme.keep_float)}
+        return {name: value for name, value in found.items() if value}
+
 
 def repairable(scheme: Scheme) -> bool:
     """Whether the ladder has rungs for it: 8-bit weights with calibrated 8-bit activations."""

@@ -10,6 +10,7 @@ import click
 
 from agent.contract.errors import OptionInvalid
 from edge.cli import output
+from edge.cli.candidates import show_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +37,22 @@ FILE = click.Path(path_type=Path)
     "--recipe",
     default="auto",
     show_default=True,
-    help="A recipe's name or its .toml file. auto: the profile's own.",
+    help="A recipe's name or its .toml file. auto: every candidate that the board can run, and the best within the "
+    "budget.",
 )
 @click.option(
-    "--calibration", type=FILE, help="Representative inputs: .npz with `x`, or .npy. Needed for int8."
+    "--calibration",
+    type=FILE,
+    metavar="DATA",
+    help="Representative inputs: .npz, .npy, .csv, .parquet, a folder of pictures or sounds, or module:function. "
+    "Needed for int8.",
 )
 @click.option(
-    "--eval", "evaluation", type=FILE, help="Held-out inputs `x` with labels `y`: what accuracy is judged on."
+    "--eval",
+    "evaluation",
+    type=FILE,
+    metavar="DATA",
+    help="Held-out inputs with labels, kept in the same ways: what accuracy is judged on.",
 )
 @click.option(
     "--max-drop",
@@ -53,6 +63,7 @@ FILE = click.Path(path_type=Path)
     help="Accuracy that may be lost against the float model, in percentage points.",
 )
 @click.option("--labels", type=FILE, help="Text file, one label a line.")
+@click.option("--label-column", metavar="NAME", help="Which column of a table holds the labels.")
 @click.option(
     "--input-scale", metavar="LOW,HIGH", help="What pixel values 0 and 255 become. Default: the data's range."
 )
@@ -76,6 +87,17 @@ FILE = click.Path(path_type=Path)
     help="Run each artifact on this board, too: its latency, memory and heat, and whether it answers alike. "
     "Repeatable: one board a profile.",
 )
+@click.option(
+    "--metric",
+    metavar="METRIC",
+    help="What accuracy is judged by: top-1, top-K, auc, rmse, or your own MODULE:FUNCTION or FILE.py:FUNCTION, which "
+    "is run. Default: that of the task.",
+)
+@click.option(
+    "--prefer",
+    type=click.Choice(["latency", "size"]),
+    help="What auto chooses by. Default: the smallest that takes at most twice as long as the fastest.",
+)
 @click.option("--name", help="The model's name. Default: the file's.")
 @click.option(
     "--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3."
@@ -89,6 +111,7 @@ FILE = click.Path(path_type=Path)
     metavar="BUNDLE",
     help="Folder for the bundles, one a profile.",
 )
+@click.option("--report", type=FILE, metavar="FILE.html", help="Write the report as one page for a browser, too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def convert(
@@ -100,15 +123,19 @@ def convert(
     evaluation: Path | None,
     max_drop: float,
     labels: Path | None,
+    label_column: str | None,
     input_scale: str | None,
     pipeline: Path | None,
-    boards: tuple[str, ...],
     signature: str | None,
     trust_code: bool,
     trust_pickle: bool,
+    boards: tuple[str, ...],
+    metric: str | None,
+    prefer: str | None,
     name: str | None,
     keep_failed: bool,
     target: Path,
+    report: Path | None,
     as_json: bool,
 ) -> int:
     """Convert MODEL for one or more profiles.
@@ -137,9 +164,12 @@ def convert(
         calibration=calibration,
         evaluation=evaluation,
         max_drop_points=max_drop,
+        prefer=prefer,
+        metric=metric,
         keep_failed=keep_failed,
         name=name,
         labels=labels,
+        label_column=label_column,
         input_scale=_range(input_scale),
         pipeline=read_pipeline(pipeline) if pipeline is not None else DeclaredPipeline(),
         signature=signature,
@@ -147,6 +177,11 @@ def convert(
     )
     there = measures_on(boards, chosen, steps)
     outcome = run(request, measure_for=measure_for(steps, there), boards=there, progress=steps)
+    if report is not None:
+        from edge.conversion.page import page
+
+        told = [result.report for result in outcome.results if result.report is not None]
+        report.write_text(page(told), encoding="utf-8")
     if as_json:
         output.data(outcome_plain(outcome))
     else:
@@ -233,6 +268,9 @@ def show(outcome: ConversionOutcome) -> None:
         "verdict",
     )
     output.table(headers, [_row(result) for result in outcome.results], right=(2, 3, 4, 6, 7))
+    for result in outcome.results:
+        if len(result.candidates) > 1 or any(row.rungs[1:] for row in result.candidates):
+            show_candidates(result)
     _show_boards(outcome)
     for note in dict.fromkeys((*outcome.notes, *(note for r in outcome.results for note in r.notes))):
         output.line("note", note)
@@ -276,13 +314,18 @@ def _row(result: ProfileResult) -> tuple[str, ...]:
         result.profile,
         f"{result.format} {result.recipe}",
         f"{output.size(result.size_bytes)}" if result.size_bytes else "–",
-        f"{drop.accuracy:.2%}" if drop else "–",
-        f"{drop.float_accuracy:.2%}" if drop else "–",
+        _worth(drop.metric, drop.accuracy) if drop else "–",
+        _worth(drop.metric, drop.float_accuracy) if drop else "–",
         f"{-drop.drop_points:+.2f} ({-drop.high:+.2f} … {-drop.low:+.2f})" if drop else "–",
         f"{result.agreement:.1%}" if result.agreement is not None else "–",
         f"{result.p50_ms:.3f} ms" if result.p50_ms is not None else "–",
         result.verdict,
     )
+
+
+def _worth(metric: str, value: float) -> str:
+    """Accuracy as a percentage; another metric by its name, in its unit."""
+    return f"{value:.2%}" if metric == "top-1" else f"{metric} {value:.4g}"
 
 
 def outcome_plain(outcome: ConversionOutcome) -> dict[str, object]:

@@ -7,7 +7,6 @@ proof        the artifact in the board's exact engine version
 on_board     the same on a board, compared with the proof
 compare      two artifacts layer by layer
 judgement    from answers to a verdict
-pixels       how a picture becomes an input
 pipeline_file  what the user declares of that, and of what outputs mean
 package      the bundle
 report       what lies in it as `report.json`

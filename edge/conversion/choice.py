@@ -33,6 +33,7 @@ class Row:
         agreement: with the original on the golden set, 0 to 1.
         p50_ms, p95_ms, memory_mb: in the proof environment of this machine.
         board_p50_ms, board_p95_ms, board_memory_mb: on the board.
+        board_peak_memory_mb, board_temperature_c: of the whole process there, and of the board's hottest zone after it.
         rungs: repairs that were tried, the recipe as it is first; empty where none was needed.
         layers: what each layer loses, where it was measured.
         reason: why it is not within its budget.
@@ -50,6 +51,8 @@ class Row:
     board_p50_ms: float | None = None
     board_p95_ms: float | None = None
     board_memory_mb: float | None = None
+    board_peak_memory_mb: float | None = None
+    board_temperature_c: float | None = None
     rungs: tuple[Rung, ...] = ()
     layers: tuple[LayerLoss, ...] = ()
     reason: str = ""

@@ -9,37 +9,27 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from agent.contract.errors import ConversionCrashed, EdgeError, ModelUnsupported
-from agent.contract.manifest import EngineName
+from agent.contract.errors import ConversionCrashed
+from agent.contract.manifest import EngineName, Task
 from agent.contract.profile import DeviceProfile
-from converters import recipe as recipes
+from converters.contract import Contract
 from converters.convert import Conversion
 from converters.convert import convert as run_job
 from converters.job import ConversionJob, Stage, Target
-from converters.recipe import Recipe
 from edge.config import cache_dir
+from edge.conversion.candidates import Plan, plan
 from edge.conversion.finish import Finishing
 from edge.conversion.given import Given, check
-from edge.conversion.request import ConversionOutcome, ConversionRequest, Measure, ProfileResult
+from edge.conversion.request import ConversionOutcome, ConversionRequest, Measure
 from edge.progress import Progress, Silent
 
 MeasureFor = Callable[[DeviceProfile, EngineName], Measure | None]
 LEAST_TOLD_S = 0.2
 """Stages that took less are in the report alone."""
-
-
-@dataclass(kw_only=True)
-class _Plan:
-    """What is to be done for one profile."""
-
-    profile: DeviceProfile
-    recipe: Recipe
-    target: Target | None = None
-    error: EdgeError | None = None
 
 
 def convert(
@@ -72,20 +62,19 @@ def convert(
     progress = progress or Silent()
     given = check(request)
     given.boards = boards or {}
-    plans = [_plan(request, given, profile) for profile in request.profiles]
-    refused = [plan.error for plan in plans if plan.error is not None]
-    if len(refused) == len(plans):
-        raise refused[0]
-    for plan in plans:
-        if plan.target is not None:
-            _find_measure(plan, given, measure_for)
+    plans = [plan(request, given, profile) for profile in request.profiles]
+    _refuse_impossible(plans)
+    for one in plans:
+        if one.targets:
+            _find_measure(one.profile, given, measure_for)
     log, crashed = _log_file(), False
     try:
         with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
             conversion = _run(request, given, plans, Path(folder), log, progress)
+            given.labels = given.labels or _named_by_data(conversion)
             finishing = Finishing(request, given, conversion, Path(folder), progress)
             finishing.check_labels()
-            results = tuple(_finish(finishing, plan) for plan in plans)
+            results = tuple(finishing.profile(one) for one in plans)
         crashed = any(isinstance(result.error, ConversionCrashed) for result in results)
     except ConversionCrashed:
         crashed = True
@@ -96,65 +85,34 @@ def convert(
     return ConversionOutcome(model=given.name, results=results, notes=finishing.notes)
 
 
-def _finish(finishing: Finishing, plan: _Plan) -> ProfileResult:
-    if plan.target is None:
-        kind = plan.profile.format.value
-        return ProfileResult(
-            profile=plan.profile.name, recipe=plan.recipe.name, format=kind, error=plan.error
-        )
-    return finishing.profile(plan.profile, plan.recipe, plan.target)
+def _refuse_impossible(plans: Sequence[Plan]) -> None:
+    """Raise the first reason where nothing can be made for any profile."""
+    if not any(one.targets for one in plans):
+        raise next(candidate.error for one in plans for candidate in one.candidates if candidate.error)
 
 
-def _plan(request: ConversionRequest, given: Given, profile: DeviceProfile) -> _Plan:
-    recipe = recipes.find(request.recipe, profile_recipe=profile.recipe, source=given.source)
-    plan = _Plan(profile=profile, recipe=recipe)
-    try:
-        recipes.check(
-            recipe,
-            path=request.model,
-            source=given.source,
-            target=profile.format,
-            calibrated=request.calibration is not None,
-        )
-    except ModelUnsupported as error:
-        plan.error = error
-        return plan
-    typed = recipe.converts and recipe.scheme(profile.format).activations == "board"
-    key = "-".join([profile.format.value, recipe.name, *([profile.architecture] if typed else [])])
-    plan.target = Target(key=key, format=profile.format, recipe=recipe, architecture=profile.architecture)
-    return plan
-
-
-def _find_measure(plan: _Plan, given: Given, measure_for: MeasureFor) -> None:
+def _find_measure(profile: DeviceProfile, given: Given, measure_for: MeasureFor) -> None:
     """Ask for each profile, since boards of two kinds may run two versions of one engine; where there is no proof
     environment, the worker answers."""
-    given.measures[plan.profile.name] = measure_for(plan.profile, plan.profile.engine)
+    given.measures[profile.name] = measure_for(profile, profile.engine)
 
 
 def _run(
-    request: ConversionRequest, given: Given, plans: list[_Plan], folder: Path, log: Path, progress: Progress
+    request: ConversionRequest, given: Given, plans: list[Plan], folder: Path, log: Path, progress: Progress
 ) -> Conversion:
     targets: dict[str, Target] = {}
-    for plan in plans:
-        if plan.target is None:
-            continue
-        alone = (
-            given.measures[plan.profile.name] is None or targets.get(plan.target.key, plan.target).answer_here
-        )
-        targets[plan.target.key] = Target(
-            key=plan.target.key,
-            format=plan.target.format,
-            recipe=plan.target.recipe,
-            architecture=plan.target.architecture,
-            answer_here=alone,
-        )
+    for one in plans:
+        for target in one.targets:
+            alone = given.measures[one.profile.name] is None or targets.get(target.key, target).answer_here
+            targets[target.key] = replace(target, answer_here=alone)
     job = ConversionJob(
         source=str(request.model.resolve()),
         source_format=given.source,
         targets=tuple(targets.values()),
         folder=str(folder),
-        calibration=str(request.calibration.resolve()) if request.calibration else None,
-        evaluation=str(request.evaluation.resolve()) if request.evaluation else None,
+        calibration=given.calibration,
+        evaluation=given.evaluation,
+        contract=_contract(request, given),
         signature=request.signature,
         trust=request.trust,
     )
@@ -165,6 +123,17 @@ def _run(
             progress.step(f"{what}: {stage.seconds:.1f} s")
 
     return run_job(job, log=log, on_stage=tell, environments=cache_dir() / "frameworks")
+
+
+def _contract(request: ConversionRequest, given: Given) -> Contract:
+    task = request.pipeline.task or (Task.CLASSIFICATION if given.labels else None)
+    return Contract(max_drop_points=request.max_drop_points, task=task, metric=request.metric)
+
+
+def _named_by_data(conversion: Conversion) -> tuple[str, ...]:
+    """The classes' names where held-out data, like folders of pictures, name each of them."""
+    data = conversion.original.evaluation if conversion.original else None
+    return data.classes if data is not None else ()
 
 
 def _log_file() -> Path:

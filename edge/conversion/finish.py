@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,40 +28,27 @@ from agent.contract.manifest import Task
 from agent.contract.profile import DeviceProfile
 from agent.transforms.golden import GoldenSet, unpack
 from agent.transforms.quantization import dequantize
+from converters.contract import task_of
 from converters.convert import Conversion
-from converters.job import Converted, Original, RunOrigin, Target
+from converters.job import Converted, Original, RunOrigin
 from converters.models import scores
+from converters.pixels import Pixels, derive, differently_scaled
 from converters.recipe import Recipe
 from converters.run_set import store
 from converters.statistics import UNDECIDED
+from edge.conversion.candidates import Candidate, Plan
+from edge.conversion.choice import Row, choose, nearest
 from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement, judge
-from edge.conversion.package import ORIGINS, Package
 from edge.conversion.on_board import compared, doubts
-from edge.conversion.pixels import Pixels, derive, differently_scaled
-from edge.conversion.proof import Proof, prove
+from edge.conversion.package import ORIGINS, Package
+from edge.conversion.proof import prove
 from edge.conversion.report import report
-from edge.conversion.request import ConversionRequest, MeasureResult, ProfileResult
+from edge.conversion.request import ConversionRequest, ProfileResult
+from edge.conversion.tried import Answers, Judged, Tried
 from edge.progress import Progress
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What an artifact answered to the run set.
-
-    Attributes:
-        outputs: one array `[N, ...]` an output tensor, engine dtype.
-        proof: the proof run that they come from, here or on the board; None where the worker answered.
-        by: who answered, for the report.
-        board: what a run on the board showed; None where no board was asked for.
-    """
-
-    outputs: tuple[Array, ...]
-    proof: Proof | None
-    by: str
-    board: MeasureResult | None = None
 
 
 @contextmanager
@@ -90,22 +77,52 @@ class Finishing:
         self.folder, self.progress = folder, progress
         self._answers: dict[tuple[str, str, str], Answers] = {}
 
-    def profile(self, profile: DeviceProfile, recipe: Recipe, target: Target) -> ProfileResult:
+    def profile(self, plan: Plan) -> ProfileResult:
         """End it for one profile; its error, if there is one, stands in the result."""
+        profile = plan.profile
         try:
-            if target.key in self.conversion.errors:
-                raise self.conversion.errors[target.key]
-            converted = self.conversion.converted[target.key]
-            self._check_engine(profile, converted)
-            return self._judged(profile, recipe, converted)
-        except EdgeError as error:
+            tried = [self._try(profile, candidate) for candidate in plan.candidates]
+        except (InventoryError, TransferError) as away:
+            # What a board could not be asked for is no reason against a candidate: nothing is chosen without it.
             return ProfileResult(
                 profile=profile.name,
-                recipe=recipe.name,
-                format=target.format.value,
+                recipe=plan.candidates[0].recipe.name,
+                format=profile.format.value,
                 float_size_bytes=self.given.size_bytes,
-                error=error,
+                error=away,
             )
+        rows = [item.row(profile.name) for item in tried]
+        index = choose(rows, self.request.prefer)
+        if index is not None:
+            rows[index] = replace(rows[index], chosen=True)
+            return self._written(profile, tried[index], rows, None)
+        index = nearest(rows) or 0
+        refusal = tried[index].refusal(profile.name, self.request.max_drop_points)
+        if tried[index].judged is not None:
+            return self._written(profile, tried[index], rows, refusal)
+        return ProfileResult(
+            profile=profile.name,
+            recipe=tried[index].candidate.recipe.name,
+            format=profile.format.value,
+            float_size_bytes=self.given.size_bytes,
+            candidates=tuple(rows),
+            error=refusal,
+        )
+
+    def _try(self, profile: DeviceProfile, candidate: Candidate) -> Tried:
+        """Prove and judge a candidate, or find out why it comes to nothing."""
+        try:
+            if candidate.error is not None or candidate.target is None:
+                raise candidate.error or AssertionError("a candidate has a target or an error")
+            if candidate.target.key in self.conversion.errors:
+                raise self.conversion.errors[candidate.target.key]
+            converted = self.conversion.converted[candidate.target.key]
+            self._check_engine(profile, converted)
+            return Tried(candidate=candidate, judged=self._judged(profile, candidate.recipe, converted))
+        except (InventoryError, TransferError):
+            raise
+        except EdgeError as error:
+            return Tried(candidate=candidate, error=error)
 
     @cached_property
     def original(self) -> Original:
@@ -121,11 +138,12 @@ class Finishing:
     @cached_property
     def task(self) -> Task:
         """As declared; else a classifier where there are labels or a softmax."""
-        if self.request.pipeline.task is not None:
-            return self.request.pipeline.task
-        classes = scores(self.original.outputs)
-        known = "y" in self.run or self.given.labels or self.original.probabilities
-        return Task.CLASSIFICATION if known and classes and classes > 1 else Task.TENSOR
+        return task_of(
+            self.request.pipeline.task,
+            classes=scores(self.original.outputs),
+            labelled="y" in self.run or bool(self.given.labels),
+            probabilities=self.original.probabilities,
+        )
 
     def check_labels(self) -> None:
         """Raise DataMismatch where the labels are not as many as the classes."""
@@ -171,7 +189,7 @@ class Finishing:
                 way_out="take a profile with another engine, or convert the model with another recipe",
             )
 
-    def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> ProfileResult:
+    def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> Judged:
         inputs = tuple(store(self.run[f"input_{k}"], spec) for k, spec in enumerate(converted.inputs))
         answers = self._answered(profile, recipe, converted, inputs)
         self.request.pipeline.check_fits(self.task, converted.inputs, converted.outputs, answers.outputs)
@@ -185,12 +203,30 @@ class Finishing:
             origin=self.original.origin,
             max_drop_points=self.request.max_drop_points,
             same_file=not recipe.converts,
+            metric=self.request.metric,
         )
-        package = self._package(profile, recipe, converted, inputs, answers, judgement)
-        admitted = judgement.error is None or self.request.keep_failed
+        return Judged(
+            converted=converted,
+            inputs=inputs,
+            answers=answers,
+            judgement=judgement,
+            size_bytes=(self.folder / converted.file).stat().st_size,
+        )
+
+    def _written(
+        self, profile: DeviceProfile, tried: Tried, rows: Sequence[Row], error: EdgeError | None
+    ) -> ProfileResult:
+        """The bundle of a candidate where it was admitted or asked for all the same, and the result."""
+        assert tried.judged is not None, "what came to nothing is not written"
+        judged, recipe = tried.judged, tried.candidate.recipe
+        package = self._package(
+            profile, recipe, judged.converted, judged.inputs, judged.answers, judged.judgement, rows
+        )
+        admitted = error is None or self.request.keep_failed
         folder = self.request.output / profile.name if admitted else None
         digest = package.write(folder) if folder else None
-        return self._result(profile, recipe, package, judgement, answers, folder, digest)
+        result = self._result(profile, recipe, package, judged.judgement, judged.answers, folder, digest)
+        return replace(result, candidates=tuple(rows), error=error)
 
     def _floats(self, converted: Converted, answers: Answers) -> tuple[Array, ...]:
         """The original's answers; where nothing here could run it, the untouched artifact's own stand for them."""
@@ -239,6 +275,7 @@ class Finishing:
         inputs: tuple[Array, ...],
         answers: Answers | None,
         judgement: Judgement | None,
+        rows: Sequence[Row] = (),
     ) -> Package:
         """The bundle's content; a draft for the proof run where there are no answers yet."""
         artifact = self.folder / converted.file
@@ -286,6 +323,7 @@ class Finishing:
                 proof=answers.proof,
                 board=answers.board,
                 notes=self._all_notes(profile, converted, answers),
+                rows=rows,
             ),
         )  # fmt: skip
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.contract.errors import DataMismatch, DataUnreadable, OptionInvalid
+from agent.contract.manifest import Task
 from agent.contract.names import check_name
-from converters.calibration import data as arrays
+from converters.calibration.data import CALIBRATION, EVALUATION
+from converters.calibration.read import look
+from converters.calibration.source import DataSource, locate
+from converters.metrics.metric import check as check_metric
 from converters.source import SourceFormat, check_trust, recognise
 from edge.bundle import MANIFEST
 from edge.conversion.request import ConversionRequest, Measure
@@ -27,6 +31,7 @@ class Given:
         size_bytes: of its file, or of all in its folder.
         name: the model's.
         labels: one a class, or none.
+        calibration, evaluation: where data are, or None.
         measures: by a profile's name, the measure function of its engine; None where there is no proof environment.
         boards: measure function of a board, by the profile that it stands for.
     """
@@ -36,6 +41,8 @@ class Given:
     size_bytes: int
     name: str
     labels: tuple[str, ...] = ()
+    calibration: DataSource | None = None
+    evaluation: DataSource | None = None
     measures: dict[str, Measure | None] = field(default_factory=dict)
     boards: Mapping[str, Measure] = field(default_factory=dict)
 
@@ -57,6 +64,8 @@ def check(request: ConversionRequest) -> Given:
     ):
         raise OptionInvalid(option="--input-scale", reason="LOW must be below HIGH")
     request.pipeline.check()
+    if request.metric is not None:
+        check_metric(request.metric)
     name = check_name(request.name or model_name(request.model), what="model")
     for profile in request.profiles:
         place = request.output / profile.name
@@ -66,11 +75,41 @@ def check(request: ConversionRequest) -> Given:
     check_trust(request.model, source, request.trust)
     if request.signature is not None and source is not SourceFormat.SAVED_MODEL:
         raise OptionInvalid(option="--signature", reason=f"a {source.label} model has none")
-    for path, purpose in ((request.calibration, arrays.CALIBRATION), (request.evaluation, arrays.EVALUATION)):
-        if path is not None:
-            arrays.load(path, purpose=purpose)
+    labels = _labels(request.labels)
+    calibration = _data(request, request.calibration, labels, CALIBRATION)
+    evaluation = _data(request, request.evaluation, labels, EVALUATION)
     digest, size = _measured(request.model)
-    return Given(source=source, sha256=digest, size_bytes=size, name=name, labels=_labels(request.labels))
+    return Given(
+        source=source,
+        sha256=digest,
+        size_bytes=size,
+        name=name,
+        labels=labels,
+        calibration=calibration,
+        evaluation=evaluation,
+    )
+
+
+def _data(
+    request: ConversionRequest, given: Path | None, labels: tuple[str, ...], purpose: str
+) -> DataSource | None:
+    """Where data are and how they become inputs; what can be seen to be wrong is refused."""
+    if given is None:
+        return None
+    location, kind = locate(given)
+    table = request.pipeline.table
+    source = DataSource(
+        location=location,
+        kind=kind,
+        labels=labels,
+        steps=request.pipeline.preprocessing,
+        scale=request.input_scale,
+        columns=table.columns,
+        label_column=request.label_column or table.label,
+        quantities=request.pipeline.task is Task.REGRESSION,
+    )
+    look(source, purpose=purpose)
+    return source
 
 
 def _measured(model: Path) -> tuple[str, int]:

@@ -21,6 +21,8 @@ from agent.transforms.agreement import agreement, classes
 from agent.transforms.quantization import dequantize
 from converters.calibration.data import evenly
 from converters.job import GOLDEN_SAMPLES, RunOrigin
+from converters.metrics.compare import Comparison
+from converters.metrics.metric import Answers, compare, default
 from converters.statistics import OUTSIDE, UNDECIDED, WITHIN, paired_drop, samples_needed
 from edge.conversion.request import Drop
 
@@ -28,6 +30,8 @@ Arrays = Sequence[NDArray[Any]]
 SANITY_FLOOR = 0.99
 """Least mean cosine similarity of a float conversion with its original on made-up numbers: it shows lost weights."""
 NOT_JUDGED = "not-judged"
+MOST_CONFUSED = 100
+"""Classes of a confusion matrix that stands in a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Judgement:
         drop: with labels.
         agreement, floor: on the golden set; None for a sanity set.
         golden: indices of the golden samples in the run set.
+        confusion: samples by true class and by the artifact's, `[true][answered]`; None without labels.
     """
 
     verdict: str
@@ -48,6 +53,7 @@ class Judgement:
     agreement: float | None
     floor: float | None
     golden: NDArray[np.int64]
+    confusion: list[list[int]] | None = None
 
 
 def judge(
@@ -61,6 +67,7 @@ def judge(
     origin: RunOrigin,
     max_drop_points: float,
     same_file: bool,
+    metric: str | None = None,
 ) -> Judgement:
     """Judge an artifact's answers on the run set.
 
@@ -74,6 +81,7 @@ def judge(
         origin: where the run set comes from.
         max_drop_points: the budget in percentage points.
         same_file: the artifact is the original, untouched.
+        metric: by which it is judged where there are labels; None takes the task's.
     """
     golden = evenly(len(outputs[0]), GOLDEN_SAMPLES)
     part, floats = [array[golden] for array in outputs], [array[golden] for array in float_outputs]
@@ -83,17 +91,56 @@ def judge(
         verdict = OUTSIDE if error else NOT_JUDGED
         return Judgement(verdict=verdict, error=error, drop=None, agreement=None, floor=None, golden=golden)
     agrees, floor = agreement(part, floats, specs, task), agreement_floor(max_drop_points, len(golden))
-    drop = None
+    drop = counts = None
     if y is not None and task is Task.CLASSIFICATION:
-        right = classes(dequantize(outputs[0], specs[0])) == y
-        drop = paired(right, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)
+        answered = classes(dequantize(outputs[0], specs[0]))
+        counts = _confusion(y, answered, outputs[0].shape[-1])
+        drop = paired(answered == y, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)
+    name = metric or default(task, y)
+    if y is not None and name not in (None, "top-1", "map"):
+        real = [dequantize(array, spec) for array, spec in zip(outputs, specs, strict=True)]
+        found, original = Answers(outputs=real), Answers(outputs=float_outputs)
+        drop = _drop(compare(str(name), found, original, y), max_drop_points)
     error = _drop_error(profile, drop, max_drop_points, OUTSIDE)
     error = error or _below(profile, agrees, floor)
     error = error or _drop_error(profile, drop, max_drop_points, UNDECIDED)
     verdict = drop.verdict if drop else NOT_JUDGED
     if isinstance(error, AgreementBelowFloor):
         verdict = OUTSIDE
-    return Judgement(verdict=verdict, error=error, drop=drop, agreement=agrees, floor=floor, golden=golden)
+    return Judgement(
+        verdict=verdict,
+        error=error,
+        drop=drop,
+        agreement=agrees,
+        floor=floor,
+        golden=golden,
+        confusion=counts,
+    )
+
+
+def _drop(found: Comparison, max_drop_points: float) -> Drop:
+    """A comparison as the report tells it; how many samples would decide is known of proportions alone."""
+    return Drop(
+        samples=found.samples,
+        float_accuracy=found.float_value,
+        accuracy=found.value,
+        drop_points=found.drop_points,
+        low=found.low,
+        high=found.high,
+        lost=found.lost,
+        gained=found.gained,
+        verdict=found.verdict(max_drop_points),
+        metric=found.metric,
+        method=found.method,
+    )
+
+
+def _confusion(y: NDArray[np.int64], answered: NDArray[np.int64], count: int) -> list[list[int]] | None:
+    """Samples by true and by answered class; None where the matrix would be too large for a report."""
+    if count > MOST_CONFUSED:
+        return None
+    flat = np.bincount(y * count + answered, minlength=count * count)
+    return [[int(number) for number in row] for row in flat.reshape(count, count)]
 
 
 def paired(

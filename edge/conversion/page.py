@@ -18,15 +18,15 @@ STYLE = """
 --bad:#b3382c;--mark:#2f6fd6}
 @media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa5b5;--line:#38414f;--paper:#12161c;--good:#4fc98a;
 --bad:#ff8a7a;--mark:#7fb0ff}}
-*{box-sizing:border-box}body{margin:0 auto;padding:1.2rem;max-width:62rem;background:var(--paper);color:var(--ink);
+*{box-sizing:border-box}body{margin:0 auto;padding:1.2rem;max-width:78rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 p,li{max-width:48rem}.soft{color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;
 font-size:.9rem;width:100%}
 th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);white-space:nowrap;
 vertical-align:top}
-td.number,th.number{text-align:right}td.text{white-space:normal;min-width:14rem}tr.taken td{font-weight:600}
+td.number,th.number{text-align:right}td.text{white-space:normal;min-width:12rem}tr.taken td{font-weight:600}
 .verdict{font-weight:600}.within{color:var(--good)}.outside,.refused{color:var(--bad)}
-svg{width:100%;height:auto;max-width:44rem;display:block;font:13px system-ui,sans-serif}svg text{fill:var(--ink)}
+svg{width:100%;height:auto;max-width:34rem;display:block;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
 .axis{fill:none;stroke:var(--soft)}.zero{fill:none;stroke:var(--line);stroke-dasharray:4 4}
 .taken circle{fill:var(--good);fill-opacity:.85}.fits circle{fill:var(--mark);fill-opacity:.55}
 .misses circle{fill:none;stroke:var(--bad);stroke-width:2}.bar{fill:var(--mark);fill-opacity:.7}
@@ -122,7 +122,7 @@ def _candidates(rows: Sequence[Mapping[str, Any]]) -> str:
 def _repairs(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"<tr><td>{escape(row['recipe'])}</td><td>{escape(rung['name'])}</td><td class=number>"
-        f"{_number(rung['drop_points'], 'points')}</td><td class=text>{escape(rung['reason'])}</td></tr>"
+        f"{_number(rung.get('drop_points'), 'points')}</td><td class=text>{escape(rung['reason'])}</td></tr>"
         for row in rows
         for rung in (row["rungs"] if len(row["rungs"]) > 1 else ())
     ]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 320, 56, 40
-LEAST_RADIUS, MOST_RADIUS = 5.0, 18.0
+WIDTH, HEIGHT, LEFT, BOTTOM = 400, 280, 40, 40
+LEAST_RADIUS, MOST_RADIUS = 4.0, 14.0
 MOST_CLASSES = 40
 """A larger confusion matrix can't be read."""
 
@@ -32,7 +32,7 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
     least = min([*losses, 0.0]) - 0.1 * most
     slowest = max((_latency(row) or 0.0 for row in drawn), default=0.0)
     marks = []
-    for row, loss in zip(drawn, losses, strict=True):
+    for index, (row, loss) in enumerate(zip(drawn, losses, strict=True)):
         x = LEFT + row["size_bytes"] / largest * (WIDTH - LEFT - 20)
         y = 20 + (min(loss, most) - least) / (most - least) * (HEIGHT - BOTTOM - 20)
         latency = _latency(row)
@@ -41,17 +41,18 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
         kind = "taken" if row["chosen"] else "fits" if not row["reason"] else "misses"
         told = f"{row['recipe']}: {row['size_bytes']:,} bytes, {loss:+.2f} points lost"
         told += f", {latency:.3f} ms" if latency else ""
-        anchor, dx = ("end", -radius - 4) if x > WIDTH * 0.8 else ("start", radius + 4)
+        anchor, dx = ("end", -radius - 4) if x > WIDTH * 0.7 else ("start", radius + 4)
+        dy = 4 + 13 * (index % 3 - 1)  # so that names of circles that lie together do not
         marks.append(
             f'<g class="{kind}"><title>{escape(told)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-            f'<text x="{x + dx:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{escape(row["recipe"])}</text></g>'
+            f'<text x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}">{escape(row["recipe"])}</text></g>'
         )
     zero = 20 + (0 - least) / (most - least) * (HEIGHT - BOTTOM - 20)
     axes = (
         f'<path class="axis" d="M{LEFT} 10V{HEIGHT - BOTTOM}H{WIDTH - 10}"/>'
         f'<path class="zero" d="M{LEFT} {zero:.1f}H{WIDTH - 10}"/>'
         f'<text x="{LEFT - 6}" y="{zero + 4:.1f}" text-anchor="end">0</text>'
-        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{most:.1f}</text>'
+        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{most:.0f}</text>'
         f'<text x="{WIDTH - 10}" y="{HEIGHT - 14}" text-anchor="end">size, up to {largest / 1000:,.0f} kB</text>'
         f'<text x="{LEFT}" y="{HEIGHT - 14}">points lost ↓, area: latency</text>'
     )
@@ -64,22 +65,22 @@ def layers(found: Sequence[Mapping[str, Any]]) -> str:
     Args:
         found: of `report.json`'s `layers`.
     """
-    drawn = [layer for layer in found if layer["sqnr_db"] is not None][:30]
+    drawn = [layer for layer in found if layer.get("sqnr_db") is not None][:30]
     if not drawn:
         return ""
     most = max(max(layer["sqnr_db"] for layer in drawn), 1.0)
     bars = []
     for index, layer in enumerate(drawn):
-        y, width = 4 + 26 * index, max(layer["sqnr_db"], 0.0) / most * 300
+        y, width = 20 + 44 * index, max(layer["sqnr_db"], 0.0) / most * 320
         name = layer["name"].partition(";")[0]
-        shown = name if len(name) <= 36 else f"…{name[-35:]}"
+        shown = name if len(name) <= 48 else f"…{name[-47:]}"
         bars.append(
             f"<g><title>{escape(layer['name'])}, {escape(layer['kind'])}</title>"
-            f'<text x="250" y="{y + 14}" text-anchor="end">{escape(shown)}</text>'
-            f'<rect class="bar" x="258" y="{y}" width="{width:.1f}" height="18"/>'
-            f'<text x="{264 + width:.1f}" y="{y + 14}">{layer["sqnr_db"]:.1f} dB</text></g>'
+            f'<text x="0" y="{y - 5}">{escape(shown)}</text>'
+            f'<rect class="bar" x="0" y="{y}" width="{width:.1f}" height="16"/>'
+            f'<text x="{width + 6:.1f}" y="{y + 13}">{layer["sqnr_db"]:.1f} dB</text></g>'
         )
-    return _svg(WIDTH, 8 + 26 * len(drawn), "What each layer loses", "".join(bars))
+    return _svg(WIDTH, 8 + 44 * len(drawn), "What each layer loses", "".join(bars))
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
@@ -92,7 +93,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     count = len(matrix)
     if not 1 < count <= MOST_CLASSES:
         return ""
-    cell, edge = 560 / count, 70
+    cell, edge = 340 / count, 56
     squares = []
     for true, row in enumerate(matrix):
         total = max(sum(row), 1)
@@ -112,11 +113,11 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
                 f'<rect class="{kind}" style="fill-opacity:{strength:.2f}" x="{x:.1f}" y="{y:.1f}"'
                 f' width="{cell - 1:.1f}" height="{cell - 1:.1f}"/>'
             )
-            if count <= 20:
+            if count <= 12:
                 squares.append(
                     f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 5:.1f}" text-anchor="middle">{number}</text>'
                 )
-    side = edge + 570
+    side = edge + 344
     return _svg(side, side, "Confusion matrix", "".join(squares))
 
 

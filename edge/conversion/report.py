@@ -7,13 +7,14 @@ which was asked for (`board`); the one never stands for the other.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.contract.codec import to_plain
 from agent.contract.profile import DeviceProfile
 from converters.convert import Conversion
 from converters.job import Converted, Original
+from edge.conversion.choice import Row
 from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement
 from edge.conversion.package import REPORT_SCHEMA
@@ -30,7 +31,6 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
 )
-METHOD = "95 % score interval of the difference of paired proportions (Tango 1998)"
 
 
 def report(
@@ -49,6 +49,7 @@ def report(
     proof: Proof | None,
     board: MeasureResult | None,
     notes: tuple[str, ...],
+    rows: Sequence[Row],
 ) -> dict[str, Any]:
     """The report of one profile's conversion, JSON-ready."""
     plain = {
@@ -80,6 +81,12 @@ def report(
         },
         "verdict": judgement.verdict,
         "error": judgement.error.to_plain() if judgement.error else None,
+        "candidates": [
+            {name: value for name, value in vars(row).items() if name != "layers"} for row in rows
+        ],
+        "layers": converted.layers,
+        "confusion": judgement.confusion,
+        "labels": given.labels,
         "here": _here(proof),
         "board": board,
         "stages": [stage for stage in conversion.stages if stage.target in (None, converted.key)],
@@ -92,7 +99,7 @@ def report(
 def _accuracy(request: ConversionRequest, judgement: Judgement) -> dict[str, Any] | None:
     if judgement.drop is None:
         return None
-    return {**vars(judgement.drop), "budget_points": request.max_drop_points, "method": METHOD}
+    return {**vars(judgement.drop), "budget_points": request.max_drop_points}
 
 
 def _here(proof: Proof | None) -> dict[str, Any] | None:

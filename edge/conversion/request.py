@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from agent.contract.errors import EdgeError, ExitCode
 from agent.contract.profile import DeviceProfile
+from converters.metrics.compare import TANGO
 from converters.source import Trust
 from edge.conversion.pipeline_file import DeclaredPipeline
 
@@ -24,13 +25,16 @@ class ConversionRequest:
         model: the trained model's file.
         profiles: the kinds of boards that it is for; at least one.
         output: folder that gets one bundle folder a profile, by its name.
-        recipe: a recipe's name or its `.toml` file; `auto` takes each profile's own.
-        calibration: representative inputs, `.npz` with `x` or `.npy`.
-        evaluation: held-out inputs, with labels `y` where accuracy is to be judged.
+        recipe: a recipe's name or its `.toml` file; `auto` tries every candidate that the board can run.
+        calibration: representative inputs: a file, a folder, or `module:function`.
+        evaluation: held-out inputs, with labels where accuracy is to be judged.
         max_drop_points: accuracy that may be lost against the float original, in percentage points.
+        prefer: `size` or `latency`, where `auto` chooses; None is the smallest that is not slow.
+        metric: that accuracy is judged by; None takes that of the task.
         keep_failed: write the bundle all the same when it is outside its budget or can't be judged.
         name: the model's name; None takes it from the file's.
         labels: text file with one label a line, one line a class.
+        label_column: of a table; None takes the pipeline's.
         input_scale: (low, high) that pixel values 0 and 255 become; None derives it from the data.
         pipeline: what the outputs mean and the steps around the model, where they are not to be derived.
         signature: which of a SavedModel's signatures; None where it has one.
@@ -44,9 +48,12 @@ class ConversionRequest:
     calibration: Path | None = None
     evaluation: Path | None = None
     max_drop_points: float = 1.0
+    prefer: str | None = None
+    metric: str | None = None
     keep_failed: bool = False
     name: str | None = None
     labels: Path | None = None
+    label_column: str | None = None
     input_scale: tuple[float, float] | None = None
     pipeline: DeclaredPipeline = field(default_factory=DeclaredPipeline)
     signature: str | None = None
@@ -103,7 +110,7 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drop:
-    """Accuracy against the float original on the same held-out samples. Positive means lost.
+    """Accuracy, or another metric, against the float original on the same held-out samples. Positive means lost.
 
     Attributes:
         samples: N.
@@ -113,6 +120,8 @@ class Drop:
         lost, gained: samples that only the original, only the artifact got right.
         verdict: `within`, `outside` or `undecided` against the budget.
         needed: samples that would decide, when it is undecided; None when no number of practical size would.
+        metric: what `float_accuracy` and `accuracy` are, in its unit.
+        method: of the interval, with its source.
     """
 
     samples: int
@@ -125,6 +134,8 @@ class Drop:
     gained: int
     verdict: str
     needed: int | None = None
+    metric: str = "top-1"
+    method: str = TANGO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +159,7 @@ class ProfileResult:
         proved_in: engine, version and platform of the proof run; None where the board's trial is the first run.
         board: what its run on a board showed; None where no board was asked for.
         notes: what a person should know, one sentence each.
+        candidates: all that were tried, as `edge.conversion.choice.Row`.
         error: why it was not admitted, or None.
         report: the whole report, JSON-ready, as it lies in the bundle.
     """
@@ -170,6 +182,7 @@ class ProfileResult:
     proved_in: str | None = None
     board: MeasureResult | None = None
     notes: tuple[str, ...] = ()
+    candidates: tuple[Any, ...] = ()
     error: EdgeError | None = None
     report: dict[str, Any] | None = None
 

@@ -98,7 +98,12 @@ class Tried:
             row = replace(row, p50_ms=result.p50_ms, p95_ms=result.p95_ms, memory_mb=result.memory_mb)
         if board is not None:
             row = replace(
-                row, board_p50_ms=board.p50_ms, board_p95_ms=board.p95_ms, board_memory_mb=board.memory_mb
+                row,
+                board_p50_ms=board.p50_ms,
+                board_p95_ms=board.p95_ms,
+                board_memory_mb=board.memory_mb,
+                board_peak_memory_mb=board.peak_memory_mb,
+                board_temperature_c=board.temperature_c,
             )
         return row
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.contract.errors import (
-    AccuracyOutside,
+    AccuracyUnkept,
     ExitCode,
     ModelHoldsCode,
     ModelUnreadable,
@@ -64,7 +64,7 @@ def run(
         calibration=folder / calibration if calibration else None,
         evaluation=folder / evaluation if evaluation else None,
         max_drop_points=1.5,
-        **wishes,  # type: ignore[arg-type]
+        **{"recipe": "int8", **wishes},  # type: ignore[arg-type]
     )
     return convert(request, measure_for=measure_for, progress=told or Told())
 
@@ -187,7 +187,7 @@ def test_wrongly_scaled_calibration_is_outside_and_kept_only_when_asked(tmp_path
     outcome = run(tmp_path, "digits.h5", calibration="wrong.npz", profiles=BOTH[:1], keep_failed=True)
 
     assert outcome.exit_code is ExitCode.NEGATIVE_VERDICT
-    assert isinstance(outcome.results[0].error, AccuracyOutside)
+    assert isinstance(outcome.results[0].error, AccuracyUnkept)
     assert any("scaled the same way" in note for note in outcome.notes)
     assert open_bundle(tmp_path / "out" / "sim-tflite").manifest.verdict == "outside"
 

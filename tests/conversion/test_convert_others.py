@@ -58,6 +58,7 @@ def test_an_onnx_model_becomes_int8(tmp_path: Path) -> None:
         calibration=data(tmp_path / "c.npz", 100, labelled=False),
         evaluation=data(tmp_path / "e.npz", 2000, seed=1),
         max_drop_points=2.0,
+        recipe="int8",
     )
 
     manifest = open_bundle(tmp_path / "out" / "sim-onnx").manifest

@@ -26,6 +26,7 @@ def test_resnet8_on_cifar10_keeps_its_accuracy(real_models: Path, tmp_path: Path
             output=tmp_path / "out",
             calibration=real_models / "cifar10_calibration.npz",
             evaluation=real_models / "cifar10_eval.npz",
+            recipe="int8",
         ),
         measure_for=measure_here,
     )
@@ -48,6 +49,7 @@ def test_mnist_of_opset_8_becomes_int8_of_opset_17(real_models: Path, tmp_path: 
             output=tmp_path / "out",
             calibration=real_models / "mnist_calibration.npz",
             evaluation=real_models / "mnist_eval.npz",
+            recipe="int8",
         ),
         measure_for=measure_here,
     )
@@ -68,6 +70,7 @@ def test_keywords_are_taken_as_they_are_and_are_no_pictures(real_models: Path, t
             profiles=BOTH[:1],
             output=tmp_path / "out",
             evaluation=real_models / "kws_eval.npz",
+            recipe="as-is",
         ),
         measure_for=measure_here,
     )

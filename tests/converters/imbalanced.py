@@ -29,7 +29,8 @@ def imbalanced(
         x: training samples `[N, 8, 8, 1]`.
         y: their classes.
         spread: deviation of the logarithm of the factors; 0 leaves it balanced.
-        limit: upper end of each activation, as in ReLU6; None is ReLU.
+        limit: upper end of each activation, as in ReLU6, through which no factor goes: the channels become uneven
+            before the last layer is fitted; None is ReLU.
     """
     import onnxruntime
 
@@ -42,6 +43,8 @@ def imbalanced(
         )
         for name, shape in shapes.items()
     }
+    if limit is not None:
+        _unbalance(weights, random, spread, LAYERS[:3])
     images = x.transpose(0, 3, 1, 2)
     session = onnxruntime.InferenceSession(_proto(weights, limit).SerializeToString())
     features = session.run(None, {"image": images})[0]
@@ -49,13 +52,14 @@ def imbalanced(
     wanted = np.eye(10)[y]
     fitted = np.linalg.solve(ones.T @ ones + 1e-2 * np.eye(ones.shape[1]), ones.T @ wanted)
     weights["digit"] = (fitted[:-1].T.astype(np.float32), fitted[-1].astype(np.float32))
-    _unbalance(weights, random, spread)
+    if limit is None:
+        _unbalance(weights, random, spread, LAYERS)
     onnx.save(_proto(weights, limit), str(path))
     return path
 
 
-def _unbalance(weights: Weights, random: np.random.Generator, spread: float) -> None:
-    for first, second in itertools.pairwise(LAYERS):
+def _unbalance(weights: Weights, random: np.random.Generator, spread: float, layers: tuple[str, ...]) -> None:
+    for first, second in itertools.pairwise(layers):
         weight, bias = weights[first]
         factors = np.exp(random.normal(0, spread, len(bias))).astype(np.float32)
         weights[first] = (weight * factors.reshape(-1, 1, 1, 1), bias * factors)

@@ -149,6 +149,7 @@ from agent.contract.errors.runtimes import (
     WheelUnavailable,
     WheelUnfit,
 )
+from agent.contract.errors.sounds import SoundError, SoundRateOther, SoundUnreadable
 from agent.contract.errors.sources import (
     FrameworkFailed,
     FrameworkMissing,
@@ -394,6 +395,9 @@ __all__ = [
     "SignatureUnknown",
     "SignaturesMissing",
     "SizeMismatch",
+    "SoundError",
+    "SoundRateOther",
+    "SoundUnreadable",
     "StateDamaged",
     "StoreMissing",
     "StoreNewer",
