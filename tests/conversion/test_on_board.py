@@ -55,6 +55,9 @@ def test_what_a_board_showed_stands_beside_what_was_measured_here(tmp_path: Path
     assert report["board"]["p50_ms"] == result.board.p50_ms
     assert report["board"]["temperature_c"] == 61.0
     assert report["here"]["p50_ms"] == result.p50_ms
+    (candidate,) = report["candidates"]
+    assert (candidate["board_p50_ms"], candidate["p50_ms"]) == (result.board.p50_ms, result.p50_ms)
+    assert candidate["board_temperature_c"] == 61.0
 
 
 def test_a_board_whose_engine_answers_otherwise_is_a_finding_and_no_bundle_is_written(tmp_path: Path) -> None:
