@@ -254,13 +254,6 @@ def check(
                 way_out=f"take a profile whose boards run {source.label}, or another recipe",
             )
         return
-    if source is SourceFormat.TFLITE and target is not ModelFormat.TFLITE:
-        raise ModelUnsupported(
-            path=path,
-            target=f"{target.value} by `{recipe.name}`",
-            reason="a .tflite file is the end of a conversion, not a beginning",
-            way_out="convert the Keras model it was made from, or take it with `--recipe as-is`",
-        )
     route(source, target, path=path)
     if recipe.scheme(target).calibrated and not calibrated:
         raise CalibrationMissing(recipe=recipe.name)
