@@ -73,3 +73,53 @@ def test_more_kinds_of_requests_than_are_kept_are_all_answered(served: RunningAg
     wanted = scores(served, body(image))
     for number in range(2 * PLANS_KEPT + 3):
         assert scores(served, body(image, parameters={f"a-{number}": number})) == wanted
+
+
+# --- numbers in the JSON
+
+
+def in_json(
+    values: object, *, shape: tuple[int, ...] = (1, 64), **more: object
+) -> tuple[bytes, dict[str, str]]:
+    """A v2 request whose one tensor stands in its JSON."""
+    tensor = {"name": "x", "shape": list(shape), "datatype": "FP32", "data": values}
+    return json.dumps({"inputs": [tensor], **more}).encode(), {}
+
+
+def test_requests_that_differ_in_their_numbers_alone_are_answered_each_by_its_own(
+    served: RunningAgent,
+) -> None:
+    images = digits(4)
+    whole = [
+        scores(served, in_json([image.tolist()])) for image in images
+    ]  # nested lists are always read as a whole
+
+    for _ in range(2):
+        assert [scores(served, in_json(image.tolist())) for image in images] == whole
+
+
+def test_numbers_that_are_wrong_are_refused_after_right_ones_as_before(served: RunningAgent) -> None:
+    row = digits(1)[0].tolist()
+    wrong: list[object] = [
+        row[:-1], [*row, 0.5], [*row[:-1], "1"], [*row[:-1], None], [*row[:-1], []], [*row[:-1], "]"], [], [row, row],
+    ]  # fmt: skip
+    before = [send(served, in_json(values, outputs=[])) for values in wrong]
+    assert {status for status, _ in before} <= {400, 500}
+
+    assert send(served, in_json(row, outputs=[]))[0] == 200
+    assert send(served, in_json(row, outputs=[]))[0] == 200
+    assert [send(served, in_json(values, outputs=[])) for values in wrong] == before
+    cut = in_json(row, outputs=[])[0]
+    assert send(served, (cut.replace(b"]", b"", 1), {}))[0] == 400
+
+
+def test_numbers_under_a_second_key_of_the_same_name_are_what_the_whole_json_says(
+    served: RunningAgent,
+) -> None:
+    first, second = ([round(float(value), 4) for value in image] for image in digits(2))
+    expected = scores(served, in_json([second]))
+
+    for _ in range(3):
+        body = in_json(first)[0].replace(b'"data": ', b'"data":').replace(b"}]}", b', "data" : %b}]}')
+        assert scores(served, (body % json.dumps(second).encode(), {})) == expected
+        first = first[::-1]

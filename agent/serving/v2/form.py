@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import TensorSpec
     from agent.models import Model
     from agent.serving.served import Served
-    from agent.serving.v2.plans import Plan
+    from agent.serving.v2.plans import Around, ListPlan, Plan
 
 
 class Form:
@@ -32,7 +32,7 @@ class Form:
         opening: the JSON of an answer up to its outputs.
         as_json, as_binary: all outputs, where a request names none.
         batch: the batch that the artifact insists on, or None.
-        plans: what requests asked for, by their JSON.
+        plans: what requests asked for, by their JSON. list_plans: by what stands around its one list of numbers.
     """
 
     def __init__(self, served: Served, model: Model) -> None:
@@ -53,6 +53,7 @@ class Form:
         )
         self.scores = self.outputs[model.bundle.manifest.outputs[0].name]
         self.plans: dict[bytes, Plan] = {}
+        self.list_plans: dict[Around, ListPlan] = {}
         self._alone: dict[tuple[Output, bool, tuple[int, ...]], bytes] = {}
         self.as_json = self.whole(binary=False)
         self.as_binary = self.whole(binary=True)

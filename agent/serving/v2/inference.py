@@ -19,7 +19,7 @@ from agent.serving.v2.form import Form, form_of
 from agent.serving.v2.inputs import read_inputs, read_raw
 from agent.serving.v2.outputs import answer, wanted_outputs
 from agent.serving.v2.parameters import BINARY, DEFAULT, Parameters, read_parameters
-from agent.serving.v2.plans import keep_plan
+from agent.serving.v2.plans import by_list_plan, keep_list_plan, keep_plan
 
 if TYPE_CHECKING:
     from agent.models import Model
@@ -49,10 +49,13 @@ def infer(served: Served, request: Request, apart: Apart) -> Response | Awaitabl
         if start == 0:
             arrays = read_raw(form, body)
             return _run(served, model, form, request, arrays, None, BINARY, form.as_binary)
-    head = body[:start]
-    plan = form.plans.get(head) if header is not None else None
-    if plan is not None and plan.size_bytes == len(body):
-        return _run(served, model, form, request, plan.arrays(body), None, plan.parameters, plan.wanted)
+        plan = form.plans.get(body[:start])
+        if plan is not None and plan.size_bytes == len(body):
+            return _run(served, model, form, request, plan.arrays(body), None, plan.parameters, plan.wanted)
+    elif start <= LONG_BYTES:
+        planned = by_list_plan(form.list_plans, body)
+        if planned is not None:
+            return _run(served, model, form, request, *planned)
     if start > LONG_BYTES:
         return apart.read(
             form.name,
@@ -87,6 +90,8 @@ def _read(
     wanted = wanted_outputs(form, document.get("outputs"), parameters.binary)
     if binary:
         keep_plan(form.plans, form.inputs, head, document, len(body), parameters, wanted)
+    else:
+        keep_list_plan(form.list_plans, form.inputs, body, document, parameters, wanted)
     return arrays, identity, parameters, wanted
 
 
