@@ -56,7 +56,8 @@ class Archive:
         return Data(path=self.path, sha256=self.sha256, inputs=inputs_in_order, y=self.y)
 
     def _name(self, spec: TensorSpec, *, alone: bool) -> str:
-        for name in (*((ALONE,) if alone else ()), spec.name, plain_name(spec)):
+        names: list[str] = [*([ALONE] if alone else []), spec.name, plain_name(spec)]
+        for name in names:
             if name in self.arrays:
                 return name
         wanted, held = ALONE if alone else plain_name(spec), ", ".join(self.arrays) or "nothing"

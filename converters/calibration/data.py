@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.contract.errors import DataMismatch, DataUnreadable
+from agent.contract.errors import DataMismatch
 from agent.contract.manifest import TensorSpec
 from converters.calibration.classes import check_count
 
@@ -118,35 +118,17 @@ def checked_labels(y: Array, samples: int, *, path: object, purpose: str, quanti
     raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
 
 
-def load(path: Path, *, purpose: str) -> Data:
-    """Arrays of a file for a model of one input: until `converters.worker` reads sources by `read`."""
-    from converters.calibration import arrays
-
-    archive = arrays.load(path, purpose=purpose)
-    if arrays.ALONE not in archive.arrays:
-        raise DataUnreadable(path=path, reason=f"it holds {', '.join(archive.arrays)}, but no array `x`")
-    return Data(path=path, sha256=archive.sha256, inputs=(archive.arrays[arrays.ALONE],), y=archive.y)
-
-
-def check_inputs(
-    data: Data, specs: Sequence[TensorSpec] | TensorSpec, *, purpose: str, inputs: int = 1
-) -> None:
+def check_inputs(data: Data, specs: Sequence[TensorSpec], *, purpose: str) -> None:
     """Refuse data that is not of the model's inputs.
 
     Args:
         data: what was read, one array an input.
         specs: the model's inputs.
         purpose: for the sentence of an error.
-        inputs: how many inputs the model has, where `specs` is the first alone.
 
     Raises:
         DataMismatch: shape or dtype of one is another.
     """
-    if isinstance(specs, TensorSpec):  # of `converters.worker`, until it reads sources by `read`
-        specs = (specs,)
-    if inputs != 1:
-        reason = f"the model has {inputs} inputs, the file holds one"
-        raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=f"{inputs} inputs")
     for array, spec in zip(data.inputs, specs, strict=True):
         name = "x" if len(specs) == 1 else spec.name
         found, wanted = array.shape[1:], spec.shape[1:]

@@ -27,7 +27,7 @@ from agent.contract.errors import (
     TorchPickleRefused,
 )
 from converters import source
-from converters.calibration.data import load
+from converters.calibration.arrays import load
 from converters.keras_code import kept_elsewhere
 from converters.keras_model import KerasModel
 from converters.requirements import tflite_engines
