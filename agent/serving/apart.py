@@ -16,8 +16,8 @@ from agent.serving.messages import Response
 from agent.signals import leave_signals
 
 T = TypeVar("T")
-WAITING = 16
-"""Requests that may wait to be read."""
+WAITING = 64
+"""Requests that may wait to be read, each with nothing but its body: as many as may then wait for a model."""
 LONG_BYTES = 64 * 1024
 """Of JSON: what is shorter is read on the event loop, in less time than a small board takes for a run."""
 
