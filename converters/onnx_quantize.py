@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.contract.errors import EdgeError, ModelUnsupported
+from converters import onnx_file
 from converters.calibration.data import Data
 from converters.job import Target
 from converters.onnx_nodes import float_weights, kept_float, name_nodes
 from converters.recipe import Scheme
+from converters.repair.apply import repair_onnx
 
 MADE = {
     "float32": ("float32",),
@@ -113,9 +115,15 @@ def _made(
 ) -> Quantized:
     import onnx
 
+    from converters.onnx_static import prepare
+
     named = onnx.ModelProto()
     named.CopyFrom(proto)
     name_nodes(named)
+    if scheme.repairs and not scheme.calibrated and calibration is not None:
+        prepared, _ = prepare(named, folder)
+        named = onnx.load(str(repair_onnx(prepared, scheme, calibration, onnx_file.inputs(proto))))
+        name_nodes(named)
     kept = kept_float(named, scheme.keep_float, source=source, target=target.title)
     if scheme.weights == "float16":
         from converters.onnx_float16 import to_float16

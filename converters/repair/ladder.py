@@ -3,7 +3,8 @@
 The rule: a rung is a change of the recipe's scheme, so that whatever is made at its end is a recipe again, which is
 written into the bundle. The rungs in their order: a scale a channel; cross-layer equalization, then bias correction
 with it; other ways to find the activations' ranges; layers that stay float, those first that lose most when they
-alone are quantized, and never more than a third of them, because more would be no quantized model.
+alone are quantized, and never more than a third of them, because more would be no quantized model. What has no 8-bit
+activations that are calibrated has the repairs of weights alone.
 
 The climb begins where the best estimate lies over the budget and ends where the whole interval lies within; the rungs
 that take long are tried only while the estimate is over it, and the best of all is taken. The samples that judge are
@@ -80,7 +81,12 @@ class Climbed:
 
 
 def repairable(scheme: Scheme) -> bool:
-    """Whether the ladder has rungs for it: 8-bit weights with calibrated 8-bit activations."""
+    """Whether the ladder has rungs for it: weights of few bits."""
+    return scheme.weights in ("int8", "int4")
+
+
+def has_all_rungs(scheme: Scheme) -> bool:
+    """Whether more than the weights can be repaired: 8-bit weights with calibrated 8-bit activations."""
     return scheme.calibrated and scheme.weights == "int8" and scheme.activations != "int16"
 
 
@@ -126,8 +132,9 @@ class Ladder:
             scheme = replace(scheme, granularity="channel")
             yield "a scale a channel", scheme
         yield EQUALIZATION, replace(scheme, repairs=(EQUALIZATION,))
-        yield f"{EQUALIZATION}, {BIAS}", replace(scheme, repairs=(EQUALIZATION, BIAS))
-        if self._near():
+        if scheme.weights == "int8":  # how 4-bit weights will be rounded is not known beforehand
+            yield f"{EQUALIZATION}, {BIAS}", replace(scheme, repairs=(EQUALIZATION, BIAS))
+        if self._near() or not has_all_rungs(scheme):
             return
         scheme = _requantized(self._best_scheme(), self.given.format)
         for method in METHODS:

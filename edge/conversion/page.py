@@ -30,7 +30,7 @@ svg{width:100%;height:auto;max-width:34rem;display:block;font:12px system-ui,san
 .axis{fill:none;stroke:var(--soft)}.zero{fill:none;stroke:var(--line);stroke-dasharray:4 4}
 .taken circle{fill:var(--good);fill-opacity:.85}.fits circle{fill:var(--mark);fill-opacity:.55}
 .misses circle{fill:none;stroke:var(--bad);stroke-width:2}.bar{fill:var(--mark);fill-opacity:.7}
-rect.right{fill:var(--good)}rect.wrong{fill:var(--bad)}
+svg text.inside{fill:var(--paper)}rect.right{fill:var(--good)}rect.wrong{fill:var(--bad)}
 """
 
 

@@ -114,8 +114,10 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
                 f' width="{cell - 1:.1f}" height="{cell - 1:.1f}"/>'
             )
             if count <= 12:
+                dark = ' class="inside"' if 2 * number > total else ""
                 squares.append(
-                    f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 5:.1f}" text-anchor="middle">{number}</text>'
+                    f'<text{dark} x="{x + cell / 2:.1f}" y="{y + cell / 2 + 5:.1f}" text-anchor="middle">'
+                    f"{number}</text>"
                 )
     side = edge + 344
     return _svg(side, side, "Confusion matrix", "".join(squares))

@@ -20,9 +20,9 @@ from agent.contract.errors import (
     DataMismatch,
     EdgeError,
     ExitCode,
+    FrameworkMissing,
     InferenceFailed,
     ModelUnreadable,
-    ModelUnsupported,
     NameInvalid,
     OptionInvalid,
     ProofFailed,
@@ -214,7 +214,7 @@ def test_what_is_wrong_with_the_request_is_said_before_anything_starts(tmp_path:
         run(model, recipe="int8")
     with pytest.raises(RecipeUnknown):
         run(model, recipe="int9")
-    with pytest.raises(ModelUnsupported):
+    with pytest.raises(FrameworkMissing):
         run(model, TFLITE, recipe="fp32")
     with pytest.raises(NameInvalid):
         run(model, name="../x", recipe="fp32")
