@@ -44,6 +44,21 @@ def as_float(content: bytes) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
+def with_dead_ends(content: bytes) -> bytes:
+    """The same model, also giving out what no operator takes, like one part of a split in an unrolled LSTM.
+
+    Otherwise the runtime never computes it, and AI Edge Quantizer's calibration fails (`Tensor data is null`).
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    taken = {*graph.outputs, *(place for operator in graph.operators for place in operator.inputs)}
+    made = [place for operator in graph.operators for place in operator.outputs]
+    graph.outputs = [*graph.outputs, *(place for place in made if place not in taken)]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
 def _refuse_integers(model: Any, graph: Any) -> None:
     from ai_edge_litert.tools import flatbuffer_utils
 

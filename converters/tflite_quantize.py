@@ -19,13 +19,14 @@ import numpy as np
 from agent.contract.errors import ExtraMissing, ModelUnsupported
 from converters import tflite_file
 from converters.calibration.data import Data, evenly
+from converters.engines import tflite_engine
 from converters.job import MOST_CALIBRATION_SAMPLES, Target
 from converters.models import Artifact, Staged
 from converters.recipe import Scheme
 from converters.repair.apply import repair_tflite
 from converters.requirements import tflite_engines
 from converters.settings import few_samples, tflite_settings
-from converters.tflite_float import Unfit, as_float
+from converters.tflite_float import Unfit, as_float, with_dead_ends
 from converters.tflite_stamp import stamp
 
 EVERYTHING = ".*"
@@ -128,6 +129,14 @@ class _Quantizer:
             raise self._unsupported(
                 f"none of its layers can be split into blocks of {self.scheme.block}", "take recipe int4"
             )
+        try:
+            tflite_engine(path, may_start_tensorflow=False)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise self._unsupported(
+                f"LiteRT does not load what AI Edge Quantizer made of it: {reason}",
+                "take recipe int8 or int8-dynamic",
+            ) from error
         before, after = self.given.stat().st_size, path.stat().st_size
         grew = f"the file grew from {before:,} to {after:,} bytes"
         if after >= before and not self.scheme.calibrated:
@@ -227,10 +236,11 @@ class _Quantizer:
 
         everything = recipe_manager.RecipeManager()
         everything.load_quantization_recipe(recipe.static_wi8_ai8())
+        content = with_dead_ends(self._content)
         measuring = calibrator.Calibrator(
-            self._content, num_threads=THREADS, qsv_update_func=qsv_utils.min_max_update
+            content, num_threads=THREADS, qsv_update_func=qsv_utils.min_max_update
         )
-        samples = _Samples(self._content, calibration)
+        samples = _Samples(content, calibration)
         measuring.calibrate({samples.signature: samples}, everything)
         return measuring.get_model_qsvs()
 
