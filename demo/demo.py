@@ -129,7 +129,7 @@ def begin_versions() -> dict[int, Begun]:
     """Begin to convert versions 3, 4 and 5, which are wanted later."""
     return {
         version: Begun(
-            f"edge convert digits-v{version}.keras --name digits {BOTH} {DATA} -o digits-v{version}"
+            f"edge convert digits-v{version}.keras --name digits {BOTH} --recipe int8 {DATA} -o digits-v{version}"
         )
         for version in (3, 4, 5)
     }
@@ -204,7 +204,7 @@ def write_requests() -> None:
 def bad_version() -> None:
     title("A wrong version 2: calibrated with wrongly scaled data")
     wrong = (
-        "edge convert digits.keras --for sim-tflite --calibration wrong-calibration.npz"
+        "edge convert digits.keras --for sim-tflite --recipe int8 --calibration wrong-calibration.npz"
         " --eval digits-eval.npz --labels labels.txt --max-drop 1.5 -o digits-v2"
     )
     type_(wrong, expect=3)
