@@ -138,7 +138,8 @@ def plain(case: Case, folder: Path, *, calibrated: bool) -> Path:
         converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tensorflow.int8
     made = folder / f"default-{'int8' if calibrated else 'dynamic'}.tflite"
-    made.write_bytes(converter.convert())
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints what it saves
+        made.write_bytes(converter.convert())
     return made
 
 

@@ -159,15 +159,17 @@ def test_scales_are_by_channel_or_by_tensor(made: dict[str, Artifact]) -> None:
     assert (longest("int8"), longest("int8-tensor")) == (10, 1)
 
 
-def test_weights_use_seven_bits(made: dict[str, Artifact]) -> None:
-    for code in ("int8", "int8-dynamic"):
-        weights = [
+def test_static_weights_use_seven_bits_and_dynamic_ones_are_unsigned(made: dict[str, Artifact]) -> None:
+    def weights(code: str, kind: int) -> list[np.ndarray]:
+        return [
             onnx.numpy_helper.to_array(tensor)
             for tensor in stored(made[code]).values()
-            if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+            if tensor.data_type == kind and len(tensor.dims) > 1
         ]
-        assert weights
-        assert max(int(np.abs(array).max()) for array in weights) <= 64
+
+    assert max(int(np.abs(array).max()) for array in weights("int8", onnx.TensorProto.INT8)) <= 64
+    assert not weights("int8-dynamic", onnx.TensorProto.INT8)
+    assert max(int(array.max()) for array in weights("int8-dynamic", onnx.TensorProto.UINT8)) == 255
 
 
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
