@@ -65,10 +65,12 @@ def read(path: Path) -> OnnxFile:
         if not proto.graph.node or not proto.graph.output:
             raise ModelUnreadable(path=path, format="ONNX", reason="it holds no graph")
         _merge_opsets(proto)
-        _refuse_other_domains(path, proto)
+        _refuse_newer(path, proto)
+        _refuse_unknown_operators(path, proto)
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError, OSError) as error:
         raise ModelUnreadable(path=path, format="ONNX", reason=" ".join(str(error).split())[:300]) from error
+    _refuse_other_values(path, proto)
     _refuse_nan(path, proto)
     return OnnxFile(proto=proto, external=bool(external))
 
@@ -114,14 +116,36 @@ def _merge_opsets(proto: Any) -> None:
             proto.opset_import.add(domain=domain, version=version)
 
 
-def _refuse_other_domains(path: Path, proto: Any) -> None:
+def _refuse_newer(path: Path, proto: Any) -> None:
+    """A file may state an opset or IR that this machine's onnx has never heard of."""
+    import onnx
+
+    known = onnx.defs.onnx_opset_version(), int(onnx.IR_VERSION)
+    if opset(proto) > known[0] or proto.ir_version > known[1]:
+        raise ModelUnsupported(
+            path=path,
+            target="an artifact for boards",
+            reason=f"it states opset {opset(proto)} and IR {proto.ir_version},"
+            f" and onnx {onnx.__version__} knows them up to opset {known[0]} and IR {known[1]}",
+            way_out=f"export it in opset {OPSET}: exporters have an option for it",
+        )
+
+
+def _refuse_unknown_operators(path: Path, proto: Any) -> None:
+    """Operators of other domains, and those that the standard does not have: some exporters write them."""
+    from onnx import defs
+
     own = {(function.domain, function.name) for function in proto.functions}
     nodes = [node for graph in graphs(proto.graph) for node in graph.node]
     nodes += [node for function in proto.functions for node in function.node]
     found = sorted({
-        f"`{node.domain}.{node.op_type}`"
+        f"`{node.domain}.{node.op_type}`" if node.domain else f"`{node.op_type}`"
         for node in nodes
-        if node.domain not in DOMAINS and (node.domain, node.op_type) not in own
+        if (node.domain, node.op_type) not in own
+        and (
+            node.domain not in DOMAINS
+            or (node.domain in STANDARD and not defs.has(node.op_type))
+        )
     })  # fmt: skip
     if found:
         raise ModelUnsupported(
@@ -129,6 +153,25 @@ def _refuse_other_domains(path: Path, proto: Any) -> None:
             target="an artifact for boards",
             reason=f"it uses operators that ONNX Runtime does not have: {', '.join(found)}",
             way_out="export it with standard operators only",
+        )
+
+
+def _refuse_other_values(path: Path, proto: Any) -> None:
+    """Boards give and take arrays of numbers: no text, no sequence, no map; and nothing is asked of a constant."""
+    from onnx import TensorProto
+
+    held = {tensor.name for tensor in proto.graph.initializer}
+    taken = [value for value in proto.graph.input if value.name not in held]
+    reason = None if taken else "it takes no input"
+    for value in (*taken, *proto.graph.output):
+        if not value.type.HasField("tensor_type") or value.type.tensor_type.elem_type == TensorProto.STRING:
+            reason = f"`{value.name}` is no array of numbers"
+    if reason is not None:
+        raise ModelUnsupported(
+            path=path,
+            target="an artifact for boards",
+            reason=reason,
+            way_out="export it with arrays of numbers as its inputs and outputs",
         )
 
 

@@ -185,11 +185,34 @@ def test_a_model_above_two_gigabytes_is_refused_before_it_is_read(tmp_path: Path
         read(path)
 
 
-def test_a_file_that_names_an_operator_that_does_not_exist_is_unreadable(tmp_path: Path) -> None:
+def test_an_operator_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
     path = save(layer("Erfc", opset=17), tmp_path / "m.onnx")
 
-    with pytest.raises(ModelUnreadable, match="Erfc"):
+    with pytest.raises(ModelUnsupported, match="does not have: `Erfc`"):
         read(path)
+
+
+@pytest.mark.parametrize(("version", "ir"), [(99, 8), (17, 99)])
+def test_a_file_newer_than_this_machine_is_refused_with_the_opset_to_take(
+    tmp_path: Path, version: int, ir: int
+) -> None:
+    proto = layer("Relu", opset=17)
+    proto.opset_import[0].version, proto.ir_version = version, ir
+
+    with pytest.raises(ModelUnsupported, match=f"opset {version} and IR {ir}.*knows them up to") as refused:
+        read(save(proto, tmp_path / "m.onnx"))
+
+    assert "opset 17" in refused.value.hint
+
+
+def test_a_model_that_takes_nothing_or_text_is_refused(tmp_path: Path) -> None:
+    text, nothing = layer("Relu", opset=17), layer("Relu", opset=17)
+    text.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+    nothing.graph.initializer.append(numpy_helper.from_array(random(3, 6), "x"))
+
+    for proto, reason in ((text, "`x` is no array of numbers"), (nothing, "it takes no input")):
+        with pytest.raises(ModelUnsupported, match=reason):
+            read(save(proto, tmp_path / "m.onnx"))
 
 
 def test_reading_changes_nothing_of_a_good_file(tmp_path: Path) -> None:
