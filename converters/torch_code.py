@@ -29,6 +29,8 @@ OPERATORS = re.compile(
 )
 """What a node of a graph may call."""
 SYMBOL = re.compile(r"[a-z]{1,4}\d+")
+DECLARED = re.compile(r"Symbol\('([a-z]{1,4}\d+)'(?:, (?:positive|nonnegative|integer)=True)*\)")
+"""How an open axis is written where nothing is computed from it."""
 FUNCTIONS = {
     "And", "CeilToInt", "CleanDiv", "Eq", "FloorDiv", "FloorToInt", "Ge", "Gt", "IntTrueDiv", "Le", "Lt", "Max",
     "Min", "Mod", "Ne", "Not", "Or", "Pow", "PythonMod", "ToFloat", "TruncToInt", "Where", "False", "True", "oo",
@@ -93,7 +95,10 @@ def _value(key: str, value: Any) -> Iterator[str]:
 
 def _harmless(expression: Any) -> bool:
     """Whether an expression is arithmetic of symbols and nothing else."""
-    if not isinstance(expression, str) or not EXPRESSION.fullmatch(expression):
+    if not isinstance(expression, str):
+        return False
+    expression = DECLARED.sub(r"\1", expression)
+    if not EXPRESSION.fullmatch(expression):
         return False
     names = re.findall(r"[A-Za-z_]\w*", expression)
     return all(name in FUNCTIONS or SYMBOL.fullmatch(name) for name in names)

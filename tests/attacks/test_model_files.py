@@ -346,6 +346,7 @@ HOSTILE_PROGRAMS: dict[str, dict[str, Any]] = {
     "an expression with an attribute": {"expression": "s77.__class__"},
     "an expression that calls what it likes": {"expression": "exec(s77)"},
     "an expression with a string": {"expression": "Max('x', s77)"},
+    "a symbol that is more than one": {"expression": "Symbol('s1', positive=exec('x'))"},
     "a weight that is a pickle": {"use_pickle": True},
     "an object that is a pickle": {"files": {"data/constants/opaque_obj_0": "x"}},
     "an object of TorchScript": {"files": {"data/constants/custom_obj_0": "x"}},
@@ -366,8 +367,13 @@ def test_a_pytorch_program_that_would_run_more_than_its_model_is_refused_before_
         without_code(path)
 
 
-def test_a_harmless_pytorch_program_is_packed_anew_with_what_was_judged_alone(tmp_path: Path) -> None:
-    path = exported(tmp_path / "m.pt2")
+@pytest.mark.parametrize(
+    "expression", ["Max(2*s77 + 1, s5//2)", "Symbol('s31', positive=True, integer=True)"]
+)
+def test_a_harmless_pytorch_program_is_packed_anew_with_what_was_judged_alone(
+    tmp_path: Path, expression: str
+) -> None:
+    path = exported(tmp_path / "m.pt2", expression=expression)
     with zipfile.ZipFile(path) as given, zipfile.ZipFile(without_code(path)) as packed:
         assert {name.partition("/")[2]: given.read(name) for name in given.namelist()} == {
             name.partition("/")[2]: packed.read(name) for name in packed.namelist()
