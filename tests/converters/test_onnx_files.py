@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from agent.contract.errors import ModelUnreadable, ModelUnsupported
+from agent.contract.errors import ModelUnsupported
 from converters.engines import onnx_engine
 from converters.onnx_file import MOST_FILE_BYTES, for_boards, read
 from converters.onnx_model import OnnxModel
