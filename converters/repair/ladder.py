@@ -32,7 +32,8 @@ from converters.repair.layers import quantized_layers
 from converters.statistics import WITHIN
 
 Arrays = Sequence[NDArray[Any]]
-METHODS = ("min-max", "entropy", "percentile")
+METHODS = {ModelFormat.ONNX: ("min-max", "entropy", "percentile"), ModelFormat.TFLITE: ("min-max",)}
+"""Ways to find ranges that the quantizers of a format have."""
 MOST_FLOAT = 3
 """At most every third layer stays float."""
 
@@ -137,7 +138,7 @@ class Ladder:
         if self._near() or not has_all_rungs(scheme):
             return
         scheme = _requantized(self._best_scheme(), self.given.format)
-        for method in METHODS:
+        for method in METHODS[self.given.format]:
             if method != scheme.calibration:
                 yield f"calibration by {method}", replace(scheme, calibration=method)
         if self._near():
