@@ -22,6 +22,7 @@ Array = NDArray[Any]
 
 CALIBRATION = "calibration"
 EVALUATION = "evaluation"
+NUMBERS = 'numbers, with `task = "regression"` in --pipeline FILE'
 CHUNK_BYTES = 1 << 24
 """Looked through at a time: the marks of what is finite take memory too."""
 
@@ -114,7 +115,7 @@ def checked_labels(y: Array, samples: int, *, path: object, purpose: str, quanti
     if not quantities and fits and y.ndim == 1 and y.dtype.kind in "iu":
         return y.astype(np.int64)
     reason = f"`y` is {y.dtype} of the shape {list(y.shape)} for {samples} samples"
-    expected = "finite numbers [N, ...]" if quantities else "class indices, integers [N]"
+    expected = "finite numbers [N, ...]" if quantities else f"class indices, integers [N]; or {NUMBERS}"
     raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
 
 
@@ -148,7 +149,8 @@ def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:
 
     Args:
         data: what was read.
-        classes: scores in the model's first output; None when it is not one score a class.
+        classes: scores in the model's first output; None when it is not one score a class. One score is that of
+            class 1 against class 0.
         purpose: for the sentence of an error.
 
     Raises:
@@ -156,9 +158,11 @@ def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:
     """
     if data.y is None or data.y.dtype.kind == "f":
         return
-    if classes is None or classes < 2:
+    if classes is None:
         reason = "it holds labels, and the model's first output is not one score a class"
-        raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected="inputs without labels")
+        expected = f"inputs without labels; or {NUMBERS}"
+        raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=expected)
+    classes = max(classes, 2)  # one score tells two classes apart
     check_count(data.classes, classes, path=data.path, purpose=purpose)
     low, high = int(data.y.min()), int(data.y.max())
     if low < 0 or high >= classes:

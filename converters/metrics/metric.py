@@ -49,12 +49,20 @@ def check(name: str) -> None:
         )
 
 
-def default(task: Task, y: Array | None) -> str | None:
-    """The metric that a task is judged by; None without labels, or where none applies."""
+def default(task: Task, y: Array | None, classes: int | None) -> str | None:
+    """The metric that a task is judged by; None without labels, or where none applies.
+
+    Args:
+        task: what the outputs mean.
+        y: labels, or None.
+        classes: scores of the first output where it is `[N, classes]`, or None; one tells two classes apart.
+    """
     if y is None:
         return None
     if task is Task.CLASSIFICATION:
         return "top-1"
+    if task is Task.TENSOR and classes == 1:
+        return "auc"
     return {Task.REGRESSION: "rmse", Task.ANOMALY: "auc", Task.DETECTION: "map"}.get(task)
 
 
@@ -68,9 +76,10 @@ def compare(name: str, answers: Answers, floats: Answers, y: Array) -> Compariso
         y: labels of these: classes `[N]`, quantities `[N, ...]`, or boxes `[N, most boxes, 5]`.
 
     Raises:
-        OptionInvalid: the metric does not exist, or is a function that fails.
+        OptionInvalid: the metric does not exist, does not apply, or is a function that fails.
     """
     check(name)
+    _check_applies(name, answers, y)
     count = _top(name)
     if count is not None:
         right, float_right = (top_each(found.outputs[0], y, count) for found in (answers, floats))
@@ -85,6 +94,23 @@ def compare(name: str, answers: Answers, floats: Answers, y: Array) -> Compariso
         relative=relative,
         draws=draws,
     )
+
+
+def _check_applies(name: str, answers: Answers, y: Array) -> None:
+    """Raise OptionInvalid where a metric of ours is of other outputs or labels."""
+    each = answers.outputs[0].size // len(y) if answers.outputs else 0
+    takes = None
+    if name == "auc" and not (each in (1, 2) and y.ndim == 1 and set(np.unique(y)) <= {0, 1}):
+        takes = "one score, or one of each of two classes, and labels of 0 and 1"
+    elif name == "rmse" and each != y.size // len(y):
+        takes = "as many outputs as labels"
+    elif name in ("map", "map50") and not (y.ndim == 3 and y.shape[2] == 5 and answers.boxes):
+        takes = "boxes, and true boxes as labels"
+    elif _top(name) is not None and (each < 2 or y.ndim != 1 or y.dtype.kind != "i"):
+        takes = "one score a class, and classes as labels"
+    if takes is not None:
+        reason = f"it takes {takes}; here are {each} values of the first output and labels {list(y.shape)}"
+        raise OptionInvalid(option=f"--metric {name}", reason=reason)
 
 
 def _top(name: str) -> int | None:

@@ -75,7 +75,7 @@ class Keeper:
             labelled=y is not None,
             probabilities=self.model.probabilities,
         )
-        name = self.contract.metric or metric.default(task, y)
+        name = self.contract.metric or metric.default(task, y, self.model.classes)
         if y is not None and name is not None and task is not Task.DETECTION:
             found, original = metric.Answers(outputs=outputs), metric.Answers(outputs=floats)
             return metric.compare(name, found, original, y)

@@ -111,7 +111,9 @@ FILE = click.Path(path_type=Path)
     metavar="BUNDLE",
     help="Folder for the bundles, one a profile.",
 )
-@click.option("--report", type=FILE, metavar="FILE.html", help="Write the report as one page for a browser, too.")
+@click.option(
+    "--report", type=FILE, metavar="FILE.html", help="Write the report as one page for a browser, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def convert(
@@ -153,6 +155,8 @@ def convert(
     from edge.conversion.pipeline_file import DeclaredPipeline, read_pipeline
     from edge.profiles import profile_named
 
+    if report is not None:
+        check_report(report)
     known = known_profiles()
     chosen = tuple(profile_named(profile, known) for profile in dict.fromkeys(profiles))
     steps = output.Steps(quiet=as_json)
@@ -187,6 +191,15 @@ def convert(
     else:
         show(outcome)
     return int(outcome.exit_code)
+
+
+def check_report(path: Path) -> None:
+    """Refuse a page that could not be written after all the work."""
+    from edge.conversion.given import check_place
+
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise OptionInvalid(option="--report", reason=f"`{path}` is no file in a folder that is there")
+    check_place(path.absolute().parent, option="--report")
 
 
 def measures_on(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ def check(request: ConversionRequest) -> Given:
         place = request.output / profile.name
         if place.exists() and not (place / MANIFEST).exists():
             raise OptionInvalid(option="--output", reason=f"`{place}` is there already and is no bundle")
+    check_place(request.output, option="--output")
     source = recognise(request.model)
     check_trust(request.model, source, request.trust)
     if request.signature is not None and source is not SourceFormat.SAVED_MODEL:
@@ -88,6 +90,13 @@ def check(request: ConversionRequest) -> Given:
         calibration=calibration,
         evaluation=evaluation,
     )
+
+
+def check_place(path: Path, *, option: str) -> None:
+    """Refuse a place where nothing can be written, before minutes are spent on what is to lie there."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise OptionInvalid(option=option, reason=f"`{there}` is no folder that can be written to")
 
 
 def _data(

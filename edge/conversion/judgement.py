@@ -23,6 +23,7 @@ from converters.calibration.data import evenly
 from converters.job import GOLDEN_SAMPLES, RunOrigin
 from converters.metrics.compare import Comparison
 from converters.metrics.metric import Answers, compare, default
+from converters.models import scores
 from converters.statistics import OUTSIDE, UNDECIDED, WITHIN, paired_drop, samples_needed
 from edge.conversion.request import Drop
 
@@ -96,11 +97,11 @@ def judge(
         answered = classes(dequantize(outputs[0], specs[0]))
         counts = _confusion(y, answered, outputs[0].shape[-1])
         drop = paired(answered == y, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)
-    name = metric or default(task, y)
-    if y is not None and name not in (None, "top-1", "map"):
+    name = metric or default(task, y, scores(specs))
+    if y is not None and name is not None and (drop is None or name != "top-1"):
         real = [dequantize(array, spec) for array, spec in zip(outputs, specs, strict=True)]
         found, original = Answers(outputs=real), Answers(outputs=float_outputs)
-        drop = _drop(compare(str(name), found, original, y), max_drop_points)
+        drop = _drop(compare(name, found, original, y), max_drop_points)
     error = _drop_error(profile, drop, max_drop_points, OUTSIDE)
     error = error or _below(profile, agrees, floor)
     error = error or _drop_error(profile, drop, max_drop_points, UNDECIDED)

@@ -52,6 +52,31 @@ def run(
     return convert(request, measure_for=measure_for)
 
 
+def test_a_place_that_can_hold_no_bundle_is_refused_before_any_work(tmp_path: Path) -> None:
+    model = classifier_onnx(tmp_path / "m.onnx")
+    request = ConversionRequest(model=model, profiles=(ONNX,), output=model / "inside" / "out", recipe="fp32")
+
+    with pytest.raises(OptionInvalid, match=r"--output: .*m\.onnx` is no folder that can be written to"):
+        convert(request, measure_for=nowhere)
+
+
+def test_one_score_of_two_classes_is_judged_by_its_area_under_the_curve(tmp_path: Path) -> None:
+    model = classifier_onnx(tmp_path / "m.onnx", softmax=False)
+    proto = onnx.load(model)
+    weights = onnx.numpy_helper.to_array(proto.graph.initializer[0])[:, :1]
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(proto, str(model))
+    x = np.random.default_rng(1).random((500, 6), dtype=np.float32)
+    np.savez(tmp_path / "e.npz", x=x, y=(x[:, 0] > 0.5).astype(np.int64))
+
+    result = run(model, evaluation=tmp_path / "e.npz", recipe="fp16").results[0]
+
+    assert result.drop is not None
+    assert (result.drop.metric, result.verdict) == ("auc", "within")
+    assert result.drop.accuracy > 0.99
+
+
 def test_an_onnx_model_becomes_int8(tmp_path: Path) -> None:
     outcome = run(
         classifier_onnx(tmp_path / "My Model.onnx"),

@@ -128,6 +128,15 @@ def test_labels_beyond_the_model_s_classes_are_refused(tmp_path: Path) -> None:
         taken(file, ROW, purpose=EVALUATION, classes=None)
 
 
+def test_labels_of_one_score_are_0_and_1(tmp_path: Path) -> None:
+    x = np.zeros((2, 4), np.float32)
+
+    both = taken(saved(tmp_path, x=x, y=np.array([0, 1])), ROW, purpose=EVALUATION, classes=1)
+    assert both.y is not None
+    with pytest.raises(DataMismatch, match="labels go from 0 to 2"):
+        taken(saved(tmp_path, x=x, y=np.array([0, 2])), ROW, purpose=EVALUATION, classes=1)
+
+
 def test_files_that_are_no_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataUnreadable, match="no such file"):
         taken(tmp_path / "none.npz", ROW)

@@ -83,11 +83,16 @@ def test_true_boxes_are_read_from_an_array_with_empty_places() -> None:
 def test_without_labels_no_metric_is_judged() -> None:
     y = np.zeros(3, np.int64)
 
-    assert default(Task.CLASSIFICATION, None) is None
-    assert default(Task.CLASSIFICATION, y) == "top-1"
-    assert default(Task.REGRESSION, y) == "rmse"
-    assert default(Task.ANOMALY, y) == "auc"
-    assert default(Task.DETECTION, y) == "map"
+    assert default(Task.CLASSIFICATION, None, 10) is None
+    assert default(Task.CLASSIFICATION, y, 10) == "top-1"
+    assert default(Task.REGRESSION, y, 10) == "rmse"
+    assert default(Task.ANOMALY, y, 10) == "auc"
+    assert default(Task.DETECTION, y, 10) == "map"
+    assert default(Task.TENSOR, y, 10) is None
+
+
+def test_one_score_with_labels_is_judged_by_the_area_under_the_curve() -> None:
+    assert default(Task.TENSOR, np.zeros(3, np.int64), 1) == "auc"
 
 
 def test_a_worse_root_mean_squared_error_is_lost_in_per_cent_with_an_interval() -> None:
@@ -149,3 +154,23 @@ def test_a_metric_that_does_not_exist_is_told_before_anything_is_done() -> None:
     for bad in ("top-0", "f1", "top-"):
         with pytest.raises(OptionInvalid, match=bad):
             check(bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "y"),
+    [
+        ("auc", (6, 10), np.arange(6)),
+        ("auc", (6, 1), np.arange(6)),
+        ("rmse", (6, 10), np.zeros(6)),
+        ("map", (6, 10), np.arange(6)),
+        ("top-1", (6, 1), np.zeros(6, np.int64)),
+        ("top-1", (6, 10), np.zeros(6)),
+    ],
+)
+def test_a_metric_of_other_outputs_or_labels_is_refused(
+    name: str, shape: tuple[int, ...], y: np.ndarray
+) -> None:
+    answers = Answers(outputs=[np.zeros(shape, np.float32)])
+
+    with pytest.raises(OptionInvalid, match=f"--metric {name}: it takes"):
+        compare(name, answers, answers, y)
