@@ -79,7 +79,7 @@ class OnnxModel:
             from converters.onnx_to_tflite import to_tflite
 
             python = Path(self._programs["onnx2tf"])
-            return to_tflite(self.path, self._file.proto, target, folder, stage, python=python)
+            return to_tflite(self.path, self._file.proto, target, calibration, folder, stage, python=python)
         with stage(f"bring to opset {onnx_file.OPSET}", target.key):
             file = onnx_file.for_boards(self._file)
         return finish(

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.contract.errors import ModelUnsupported
 from converters import onnx_file
+from converters.calibration.data import Data
 from converters.job import Target
 from converters.models import Artifact, Staged
 from converters.tflite_artifact import artifact
@@ -23,7 +24,14 @@ KERAS_WAY_OUT = "convert the Keras model it was made from"
 
 
 def to_tflite(
-    path: Path, proto: Any, target: Target, folder: Path, stage: Staged, *, python: Path
+    path: Path,
+    proto: Any,
+    target: Target,
+    calibration: Data | None,
+    folder: Path,
+    stage: Staged,
+    *,
+    python: Path,
 ) -> Artifact:
     """Make a `.tflite` in `folder`.
 
@@ -31,6 +39,7 @@ def to_tflite(
         path: the model, for sentences.
         proto: onnx.ModelProto.
         target: what to make.
+        calibration: representative inputs, where the recipe needs them.
         folder: where to.
         stage: measures.
         python: interpreter of onnx2tf's environment.
@@ -57,7 +66,9 @@ def to_tflite(
     result = artifact(
         found,
         target,
+        calibration,
         folder,
+        stage,
         settings={"converter": "onnx2tf"},
         notes=("the batch is fixed to 1",),
         source=path,

@@ -1,6 +1,6 @@
 """scikit-learn models (skops, or pickles that are trusted) to ONNX by skl2onnx.
 
-The rule: of a skops file nothing is made that skops does not know to be harmless; its unknown types are refused by
+The rule: of a skops file nothing is made that could run code; types that skops does not know are refused by
 name. A classifier answers probabilities first and then labels, a regressor values; one input of float32 features.
 """
 
@@ -24,6 +24,14 @@ from converters.onnx_model import finish
 from converters.source import SourceFormat
 
 INPUT = "features"
+TAKEN = {
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+}
+"""Types that skops leaves to its user. A tree with wrong indices crashes the process that asks it, which is a child
+here and is told as that; an optimizer is numbers that nothing reads."""
 ML_OPSET = 3
 """Of the operators of trees and the like; the newest that ONNX Runtime 1.15 runs."""
 
@@ -158,10 +166,10 @@ def _from_skops(path: Path) -> Any:
     from skops import io
 
     try:
-        unknown = io.get_untrusted_types(file=path)
-        if unknown:
+        asked = io.get_untrusted_types(file=path)
+        if unknown := [name for name in asked if name not in TAKEN]:
             raise ModelHoldsCode(path=path, reason=f"types that skops does not know: {', '.join(unknown)}")
-        return io.load(path, trusted=[])
+        return io.load(path, trusted=asked)
     except ModelHoldsCode:
         raise
     except Exception as error:  # skops raises whatever the part that it can't read raises

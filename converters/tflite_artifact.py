@@ -1,39 +1,40 @@
-"""A float `.tflite` that another framework's converter made, described as the artifact of a target."""
+"""A float `.tflite` that another framework's converter made, taken or quantized as the artifact of a target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent.contract.errors import ModelUnsupported
 from converters import tflite_file
+from converters.calibration.data import Data
 from converters.job import Target
-from converters.models import Artifact
+from converters.models import Artifact, Staged
 from converters.requirements import tflite_engines
 
 
 def artifact(
     made: Path,
     target: Target,
+    calibration: Data | None,
     folder: Path,
+    stage: Staged,
     *,
     settings: Mapping[str, Any],
     notes: tuple[str, ...],
     source: Path,
 ) -> Artifact:
-    """Take the float file `made` for the target.
+    """Take the float file `made` for the target, or quantize it where the recipe says so.
 
     Raises:
-        ModelUnsupported: the recipe is not for floats.
+        ModelUnsupported, ExtraMissing: it can't be quantized, see `quantize_file`.
     """
     if target.recipe.scheme(target.format).weights != "float32":
-        raise ModelUnsupported(
-            path=source,
-            target=target.title,
-            reason="this way makes 32-bit floats",
-            way_out="take recipe fp32",
-        )
+        from converters.tflite_quantize import quantize_file
+
+        found = quantize_file(made, target, calibration, folder, stage, source=source)
+        return replace(found, settings={**found.settings, **settings}, notes=(*found.notes, *notes))
     path = folder / f"{target.key}.tflite"
     made.replace(path)
     described = tflite_file.read(path)

@@ -30,10 +30,11 @@ OPERATORS = re.compile(
 """What a node of a graph may call."""
 SYMBOL = re.compile(r"[a-z]{1,4}\d+")
 DECLARED = re.compile(r"Symbol\('([a-z]{1,4}\d+)'(?:, (?:positive|nonnegative|integer)=True)*\)")
-"""How an open axis is written where nothing is computed from it."""
+"""How an open axis is written where it is declared."""
 FUNCTIONS = {
-    "And", "CeilToInt", "CleanDiv", "Eq", "FloorDiv", "FloorToInt", "Ge", "Gt", "IntTrueDiv", "Le", "Lt", "Max",
-    "Min", "Mod", "Ne", "Not", "Or", "Pow", "PythonMod", "ToFloat", "TruncToInt", "Where", "False", "True", "oo",
+    "Add", "And", "CeilToInt", "CleanDiv", "Eq", "FloorDiv", "FloorToInt", "Ge", "Gt", "IntTrueDiv", "Integer", "Le",
+    "Lt", "Max", "Min", "Mod", "Mul", "Ne", "Not", "Or", "Pow", "PythonMod", "Rational", "ToFloat", "TruncToInt",
+    "Where", "False", "True", "oo",
 }  # fmt: skip
 """Names that an expression of a shape may hold beside its symbols."""
 EXPRESSION = re.compile(r"(?:[A-Za-z_]\w*|\d+(?:\.\d+)?|[-+*/(),<>=&|~ ])*")

@@ -88,8 +88,9 @@ class TorchExport:
             from converters.torch_to_tflite import to_tflite
 
             notes = layout_notes(self.inputs)
+            example, given = self.example(), self.path
             return to_tflite(
-                self._module, self.example(), target, folder, stage, source=self.path, notes=notes
+                self._module, example, target, calibration, folder, stage, source=given, notes=notes
             )
         with stage("convert to ONNX", target.key):
             file = onnx_file.for_boards(

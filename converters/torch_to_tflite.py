@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.contract.errors import ModelUnsupported
+from converters.calibration.data import Data
 from converters.job import Target
 from converters.models import Artifact, Staged
 from converters.tflite_artifact import artifact
@@ -15,6 +16,7 @@ def to_tflite(
     module: Any,
     example: tuple[Any, ...],
     target: Target,
+    calibration: Data | None,
     folder: Path,
     stage: Staged,
     *,
@@ -27,6 +29,7 @@ def to_tflite(
         module: of an exported program.
         example: its inputs, batch 1.
         target: what to make.
+        calibration: representative inputs, where the recipe needs them.
         folder: where to.
         stage: measures.
         source: the model, for sentences.
@@ -51,7 +54,9 @@ def to_tflite(
     return artifact(
         made,
         target,
+        calibration,
         folder,
+        stage,
         settings={"converter": f"litert-torch {litert_torch.__version__}"},
         notes=("the batch is fixed to 1", *notes),
         source=source,

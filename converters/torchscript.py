@@ -78,7 +78,8 @@ class TorchScript:
         )
 
     def _ends_in_softmax(self) -> bool:
-        maker = next(self._module.inlined_graph.outputs()).node()
+        graph = self._module.inlined_graph  # a node is gone with its graph
+        maker = next(graph.outputs()).node()
         return str(maker.kind()) == "aten::softmax"
 
     @property

@@ -368,7 +368,7 @@ def test_a_pytorch_program_that_would_run_more_than_its_model_is_refused_before_
 
 
 @pytest.mark.parametrize(
-    "expression", ["Max(2*s77 + 1, s5//2)", "Symbol('s31', positive=True, integer=True)"]
+    "expression", ["Max(2*s77 + 1, s5//2)", "Mul(Integer(8), Symbol('s77', positive=True, integer=True))"]
 )
 def test_a_harmless_pytorch_program_is_packed_anew_with_what_was_judged_alone(
     tmp_path: Path, expression: str
