@@ -177,7 +177,7 @@ def version_key(version: str) -> tuple[int, ...]:
     """`2.14.0` to `(2, 14, 0)`; what is no number ends it."""
     key: list[int] = []
     for part in version.split("."):
-        digits = "".join(character for character in part if character.isdigit())
+        digits = "".join(character for character in part if character in "0123456789")
         if not digits:
             break
         key.append(int(digits))

@@ -78,7 +78,7 @@ def report_while(fleet: FleetFolder, disturb: list[str], *, seed: int, pause_s: 
         assert stored(fleet, board.device) == list(range(1, board.measured + 1))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.bed)])
 def test_a_collector_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     fleet: FleetFolder, seed: int
 ) -> None:

@@ -35,6 +35,7 @@ OF_CLASS: dict[tuple[str, str], Any] = {
     ("Latencies", "counts"): {"2047": 3, "2050": 1},
     ("DeviceProfile", "name"): "raspberry-pi-5", ("DeviceProfile", "title"): "Raspberry Pi 5",
     ("DeviceProfile", "format"): "tflite", ("DeviceProfile", "engine"): "litert",
+    ("DeviceProfile", "engine_version"): "2.3.0",
     ("Layer", "name"): "edge-agent",
     ("Step", "parameters"): {"factor": 0.5},
     ("RunningAgent", "error"): {"code": "engine.missing"}, ("Reply", "error"): {"code": "request.invalid"},

@@ -58,6 +58,7 @@ OF_CLASS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("GenerationModel", "release"): releases,
     ("BoardConfig", "service"): st.sampled_from(["systemd", "systemd-user", "supervisor"]),
     ("DeviceProfile", "architecture"): st.sampled_from(["aarch64", "x86_64"]),
+    ("DeviceProfile", "engine_version"): st.sampled_from(["", "1.18.1", "2.14.0"]),
     ("Device", "port"): st.integers(1, 65535),
     ("DoorConfig", "address"): st.ip_addresses().map(str),
     ("DoorConfig", "port"): st.integers(1, 65535),

@@ -135,3 +135,4 @@ def test_versions_are_compared_as_numbers(first: list[int], second: list[int]) -
 
     assert (key(first) < key(second)) == (first < second)
     assert version_key("2.14.0rc1")[:2] == (2, 14)
+    assert version_key("1.²") == (1,)

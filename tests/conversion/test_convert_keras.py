@@ -192,6 +192,7 @@ def test_wrongly_scaled_calibration_is_outside_and_kept_only_when_asked(tmp_path
     assert open_bundle(tmp_path / "out" / "sim-tflite").manifest.verdict == "outside"
 
 
+@pytest.mark.bed
 def test_without_labels_there_is_agreement_and_no_accuracy_and_gelu_and_attention_become_onnx(
     tmp_path: Path,
 ) -> None:
@@ -205,6 +206,7 @@ def test_without_labels_there_is_agreement_and_no_accuracy_and_gelu_and_attentio
         assert result.agreement == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.bed
 def test_recurrent_layers_are_unrolled_and_right(tmp_path: Path) -> None:
     outcome = run(tmp_path, "rows_gru.keras", rows=True)
 

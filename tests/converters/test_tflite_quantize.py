@@ -83,7 +83,9 @@ def stamp_of(path: Path) -> str:
     return bytes(model.buffers[place].data).rstrip(b"\0").decode()
 
 
-@pytest.mark.parametrize("model", [CNN, ATTENTION], ids=["cnn", "transformer"])
+@pytest.mark.parametrize(
+    "model", [CNN, pytest.param(ATTENTION, marks=pytest.mark.bed)], ids=["cnn", "transformer"]
+)
 @pytest.mark.parametrize("name", QUANTIZED)
 def test_every_recipe_of_a_float_file_runs_and_keeps_its_accuracy(
     name: str, model: Path, tmp_path: Path
@@ -274,7 +276,10 @@ def test_a_block_that_no_runtime_has_is_refused(tmp_path: Path) -> None:
         made(recipe, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["int8", "int8-float-io", "int8-tensor", "int8-dynamic", "int16x8"])
+@pytest.mark.parametrize(
+    "name",
+    ["int8", "int8-float-io", "int8-tensor", "int8-dynamic", pytest.param("int16x8", marks=pytest.mark.bed)],
+)
 def test_keyword_spotting_stays_within_a_point_of_float(name: str, real_models: Path, tmp_path: Path) -> None:
     known, held_out = (np.load(real_models / f"kws_{part}.npz") for part in ("calibration", "eval"))
     calibration = Data(path=Path("kws.npz"), sha256="kws", inputs=(known["x"].astype(np.float32),))
