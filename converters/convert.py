@@ -119,7 +119,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **ENVIRONMENT, **self._path()},
+                env={**os.environ, **ENVIRONMENT, **self._path(), **self._temporary()},
                 start_new_session=True,
             )
         timer = threading.Timer(timeout_s, self._time_out, [process])
@@ -146,6 +146,12 @@ class _Child:
             if not (folder / package.name).exists():
                 (folder / package.name).symlink_to(package, target_is_directory=True)
         return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def _temporary(self) -> dict[str, str]:
+        """Where libraries leave what they would clear away at their end: a child that is killed has none."""
+        folder = Path(self.job.folder) / "temporary"
+        folder.mkdir(exist_ok=True)
+        return {"TMPDIR": str(folder)}
 
     def _time_out(self, process: subprocess.Popen[bytes]) -> None:
         self._timed_out = True

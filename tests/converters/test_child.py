@@ -42,7 +42,13 @@ def workers() -> list[int]:
     ]
 
 
-def test_a_crash_costs_the_target_that_it_happens_to(tmp_path: Path) -> None:
+def test_a_crash_costs_the_target_that_it_happens_to_and_leaves_no_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "everybody's"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
     def crash_once(stage: Stage) -> None:
         if stage.name == "freeze the graph" and stage.target == "0-fp32":
             os.kill(workers()[0], signal.SIGSEGV)
@@ -56,6 +62,7 @@ def test_a_crash_costs_the_target_that_it_happens_to(tmp_path: Path) -> None:
     assert error.facts["log"] == tmp_path / "log"
     assert [stage.name for stage in result.stages].count("start TensorFlow") == 2
     assert workers() == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
