@@ -22,7 +22,8 @@ class Operator:
     Attributes:
         name: with its domain where that is not the standard's: `Conv`, `com.microsoft.MatMulNBits`.
         version: of the opset in which it was last changed.
-        types: of what it is given and gives, without repetitions: `float32 int64 > float32`.
+        types: of what it is given and gives, without repetitions: `float32 int64 > float32`; empty for loops and
+            branches, which take whatever their bodies do.
     """
 
     name: str
@@ -87,15 +88,24 @@ def _of_nodes(
     functions: set[tuple[str, str]],
 ) -> Iterator[Operator]:
     for node in nodes:
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _of_graph(graph, types, opsets, functions)
+        bodies = bodies_of(node)
+        for graph in bodies:
+            yield from _of_graph(graph, types, opsets, functions)
         domain = _domain(node.domain)
         if (domain, node.op_type) not in functions:
             given, gives = (_joined(names, types) for names in (node.input, node.output))
             name = f"{domain}.{node.op_type}" if domain else node.op_type
             version = _version(node.op_type, domain, opsets.get(domain, 1))
-            yield Operator(name, version, f"{given} > {gives}".strip())
+            yield Operator(name, version, "" if bodies else f"{given} > {gives}".strip())
+
+
+def bodies_of(node: Any) -> list[Any]:
+    """The graphs that a loop or a branch holds."""
+    return [
+        graph
+        for attribute in node.attribute
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+    ]
 
 
 def _joined(names: Sequence[str], types: Mapping[str, str]) -> str:

@@ -25,6 +25,8 @@ DTYPES = {
     13: "resource", 14: "variant", 17: "int4", 18: "bfloat16", 19: "int2", 20: "uint4",
 }  # fmt: skip
 SOFTMAX, CUSTOM = 25, 32
+CONTROL = (118, 119, 129)
+"""IF, WHILE and CALL_ONCE: they run other graphs of the file, on whatever types those have."""
 BLOCKWISE = 2
 """Of `QuantizationDetails`: many scales along an axis, each for a block."""
 SCALED = ("int8", "uint8", "int16", "int4", "uint4", "int2")
@@ -43,7 +45,8 @@ class Operator:
         code: its number in `BuiltinOperator`.
         version: of the operator, as the file states it.
         types: of what it is given and gives, without repetitions: `float32 int8/channel float32 > float32`.
-            Integers say what a scale is for: `/tensor`, `/channel`, `/block`, or nothing where they have none.
+            Integers say what a scale is for: `/tensor`, `/channel`, `/block`, or nothing where they have none. Empty
+            for what runs another graph, whose operators are counted by themselves.
     """
 
     code: int
@@ -228,7 +231,7 @@ def _used(graph: _Table, codes: list[tuple[int, int, str]]) -> Iterator[Operator
         code, version, _ = codes[op.number(0, "<I")]
         if code != CUSTOM:
             given, gives = (_joined([kinds[i] for i in op.integers(n) if i >= 0]) for n in (1, 2))
-            yield Operator(code, version, f"{given} > {gives}".strip())
+            yield Operator(code, version, "" if code in CONTROL else f"{given} > {gives}".strip())
 
 
 def _joined(kinds: list[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.capabilities.probes import Probe
-from converters.onnx_operators import joined, type_name
+from converters.onnx_operators import bodies_of, joined, type_name
 
 LEAST_OPSET = 7
 """ONNX Runtime does not promise anything below."""
@@ -30,6 +30,7 @@ TYPES = ("float", "float16", "double", "int8", "uint8", "int16", "uint16", "int3
 FED = {np.dtype(name) for name in ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32",
                                    "uint32", "int64", "uint64", "bool")}  # fmt: skip
 """What every runtime takes as an input; other types are put into the model."""
+INDICES = {"tensor(int32)", "tensor(int64)"}
 TOLERANCES = {"float16": 2e-2, "float32": 1e-3, "float64": 1e-3}
 DOMAINS = ("", "ai.onnx.ml")
 
@@ -51,12 +52,9 @@ def probes(folder: Path) -> list[Probe]:
             for node, arrays, outputs in [*nodes, *_retyped(schema, nodes)]:
                 _add(found, folder, node, arrays, outputs, opset=opset, since=schema.since_version)
     for node, arrays, outputs, opset in onnx_contrib.nodes():
-        since = (
-            1
-            if node.domain not in DOMAINS
-            else onnx.defs.get_schema(node.op_type, opset, node.domain).since_version
-        )
-        _add(found, folder, node, arrays, outputs, opset=opset, since=since)
+        since = _since(node, opset)
+        if since:
+            _add(found, folder, node, arrays, outputs, opset=opset, since=since)
     return list(found.values())
 
 
@@ -101,6 +99,16 @@ def _examples() -> Iterator[Node]:
                 yield node, inputs, types
 
 
+def _since(node: Any, opset: int) -> int:
+    """The opset in which a node was last changed; 0 where that opset does not have it."""
+    if node.domain not in DOMAINS:
+        return 1
+    try:
+        return int(onnx.defs.get_schema(node.op_type, opset, node.domain).since_version)
+    except onnx.defs.SchemaError:
+        return 0
+
+
 def _schemas(domain: str, name: str) -> list[Any]:
     """The versions of an operator, oldest first, of which one or more are used from opset 7 on."""
     found = sorted(
@@ -122,21 +130,39 @@ def _retyped(schema: Any, nodes: Sequence[Node]) -> Iterator[Node]:
     for _, (node, arrays, outputs) in sorted(first.items()):
         if len(node.input) != len(arrays):
             continue
-        ins = [schema.inputs[min(k, len(schema.inputs) - 1)].type_str for k in range(len(arrays))]
-        outs = [schema.outputs[min(k, len(schema.outputs) - 1)].type_str for k in range(len(outputs))]
-        for variable in sorted(set(ins) & set(allowed)):
-            for name in TYPES:
-                if f"tensor({name})" in allowed[variable]:
-                    element = getattr(TensorProto, name.upper() if name != "float16" else "FLOAT16")
-                    kind = helper.tensor_dtype_to_np_dtype(element)
-                    cast = [a.astype(kind) if v == variable else a for a, v in zip(arrays, ins, strict=True)]
-                    yield (
-                        node,
-                        cast,
-                        [element if v == variable else o for o, v in zip(outputs, outs, strict=True)],
-                    )
-        if node.op_type in ("Cast", "CastLike"):
-            continue
+        ins = [_variable(schema.inputs, place) for place in range(len(arrays))]
+        outs = [_variable(schema.outputs, place) for place in range(len(outputs))]
+        free = sorted(set(ins) & set(allowed))
+        indices = [variable for variable in free if allowed[variable] == INDICES]
+        for variable in free:
+            for kind in (kind for kind in TYPES if f"tensor({kind})" in allowed[variable]):
+                for width in ("int32", "int64") if indices else ("",):
+                    wanted = {**dict.fromkeys(indices, width), variable: kind}
+                    yield node, *_cast(arrays, outputs, ins, outs, wanted)
+
+
+def _variable(formal: Any, place: int) -> str:
+    """The type variable of an input or output; those beyond the last are of its kind."""
+    return str(formal[min(place, len(formal) - 1)].type_str)
+
+
+def _cast(
+    arrays: Sequence[NDArray[Any]],
+    outputs: Sequence[int],
+    ins: Sequence[str],
+    outs: Sequence[str],
+    wanted: Mapping[str, str],
+) -> tuple[list[NDArray[Any]], list[int]]:
+    """Arrays and element types with the wanted type for some variables."""
+    elements = {
+        variable: int(getattr(TensorProto, "FLOAT16" if kind == "float16" else kind.upper()))
+        for variable, kind in wanted.items()
+    }
+    cast = [
+        array.astype(helper.tensor_dtype_to_np_dtype(elements[variable])) if variable in elements else array
+        for array, variable in zip(arrays, ins, strict=True)
+    ]
+    return cast, [elements.get(variable, out) for out, variable in zip(outputs, outs, strict=True)]
 
 
 def _add(
@@ -152,7 +178,8 @@ def _add(
     """Write a probe unless there is one that shows the same, or the standard does not allow it."""
     given = joined(type_name(helper.np_dtype_to_tensor_dtype(array.dtype)) for array in arrays)
     name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    key = (name, since, f"{given} > {joined(type_name(kind) for kind in outputs)}".strip())
+    types = f"{given} > {joined(type_name(kind) for kind in outputs)}".strip()
+    key = (name, since, "" if bodies_of(node) else types)
     if key in found:
         return
     model = _model(node, arrays, outputs, opset)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import tflite_file
+
 IDENTIFIER = b"TFL3"
 
 
@@ -61,7 +63,7 @@ def with_version(model: bytes, version: int) -> bytes:
     from ai_edge_litert.schema_py_generated import ModelT
 
     changed = ModelT.InitFromPackedBuf(model, 0)
-    changed.operatorCodes[0].version = version
+    changed.operatorCodes[changed.subgraphs[0].operators[0].opcodeIndex].version = version
     return packed(changed)
 
 
@@ -104,10 +106,14 @@ def _reduce(model: Any, place: int) -> list[int]:
     graph.outputs = [new[int(i)] for i in operator.outputs]
     operator.inputs = [new[int(i)] if i >= 0 else -1 for i in operator.inputs]
     operator.outputs = graph.outputs
-    model.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
-    operator.opcodeIndex = 0
     model.signatureDefs = model.metadata = model.metadataBuffer = None
-    _keep_buffers(model, graph)
+    code = model.operatorCodes[operator.opcodeIndex]
+    if (
+        max(code.builtinCode, code.deprecatedBuiltinCode) not in tflite_file.CONTROL
+    ):  # which need the other graphs
+        model.operatorCodes, operator.opcodeIndex = [code], 0
+        model.subgraphs = [graph]
+        _keep_buffers(model, graph)
     return given
 
 

@@ -151,7 +151,6 @@ def operators() -> tuple[Net, ...]:
         lambda x: tf.transpose(x, (0, 3, 1, 2)),
         lambda x: n.relu(x) + _constant(8) * -n.relu(-x),
         lambda x: tf.nn.conv3d(x[:, None], _constant(1, 3, 3, 8, 4), (1, 1, 1, 1, 1), "SAME"),
-        lambda x: tf.image.crop_and_resize(x, [[0.0, 0, 1, 1]], [0], (4, 4)),
     )
     matrix = (
         lambda x: tf.matmul(x, _constant(16, 32)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,14 @@ class Net:
     parts: tuple[Callable[..., Any], ...]
     calibrates: bool = True
 
-    def alone(self) -> tuple[Net, ...]:
-        """A net for each part."""
-        if len(self.parts) == 1:
+    def halves(self) -> tuple[Net, ...]:
+        """Two nets of half the parts each; none where there is only one part."""
+        middle = len(self.parts) // 2
+        if not middle:
             return ()
-        return tuple(
-            Net(name=f"{self.name}-{k}", shapes=self.shapes, parts=(part,))
-            for k, part in enumerate(self.parts)
+        first, second = self.parts[:middle], self.parts[middle:]
+        return replace(self, name=f"{self.name}-a", parts=first), replace(
+            self, name=f"{self.name}-b", parts=second
         )
 
     def samples(self) -> list[list[NDArray[Any]]]:
@@ -97,34 +98,47 @@ RECIPES = (*BY_TENSORFLOW, *BY_QUANTIZER)
 
 def converted(net: Net) -> Iterator[tuple[str, str, bytes]]:
     """Each recipe that can do the net, or parts of it: recipe, the (part's) name, file."""
-    floats: dict[str, tuple[Net, bytes]] = {}
+    floats: dict[str, bytes | None] = {}
+
+    def quantized(each: Net, recipe: str) -> bytes | None:
+        if each.name not in floats:
+            floats[each.name] = _tensorflow(each, "fp32")
+        data = floats[each.name]
+        return _quantizer(each, data, recipe) if data is not None else None
+
     for recipe in BY_TENSORFLOW if net.calibrates else BY_TENSORFLOW[:UNCALIBRATED]:
-        for name, each, data in _whole_or_parts(net, lambda n, r=recipe: _tensorflow(n, r)):
+        for name, data in _as_whole_as_can_be(net, recipe, _tensorflow):
             yield recipe, name, data
             if recipe == "fp32":
-                floats[name] = (each, data)
+                floats[name] = data
     for recipe in BY_QUANTIZER:
-        for name, (each, data) in floats.items():
-            made = _quantizer(each, data, recipe)
-            if made is not None:
-                yield recipe, name, made
-                continue
-            for part in each.alone():
-                single = _tensorflow(part, "fp32")
-                made = _quantizer(part, single, recipe) if single is not None else None
-                if made is not None:
-                    yield recipe, part.name, made
+        for name, data in _as_whole_as_can_be(net, recipe, quantized):
+            yield recipe, name, data
 
 
-def _whole_or_parts(net: Net, make: Callable[[Net], bytes | None]) -> Iterator[tuple[str, Net, bytes]]:
-    data = make(net)
-    if data is not None:
-        yield net.name, net, data
+def _as_whole_as_can_be(
+    net: Net, recipe: str, make: Callable[[Net, str], bytes | None]
+) -> Iterator[tuple[str, bytes]]:
+    """The net by a recipe, or what of its halves, their halves and so on can be made."""
+    data = make(net, recipe)
+    if data is not None and _runs(data):
+        yield net.name, data
         return
-    for part in net.alone():
-        data = make(part)
-        if data is not None:
-            yield part.name, part, data
+    for half in net.halves():
+        yield from _as_whole_as_can_be(half, recipe, make)
+
+
+def _runs(data: bytes) -> bool:
+    """Whether the newest runtime runs a file: converters write some that it does not."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    except (RuntimeError, ValueError):
+        return False
+    return True
 
 
 def _tensorflow(net: Net, recipe: str) -> bytes | None:

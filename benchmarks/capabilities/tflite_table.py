@@ -110,6 +110,8 @@ def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut
     path = folder / "cut.tflite"
     path.write_bytes(cut.data)
     used = tflite_file.read(path).operators
+    if len(used) > 1:  # a loop, with all that its body holds
+        used = tuple(operator for operator in used if operator.code in tflite_file.CONTROL)
     if len(used) != 1:  # a custom operator
         return
     key = (names()[used[0].code], used[0].version, used[0].types)
