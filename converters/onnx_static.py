@@ -11,6 +11,7 @@ on such a laptop those that the board will give.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -133,6 +134,7 @@ def prepare(proto: Any, folder: Path) -> tuple[Path, str]:
 
     data = proto.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()[:16]
+    folder = folder.resolve()
     given = folder / f"prepared-{digest}.onnx"
     given.write_bytes(data)
     for number, (how, options) in enumerate(WAYS):
@@ -140,7 +142,8 @@ def prepare(proto: Any, folder: Path) -> tuple[Path, str]:
         if path.exists() or options is None:
             break
         try:
-            quant_pre_process(str(given), str(path), **options)
+            with contextlib.chdir(folder):  # where it fails, it writes what it had to the current folder
+                quant_pre_process(str(given), str(path), **options)
         except Exception as error:  # it raises plain Exception, for which the next way is the cure
             path.unlink(missing_ok=True)
             print(f"quant_pre_process, {how}: {error}")
