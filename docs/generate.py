@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from contract_tables import message_tables, topics_table  # noqa: E402 - beside this file
+from converter_tables import frameworks_table, matrix, recipes_table, ways_table  # noqa: E402
 from rollout_tables import deadlines_table, member_states_table, rollout_states_table  # noqa: E402
 
 STATE_WORDS = {
@@ -115,6 +116,19 @@ def telemetry_page() -> str:
     return filled("telemetry.md", {"topics": topics_table, "messages": message_tables})
 
 
+def converters_page() -> str:
+    """`converters.md`: recipes and frameworks as they are, and what the tests of conversions measured."""
+    return filled(
+        "converters.md",
+        {
+            "ways": ways_table,
+            "frameworks": frameworks_table,
+            "recipes": recipes_table,
+            "matrix": matrix,
+        },
+    )
+
+
 def rollouts_page() -> str:
     """`rollouts.md`: states of a rollout and of its boards."""
     return filled(
@@ -132,6 +146,7 @@ PAGES = {
     "cli.md": command_page,
     "telemetry.md": telemetry_page,
     "rollouts.md": rollouts_page,
+    "converters.md": converters_page,
 }
 
 

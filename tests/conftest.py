@@ -28,6 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=3,
         help="how often the emulated board is cut from power in an update: 2 to 6 minutes each (default 3)",
     )
+    parser.addoption(
+        "--record-cells",
+        action="store_true",
+        help="what the tests of conversions measure goes into docs/measured/converters.json",
+    )
 
 
 def _refuse_skip(config: pytest.Config, report: Any) -> None:

@@ -76,6 +76,8 @@ def main() -> None:
     depthwise = fit(depthwise, x[:700], y[:700], epochs=60)
     depthwise.save(HERE / "digits_depthwise.keras")
 
+    fit(residual(), x[:700], y[:700], epochs=40).save(HERE / "digits_resnet.keras")
+
     lstm = keras.Sequential(
         [
             keras.Input((8, 8), name="rows"),
@@ -95,6 +97,26 @@ def main() -> None:
     double = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda value: value * 2), layers.Dense(2)])
     double.save(HERE / "lambda.keras")
     double.save(HERE / "lambda.h5")
+
+
+def residual() -> Any:
+    """A ResNet of two blocks, untrained; the second halves the picture."""
+    import keras
+
+    layers = keras.layers
+
+    def normal(hidden: Any, filters: int, strides: int = 1, kernel: int = 3) -> Any:
+        hidden = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(hidden)
+        return layers.BatchNormalization(momentum=0.9)(hidden)
+
+    image = keras.Input((8, 8, 1), name="image")
+    hidden = layers.ReLU()(normal(image, 8))
+    for filters, strides in ((8, 1), (16, 2)):
+        branch = normal(layers.ReLU()(normal(hidden, filters, strides)), filters)
+        passed = hidden if strides == 1 else normal(hidden, filters, strides, kernel=1)
+        hidden = layers.ReLU()(branch + passed)
+    pooled = layers.GlobalAveragePooling2D()(hidden)
+    return keras.Model(image, layers.Dense(10, activation="softmax", name="digit")(pooled))
 
 
 def fit(model: Any, x: Any, y: Any, *, epochs: int, from_logits: bool = False) -> Any:
