@@ -19,7 +19,7 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa5b5;--line:#38414f;--paper:#12161c;--good:#4fc98a;
 --bad:#ff8a7a;--mark:#7fb0ff}}
 *{box-sizing:border-box}body{margin:0 auto;padding:1.2rem;max-width:78rem;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
+font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:2.5rem 0 .2rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 p,li{max-width:48rem}.soft{color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;
 font-size:.9rem;width:100%}
 th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);white-space:nowrap;

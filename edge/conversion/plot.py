@@ -13,12 +13,17 @@ from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 400, 280, 40, 40
 LEAST_RADIUS, MOST_RADIUS = 4.0, 14.0
+CHARACTER, LINE = 7.5, 13.0
+"""Width of a letter and height of a line of a drawing's text, a little more than they take."""
 MOST_CLASSES = 40
 """A larger confusion matrix can't be read."""
 
+Box = tuple[float, float, float]
+"""Of a name: where it begins and ends, and its line."""
+
 
 def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Candidates: size to the right, accuracy lost downwards, the area of a circle its latency.
+    """Candidates: size to the right (logarithmic), accuracy lost downwards, the area of a circle its latency.
 
     Args:
         rows: of `report.json`'s `candidates`.
@@ -26,14 +31,16 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
     drawn = [row for row in rows if row["size_bytes"] and _lost(row) is not None]
     if not drawn:
         return ""
-    largest = max(row["size_bytes"] for row in drawn) * 1.1
+    smallest = min(row["size_bytes"] for row in drawn) / 1.3
+    largest = max(row["size_bytes"] for row in drawn) * 1.3
     losses = [_lost(row) or 0.0 for row in drawn]
     most = min(max([*losses, 1.0]), 10.0) * 1.15
     least = min([*losses, 0.0]) - 0.1 * most
     slowest = max((_latency(row) or 0.0 for row in drawn), default=0.0)
-    marks = []
-    for index, (row, loss) in enumerate(zip(drawn, losses, strict=True)):
-        x = LEFT + row["size_bytes"] / largest * (WIDTH - LEFT - 20)
+    marks: list[str] = []
+    names: list[Box] = []
+    for row, loss in zip(drawn, losses, strict=True):
+        x = LEFT + math.log(row["size_bytes"] / smallest) / math.log(largest / smallest) * (WIDTH - LEFT - 20)
         y = 20 + (min(loss, most) - least) / (most - least) * (HEIGHT - BOTTOM - 20)
         latency = _latency(row)
         share = math.sqrt(latency / slowest) if latency and slowest else 0.4
@@ -41,11 +48,10 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
         kind = "taken" if row["chosen"] else "fits" if not row["reason"] else "misses"
         told = f"{row['recipe']}: {row['size_bytes']:,} bytes, {loss:+.2f} points lost"
         told += f", {latency:.3f} ms" if latency else ""
-        anchor, dx = ("end", -radius - 4) if x > WIDTH * 0.7 else ("start", radius + 4)
-        dy = 4 + 13 * (index % 3 - 1)  # so that names of circles that lie together do not
+        left, base = _place(row["recipe"], x, y, radius, names)
         marks.append(
             f'<g class="{kind}"><title>{escape(told)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-            f'<text x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}">{escape(row["recipe"])}</text></g>'
+            f'<text x="{left:.1f}" y="{base:.1f}">{escape(row["recipe"])}</text></g>'
         )
     zero = 20 + (0 - least) / (most - least) * (HEIGHT - BOTTOM - 20)
     axes = (
@@ -53,10 +59,29 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
         f'<path class="zero" d="M{LEFT} {zero:.1f}H{WIDTH - 10}"/>'
         f'<text x="{LEFT - 6}" y="{zero + 4:.1f}" text-anchor="end">0</text>'
         f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{most:.0f}</text>'
-        f'<text x="{WIDTH - 10}" y="{HEIGHT - 14}" text-anchor="end">size, up to {largest / 1000:,.0f} kB</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 14}" text-anchor="end">'
+        f"size, {smallest / 1000:,.0f} to {largest / 1000:,.0f} kB, logarithmic</text>"
         f'<text x="{LEFT}" y="{HEIGHT - 14}">points lost ↓, area: latency</text>'
     )
     return _svg(WIDTH, HEIGHT, "Candidates by size and accuracy lost", axes + "".join(marks))
+
+
+def _place(name: str, x: float, y: float, radius: float, taken: list[Box]) -> tuple[float, float]:
+    """Where a circle's name begins and stands: beside it, where no other name is; it is entered in `taken`."""
+    width = len(name) * CHARACTER
+    right, left = x + radius + 4, x - radius - 4 - width
+    places = [(at, y + 4 + step * LINE) for step in (0, 1, -1, 2, -2, 3, -3) for at in (right, left)]
+    fitting = [
+        place for place in places if LEFT < place[0] < WIDTH - width and LINE < place[1] < HEIGHT - BOTTOM
+    ]
+    free = [
+        (at, base)
+        for at, base in fitting
+        if not any(at < end and begin < at + width and abs(base - line) < LINE for begin, end, line in taken)
+    ]
+    at, base = (free or fitting or places)[0]
+    taken.append((at, at + width, base))
+    return at, base
 
 
 def layers(found: Sequence[Mapping[str, Any]]) -> str:
