@@ -171,6 +171,8 @@ def _reason(said: str) -> str:
     if missing:
         names = ", ".join(dict.fromkeys(missing))
         return f"it needs TensorFlow's own operators (SELECT_TF_OPS), which no board's runtime has: {names}"
+    if missing := re.findall(r"'tf\.(\w+)' op is neither", said):
+        return f"it needs operators that TFLite does not have: {', '.join(dict.fromkeys(missing))}"
     return f"TensorFlow's converter says: {said[:LAST_WORDS_CHARACTERS]}"
 
 

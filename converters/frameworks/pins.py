@@ -28,7 +28,7 @@ class Framework:
     Attributes:
         name: what people type.
         title: what it is for.
-        pythons: versions of Python that it runs on, the oldest first.
+        pythons: versions of Python that it runs on, in the order of choice.
         modules: what can be imported where it is there.
         packages: requirements, as pip takes them.
     """

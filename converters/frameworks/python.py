@@ -48,7 +48,7 @@ def python_for(framework: Framework, given: Path | None = None) -> Path:
 
 def _candidates(versions: tuple[str, ...]) -> Iterator[Path]:
     yield Path(sys.executable)
-    for version in reversed(versions):
+    for version in versions:
         if found := shutil.which(f"python{version}"):
             yield Path(found)
         pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
