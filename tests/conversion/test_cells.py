@@ -59,6 +59,7 @@ REFUSED = {
     ("saved-model", "LSTM|GRU", "tflite", "int8"): "TensorFlow's calibration crashes",
     ("saved-model", "LSTM|GRU", "onnx", "int8"): "topologically sorted",
     ("keras-h5", "ResNet|transformer", ".*", ".*"): "too many positional arguments",
+    ("torchscript", "transformer", "onnx", ".*"): "exporter of TorchScript says",
     ("skops|pickle", "pipeline|forest", "onnx", "int8"): "none of its operators can be quantized",
 }
 """Source, network, format and recipe, as expressions, and what the refusal says."""

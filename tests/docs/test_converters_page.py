@@ -15,7 +15,7 @@ def measured() -> dict[Cell, Figures]:
     return dict(read())
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="the cells of PyTorch and of ONNX are not all recorded yet")
+NOT_YET = pytest.mark.xfail(strict=True, reason="the cells of ONNX are not recorded yet")
 
 
 @NOT_YET
