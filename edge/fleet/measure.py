@@ -101,7 +101,14 @@ def look(board: Board, root: str) -> BoardRuntime:
 
 
 def run_bundle(
-    board: Board, root: str, bundle: Path, parts: Sequence[Path], *, memory_bytes: int, progress: Progress
+    board: Board,
+    root: str,
+    bundle: Path,
+    parts: Sequence[Path],
+    *,
+    memory_bytes: int,
+    progress: Progress,
+    window_s: float = WINDOW_S,
 ) -> BoardRun:
     """Run a bundle's artifact on a board.
 
@@ -112,6 +119,7 @@ def run_bundle(
         parts: `.npz` files of the inputs, run one after the other, so that one of them lies there at a time.
         memory_bytes: what it will take at most; asked for before anything is sent.
         progress: is told of what is sent.
+        window_s: of the timed run.
 
     Raises:
         MeasurementRefused: the board has other things to do, or too little memory.
@@ -132,7 +140,7 @@ def run_bundle(
         "parts": sizes,
         "memory_bytes": memory_bytes,
         "disk_bytes": disk_bytes,
-        "seconds": WINDOW_S,
+        "seconds": window_s,
         "warm_up_s": WARM_UP_S,
         "longest_s": LONGEST_S,
         "silence_s": 4 * stall_s + 1,

@@ -12,10 +12,10 @@ import pytest
 
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
-from converters.calibration import tables
 from converters.calibration.data import CALIBRATION, EVALUATION, Data
 from converters.calibration.read import look, read
 from converters.calibration.source import DataSource, locate
+from converters.calibration.tables import ROWS
 
 SPEC = TensorSpec(name="row", dtype="float32", shape=(-1, 2))
 WHOLE = TensorSpec(name="row", dtype="int32", shape=(-1, 2))
@@ -92,13 +92,14 @@ def test_quantities_stay_numbers(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("cell", [None, float("nan"), float("inf")])
-def test_a_cell_that_is_no_number_is_refused_with_its_place(
-    tmp_path: Path, kind: str, cell: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tables, "ROWS", 2)
+def test_a_cell_that_is_no_number_is_refused_with_its_place(tmp_path: Path, kind: str, cell: Any) -> None:
+    """Also where it does not lie among the rows that are read first."""
+    columns = {name: [*cells[:2]] * (ROWS // 2) + [cells[2]] for name, cells in COLUMNS.items()}
+    columns["width"][-1] = cell
+    row = ROWS + 1
 
-    with pytest.raises(DataMismatch, match=r"row 3, column `width` (is empty|holds `(nan|inf)`)"):
-        taken(written(tmp_path, kind, {**COLUMNS, "width": [1.5, 2.5, cell]}))
+    with pytest.raises(DataMismatch, match=rf"row {row}, column `width` (is empty|holds `(nan|inf)`)"):
+        taken(written(tmp_path, kind, columns))
 
 
 def test_text_and_numbers_of_another_type_are_refused_with_their_place(tmp_path: Path, kind: str) -> None:

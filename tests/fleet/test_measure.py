@@ -16,7 +16,6 @@ from agent.contract.errors import ConnectionLost, InferenceFailed, MeasurementRe
 from agent.contract.manifest import EngineName
 from agent.contract.runtime import RuntimeManifest
 from agent.transforms.golden import pack, read_golden, unpack
-from edge.fleet import measure
 from edge.fleet.connection import Board
 from edge.fleet.measure import BoardRun, look, run_bundle
 from edge.progress import Silent
@@ -27,6 +26,7 @@ from tests.fleet.conftest import Open
 from tests.journeys.bundles import make_bundle
 
 pytestmark = pytest.mark.timeout(600)  # the engine runs at a low priority, and tests beside it do not
+SHORT_S, LONG_S = 0.2, 600.0
 MEMORY_BYTES = 100_000_000
 ROOT = ".edge-measured"
 """Of edge in the home folder: no other bed's, so that its processes are told from theirs."""
@@ -88,20 +88,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bundle") / "b", profile="sim-onnx", model="digits.onnx")
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "WINDOW_S", 0.2)
-    monkeypatch.setattr(measure, "WARM_UP_S", 0.1)
-
-
-def run(board: Board, there: There, bundle: Path, work: Path, memory_bytes: int = MEMORY_BYTES) -> BoardRun:
+def run(
+    board: Board,
+    there: There,
+    bundle: Path,
+    work: Path,
+    memory_bytes: int = MEMORY_BYTES,
+    window_s: float = SHORT_S,
+) -> BoardRun:
     """Run the golden set's inputs in two parts."""
     (inputs,) = read_golden(bundle / "golden.npz").inputs
     parts = []
     for place, part in enumerate((inputs[:20], inputs[20:])):
         parts.append(work / f"{place}.npz")
         parts[-1].write_bytes(pack({"input_0": part}))
-    return run_bundle(board, there.root, bundle, parts, memory_bytes=memory_bytes, progress=Silent())
+    return run_bundle(
+        board, there.root, bundle, parts, memory_bytes=memory_bytes, progress=Silent(), window_s=window_s
+    )
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 100) -> None:
@@ -112,19 +115,16 @@ def until(true: Callable[[], object], what: str, seconds: float = 100) -> None:
 
 
 @pytest.fixture
-def long_run(
-    there: There, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Board], list[BaseException]]]:
+def long_run(there: There, bundle: Path, tmp_path: Path) -> Iterator[Callable[[Board], list[BaseException]]]:
     """Starts a run that would take ten minutes, aside; gives the list that its error comes into."""
     threads: list[threading.Thread] = []
 
     def begin(board: Board) -> list[BaseException]:
-        monkeypatch.setattr(measure, "WINDOW_S", 600)
         errors: list[BaseException] = []
 
         def work() -> None:
             try:
-                run(board, there, bundle, tmp_path)
+                run(board, there, bundle, tmp_path, window_s=LONG_S)
             except BaseException as error:
                 errors.append(error)
 
@@ -185,7 +185,6 @@ def test_what_a_killed_run_left_the_next_one_removes(
     open_board: Open,
     tmp_path: Path,
     long_run: Callable[[Board], list[BaseException]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     errors = long_run(open_board())
     (engine,) = there.processes("bench")
@@ -198,7 +197,6 @@ def test_what_a_killed_run_left_the_next_one_removes(
     board = open_board()
     (left,) = there.left(board)
     board.run(["touch", "-d", "2 minutes ago", left])
-    monkeypatch.setattr(measure, "WINDOW_S", 0.2)
     run(board, there, bundle, tmp_path)
     assert there.left(board) == []
     assert tree(there.bed.home) == there.before
