@@ -80,6 +80,8 @@ def quantize(
     except Exception as error:  # the tools raise plain exceptions of every kind
         reason = " ".join(str(error).split())[:300]
         raise _refused(source, target, f"ONNX Runtime's tools say: {reason}", "try recipe fp32") from error
+    finally:
+        logging.disable(logging.NOTSET)
     stayed, sizes = _percent_float(proto, made.proto), (made.proto.ByteSize(), proto.ByteSize())
     compared = f"the file has {sizes[0]:,} bytes, as float32 it has {sizes[1]:,}"
     if scheme.weights == "int4" and (sizes[0] >= sizes[1] or stayed > MOST_FLOAT_PERCENT_OF_INT4):

@@ -242,7 +242,9 @@ def _said(board: Board, runtime: BoardRuntime, bundle: Path, ended: Any) -> str:
         if status == -SIGKILL:
             why += f": its memory ran out, or it took longer than {LONGEST_S:g} s"
         raise InferenceFailed(model=bundle.name, reason=why)
-    words = (ended["stderr"].strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
+    said = ended["stderr"].strip().splitlines()
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    words = (errors or said[-1:] or ["it said nothing"])[0]
     if "unrecognized arguments" in words or "invalid choice" in words:
         words += "; the board's agent is older than this: flash it again"
     raise RemoteCommandFailed(host=board.name, doing=DOING, status=status, output=words)
