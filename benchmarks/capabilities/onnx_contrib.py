@@ -14,7 +14,7 @@ TYPES = (
     "float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool",
 )  # fmt: skip
 QUANTIZED = ("uint8", "int8", "uint16", "int16")
-CHANGES = (7, 9, 10, 11, 12, 13, 19, 21, 23, 24, 25)
+CHANGES = (7, 9, 10, 11, 12, 13, 19, 21, 23, 24, 25, 28)
 """Opsets in which what is made here was changed."""
 
 Made = tuple[Any, list[NDArray[Any]], list[int], int]
@@ -32,7 +32,7 @@ def nodes() -> Iterator[Made]:
     yield from _learned()
 
 
-def _made(
+def made(
     name: str,
     arrays: Sequence[Any],
     outputs: Sequence[str],
@@ -41,6 +41,7 @@ def _made(
     /,
     **attributes: Any,
 ) -> Made:
+    """A node `name` with these arrays as inputs, outputs of these dtypes, in that opset of its domain."""
     given = [np.asarray(array) for array in arrays]
     node = helper.make_node(
         name,
@@ -61,15 +62,15 @@ def _casts() -> Iterator[Made]:
         for kind in TYPES:
             for to in TYPES:
                 number = _element(to)
-                yield _made("Cast", [np.arange(6).astype(kind)], [to], opset, to=number)
+                yield made("Cast", [np.arange(6).astype(kind)], [to], opset, to=number)
 
 
 def _constants() -> Iterator[Made]:
     for opset in CHANGES:
         for kind in TYPES:
             value = numpy_helper.from_array(np.ones(1, kind))
-            yield _made("Constant", [], [kind], opset, value=value)
-            yield _made("ConstantOfShape", [np.array([2, 3], np.int64)], [kind], opset, value=value)
+            yield made("Constant", [], [kind], opset, value=value)
+            yield made("ConstantOfShape", [np.array([2, 3], np.int64)], [kind], opset, value=value)
 
 
 def _quantizers() -> Iterator[Made]:
@@ -79,12 +80,12 @@ def _quantizers() -> Iterator[Made]:
             for scale in (np.float32(0.01), np.full(3, 0.01, np.float32)):
                 axis = {"axis": 1} if np.ndim(scale) and (domain or opset >= 13) else {}
                 point = np.zeros_like(scale, dtype=kind)
-                yield _made("QuantizeLinear", [x, scale, point], [kind], opset, domain, **axis)
+                yield made("QuantizeLinear", [x, scale, point], [kind], opset, domain, **axis)
                 for dtype in (kind, "int32"):
                     stored = (np.abs(x) * 100).astype(dtype)
                     given = [stored, scale, point.astype(dtype)]
-                    yield _made("DequantizeLinear", given, ["float32"], opset, domain, **axis)
-                    yield _made("DequantizeLinear", given[:2], ["float32"], opset, domain, **axis)
+                    yield made("DequantizeLinear", given, ["float32"], opset, domain, **axis)
+                    yield made("DequantizeLinear", given[:2], ["float32"], opset, domain, **axis)
 
 
 def _matmul_nbits() -> Iterator[Made]:
@@ -100,8 +101,8 @@ def _matmul_nbits() -> Iterator[Made]:
             shape = {"K": depth, "N": columns, "bits": 4, "block_size": block, "accuracy_level": level}
             for kind in ("float32", "float16"):
                 given = [x.astype(kind), packed, scales.astype(kind)]
-                yield _made("MatMulNBits", given, [kind], 1, MICROSOFT, **shape)
-                yield _made("MatMulNBits", [*given, points], [kind], 1, MICROSOFT, **shape)
+                yield made("MatMulNBits", given, [kind], 1, MICROSOFT, **shape)
+                yield made("MatMulNBits", [*given, points], [kind], 1, MICROSOFT, **shape)
 
 
 def _integers() -> Iterator[Made]:
@@ -112,7 +113,7 @@ def _integers() -> Iterator[Made]:
         image = [np.arange(24).reshape(1, 2, 3, 4).astype(kind), scale, point]
         out = [scale, point]
         for name in ("QLinearAdd", "QLinearMul"):
-            yield _made(name, [*image, *image, *out], [kind], 1, MICROSOFT)
+            yield made(name, [*image, *image, *out], [kind], 1, MICROSOFT)
         for name, attributes in (
             ("QLinearSigmoid", {}),
             ("QLinearLeakyRelu", {"alpha": 0.1}),
@@ -120,44 +121,44 @@ def _integers() -> Iterator[Made]:
             ("QLinearAveragePool", {"kernel_shape": [2, 2]}),
             ("QLinearSoftmax", {"axis": -1, "opset": 13}),
         ):
-            yield _made(name, [*image, *out], [kind], 1, MICROSOFT, **attributes)
-        yield _made("QLinearConcat", [*out, *image, *image], [kind], 1, MICROSOFT, axis=1)
+            yield made(name, [*image, *out], [kind], 1, MICROSOFT, **attributes)
+        yield made("QLinearConcat", [*out, *image, *image], [kind], 1, MICROSOFT, axis=1)
         for scales in (scale, np.full(3, 0.1, np.float32)):
             filters = np.arange(6).reshape(3, 2, 1, 1).astype(np.int8)
             weights = [filters, scales, np.zeros_like(scales, dtype=np.int8)]
             bias = np.arange(3).astype(np.int32)
-            yield _made("QLinearConv", [*image, *weights, *out], [kind], 10)
-            yield _made("QLinearConv", [*image, *weights, *out, bias], [kind], 10)
+            yield made("QLinearConv", [*image, *weights, *out], [kind], 10)
+            yield made("QLinearConv", [*image, *weights, *out, bias], [kind], 10)
         matrix = [np.arange(12).reshape(3, 4).astype(kind), scale, point]
         columns = [
             np.arange(8).reshape(4, 2).astype(np.int8),
             np.full(2, 0.1, np.float32),
             np.zeros(2, np.int8),
         ]
-        yield _made("QGemm", [*matrix, *columns, np.arange(2).astype(np.int32), *out], [kind], 1, MICROSOFT)
-        yield _made("QLinearMatMul", [*matrix, *columns, *out], [kind], 10)
-        yield _made("QLinearMatMul", [*matrix, *columns, *out], [kind], 21)
-        yield _made("MatMulInteger", [matrix[0], columns[0], point, np.int8(0)], ["int32"], 10)
-        yield _made("MatMulInteger", [matrix[0], columns[0], point], ["int32"], 10)
-        yield _made(
+        yield made("QGemm", [*matrix, *columns, np.arange(2).astype(np.int32), *out], [kind], 1, MICROSOFT)
+        yield made("QLinearMatMul", [*matrix, *columns, *out], [kind], 10)
+        yield made("QLinearMatMul", [*matrix, *columns, *out], [kind], 21)
+        yield made("MatMulInteger", [matrix[0], columns[0], point, np.int8(0)], ["int32"], 10)
+        yield made("MatMulInteger", [matrix[0], columns[0], point], ["int32"], 10)
+        yield made(
             "ConvInteger", [image[0], np.ones((3, 2, 1, 1), np.int8), point, np.int8(0)], ["int32"], 10
         )
-        yield _made("ConvInteger", [image[0], np.ones((3, 2, 1, 1), np.int8), point], ["int32"], 10)
+        yield made("ConvInteger", [image[0], np.ones((3, 2, 1, 1), np.int8), point], ["int32"], 10)
 
 
 def _fused() -> Iterator[Made]:
     """What its optimizer writes."""
     x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
     weights = [np.arange(8).reshape(4, 2).astype(np.int8), np.float32(0.1), np.int8(0)]
-    yield _made("DynamicQuantizeMatMul", [x, *weights], ["float32"], 1, MICROSOFT)
-    yield _made("FusedMatMul", [x, x.T.copy()], ["float32"], 1, MICROSOFT)
+    yield made("DynamicQuantizeMatMul", [x, *weights], ["float32"], 1, MICROSOFT)
+    yield made("FusedMatMul", [x, x.T.copy()], ["float32"], 1, MICROSOFT)
     for name in ("Gelu", "QuickGelu", "FastGelu"):
-        yield _made(name, [x], ["float32"], 1, MICROSOFT)
+        yield made(name, [x], ["float32"], 1, MICROSOFT)
     bias = np.ones(4, np.float32)
-    yield _made("BiasGelu", [x, bias], ["float32"], 1, MICROSOFT)
+    yield made("BiasGelu", [x, bias], ["float32"], 1, MICROSOFT)
     image, filters = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 1, 1), np.float32)
-    yield _made("FusedConv", [image, filters], ["float32"], 1, MICROSOFT, activation="Relu")
-    yield _made(
+    yield made("FusedConv", [image, filters], ["float32"], 1, MICROSOFT, activation="Relu")
+    yield made(
         "FusedGemm", [x, x.T.copy(), np.ones(3, np.float32)], ["float32"], 1, MICROSOFT, activation="Relu"
     )
 
@@ -189,8 +190,8 @@ def _learned() -> Iterator[Made]:
     for kind in ("float32", "float64", "int64"):
         rows = [(x * 4).astype(kind)]
         for named, label in ((labels, "int64"), (words, "str")):
-            yield _made("LinearClassifier", rows, [label, "float32"], 1, LEARNING, **line, **named)
-            yield _made(
+            yield made("LinearClassifier", rows, [label, "float32"], 1, LEARNING, **line, **named)
+            yield made(
                 "SVMClassifier",
                 rows,
                 [label, "float32"],
@@ -202,7 +203,7 @@ def _learned() -> Iterator[Made]:
             )
             trees = {key.replace("_ints", "_int64s"): value for key, value in named.items()}
             for opset in (1, 3):
-                yield _made(
+                yield made(
                     "TreeEnsembleClassifier",
                     rows,
                     [label, "float32"],
@@ -213,18 +214,16 @@ def _learned() -> Iterator[Made]:
                     **trees,
                 )
         for opset in (1, 3):
-            yield _made("TreeEnsembleRegressor", rows, ["float32"], opset, LEARNING, **tree, **targets)
-        yield _made("LinearRegressor", rows, ["float32"], 1, LEARNING, targets=2, **line)
-        yield _made("SVMRegressor", rows, ["float32"], 1, LEARNING, n_supports=2, **machine)
-        yield _made("Scaler", rows, ["float32"], 1, LEARNING, offset=[0.1] * 3, scale=[2.0] * 3)
-        yield _made("Normalizer", rows, ["float32"], 1, LEARNING, norm="L2")
-        yield _made("Binarizer", rows, [kind], 1, LEARNING, threshold=0.5)
-        yield _made("ArrayFeatureExtractor", [*rows, np.array([1])], [kind], 1, LEARNING)
-        yield _made("FeatureVectorizer", rows, ["float32"], 1, LEARNING, inputdimensions=[3])
-        yield _made(
-            "Imputer", rows, [kind], 1, LEARNING, imputed_value_floats=[0.5], replaced_value_float=0.0
-        )
+            yield made("TreeEnsembleRegressor", rows, ["float32"], opset, LEARNING, **tree, **targets)
+        yield made("LinearRegressor", rows, ["float32"], 1, LEARNING, targets=2, **line)
+        yield made("SVMRegressor", rows, ["float32"], 1, LEARNING, n_supports=2, **machine)
+        yield made("Scaler", rows, ["float32"], 1, LEARNING, offset=[0.1] * 3, scale=[2.0] * 3)
+        yield made("Normalizer", rows, ["float32"], 1, LEARNING, norm="L2")
+        yield made("Binarizer", rows, [kind], 1, LEARNING, threshold=0.5)
+        yield made("ArrayFeatureExtractor", [*rows, np.array([1])], [kind], 1, LEARNING)
+        yield made("FeatureVectorizer", rows, ["float32"], 1, LEARNING, inputdimensions=[3])
+        yield made("Imputer", rows, [kind], 1, LEARNING, imputed_value_floats=[0.5], replaced_value_float=0.0)
     for opset in (2, 4):
         numbers = {"keys_int64s": [0, 1], "values_int64s": [5, 6], "default_int64": -1}
-        yield _made("LabelEncoder", [np.array([0, 1])], ["int64"], opset, LEARNING, **numbers)
-    yield _made("OneHotEncoder", [np.array([0, 2])], ["float32"], 1, LEARNING, cats_int64s=[0, 1, 2], zeros=1)
+        yield made("LabelEncoder", [np.array([0, 1])], ["int64"], opset, LEARNING, **numbers)
+    yield made("OneHotEncoder", [np.array([0, 2])], ["float32"], 1, LEARNING, cats_int64s=[0, 1, 2], zeros=1)

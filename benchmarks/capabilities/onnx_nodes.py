@@ -2,12 +2,13 @@
 
 The rule: examples come from the ONNX package itself (its own tests of every operator, with inputs that make sense),
 put into each opset in which they are valid, and onto each other type that the operator's schema allows. What the
-standard does not hold, and quantizers write, stands in `onnx_contrib`.
+standard does not hold, and quantizers write, stands in `onnx_contrib`; what it held once, in `onnx_older`.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -25,6 +26,8 @@ from converters.onnx_operators import bodies_of, joined, type_name
 LEAST_OPSET = 7
 """ONNX Runtime does not promise anything below."""
 FIRST_IR = 3
+EXAMPLES = 4
+"""So many of the same operator on the same types: they differ in their attributes, of which some are not built."""
 TYPES = ("float", "float16", "double", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool")
 """That an operator is tried on beside what its examples hold."""
 FED = {np.dtype(name) for name in ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32",
@@ -40,10 +43,14 @@ Node = tuple[Any, list[NDArray[Any]], list[int]]
 
 def probes(folder: Path) -> list[Probe]:
     """Write every probe; the same ones in the same order each time."""
-    from benchmarks.capabilities import onnx_contrib
+    from benchmarks.capabilities import onnx_contrib, onnx_older
 
-    found: dict[tuple[str, int, str], Probe] = {}
+    found: dict[tuple[str, int, str], list[Probe]] = {}
     examples: dict[tuple[str, str], list[Node]] = {}
+    for node, arrays, outputs, opset in itertools.chain(onnx_contrib.nodes(), onnx_older.nodes()):
+        since = _since(node, opset)
+        if since:
+            _add(found, folder, node, arrays, outputs, opset=opset, since=since)
     for node, arrays, outputs in _examples():
         examples.setdefault((node.domain, node.op_type), []).append((node, arrays, outputs))
     for (domain, name), nodes in sorted(examples.items()):
@@ -51,11 +58,7 @@ def probes(folder: Path) -> list[Probe]:
             opset = max(schema.since_version, LEAST_OPSET if not domain else 1)
             for node, arrays, outputs in [*nodes, *_retyped(schema, nodes)]:
                 _add(found, folder, node, arrays, outputs, opset=opset, since=schema.since_version)
-    for node, arrays, outputs, opset in onnx_contrib.nodes():
-        since = _since(node, opset)
-        if since:
-            _add(found, folder, node, arrays, outputs, opset=opset, since=since)
-    return list(found.values())
+    return [probe for each in found.values() for probe in each]
 
 
 def limits(folder: Path) -> list[Probe]:
@@ -166,7 +169,7 @@ def _cast(
 
 
 def _add(
-    found: dict[tuple[str, int, str], Probe],
+    found: dict[tuple[str, int, str], list[Probe]],
     folder: Path,
     node: Any,
     arrays: list[NDArray[Any]],
@@ -175,17 +178,19 @@ def _add(
     opset: int,
     since: int,
 ) -> None:
-    """Write a probe unless there is one that shows the same, or the standard does not allow it."""
+    """Write a probe unless there are enough that show the same, or the standard does not allow it."""
     given = joined(type_name(helper.np_dtype_to_tensor_dtype(array.dtype)) for array in arrays)
     name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     types = f"{given} > {joined(type_name(kind) for kind in outputs)}".strip()
     key = (name, since, "" if bodies_of(node) else types)
-    if key in found:
+    if len(found.get(key, ())) == EXAMPLES:
         return
     model = _model(node, arrays, outputs, opset)
     if node.domain in DOMAINS and not _allowed(model):
         return
-    found[key] = _write(folder, f"n{len(found):05}", key, model, [a for a in arrays if a.dtype in FED])
+    name = f"n{sum(map(len, found.values())):05}"
+    fed = [array for array in arrays if array.dtype in FED]
+    found.setdefault(key, []).append(_write(folder, name, key, model, fed))
 
 
 def _allowed(model: Any) -> bool:

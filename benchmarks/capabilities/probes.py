@@ -151,8 +151,8 @@ def _apart(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> str
         if not np.array_equal(found[~known], expected[~known], equal_nan=True):
             return "other infinities"
         here, there = found[known].astype(np.float64), expected[known].astype(np.float64)
-        size = float(np.linalg.norm(there)) or 1.0
-        off = float(np.linalg.norm(here - there)) / size
+        with np.errstate(invalid="ignore"):  # an infinity that should be a number is infinitely far off
+            off = float(np.linalg.norm(here - there)) / (float(np.linalg.norm(there)) or 1.0)
         return "" if off <= tolerance else f"{off:.1%} off"
     if found.dtype.kind in "iu" and found.dtype.itemsize <= 2:
         steps = np.abs(found.astype(np.int64) - expected.astype(np.int64))

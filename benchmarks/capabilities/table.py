@@ -27,17 +27,25 @@ def first_version(measured: Measured, name: str, versions: Sequence[str]) -> str
 
 
 def by_operator(
-    probes: Iterable[Probe], measured: Measured, versions: Sequence[str]
+    probes: Iterable[Probe], measured: Measured, versions: Sequence[str], *, one_is_enough: bool = False
 ) -> dict[str, dict[int, dict[str, list[str]]]]:
-    """Operator to its version to the engine version that first runs it to the types that it does so on."""
+    """Operator to its version to the engine version that first runs it to the types that it does so on.
+
+    Args:
+        probes: of operators.
+        measured: what became of them.
+        versions: of the engine, oldest first.
+        one_is_enough: of several probes of one kind, one that is run right counts, else all have to be.
+    """
     firsts: dict[tuple[str, int, str], list[str | None]] = defaultdict(list)
     for probe in probes:
         firsts[probe.key].append(first_version(measured, probe.name, versions))
     found: dict[str, dict[int, dict[str, list[str]]]] = {}
     for (name, number, types), each in sorted(firsts.items()):
-        if all(each):  # several probes of one kind: the worst of them counts
-            worst = max((version for version in each if version), key=versions.index)
-            found.setdefault(name, {}).setdefault(number, {}).setdefault(worst, []).append(types)
+        right = [version for version in each if version is not None]
+        if right and (one_is_enough or len(right) == len(each)):
+            first = (min if one_is_enough else max)(right, key=versions.index)
+            found.setdefault(name, {}).setdefault(number, {}).setdefault(first, []).append(types)
     return found
 
 

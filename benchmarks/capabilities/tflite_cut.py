@@ -6,7 +6,7 @@ what differs between runtimes is the operator and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from converters import tflite_file
 
 IDENTIFIER = b"TFL3"
+SIGNATURE = "serving_default"
+SHIFT = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,45 @@ def with_version(model: bytes, version: int) -> bytes:
     return packed(changed)
 
 
+def with_signature(data: bytes) -> bytes:
+    """The same file with names for its inputs, which AI Edge Quantizer asks for."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+    for place, kind in (("inputs", "input"), ("outputs", "output")):
+        entries = []
+        for number, index in enumerate(getattr(model.subgraphs[0], place)):
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = f"{kind}_{number}", int(index)
+            entries.append(entry)
+        setattr(signature, place, entries)
+    model.signatureDefs = [signature]
+    return packed(model)
+
+
+def named(sample: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """A sample by the names of `with_signature`."""
+    return {f"input_{number}": array for number, array in enumerate(sample)}
+
+
+def as_uint8(data: bytes) -> bytes:
+    """An int8 file with a scale a tensor as TensorFlow 1 wrote it: the same numbers, 128 higher."""
+    from ai_edge_litert.schema_py_generated import ModelT, TensorType
+
+    model = ModelT.InitFromPackedBuf(data, 0)
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        if tensor.type == TensorType.INT8 and tensor.quantization is not None:
+            tensor.type = TensorType.UINT8
+            tensor.quantization.zeroPoint = [int(point) + SHIFT for point in tensor.quantization.zeroPoint]
+            held = model.buffers[tensor.buffer].data
+            if held is not None:
+                shifted = np.frombuffer(bytes(held), np.int8).astype(np.int16) + SHIFT
+                model.buffers[tensor.buffer].data = shifted.astype(np.uint8)
+    return packed(model)
+
+
 def packed(model: Any) -> bytes:
     """The file of a ModelT."""
     import flatbuffers
@@ -96,10 +137,14 @@ def _reduce(model: Any, place: int) -> list[int]:
     operator = graph.operators[place]
     tensors = graph.tensors
     used = list(dict.fromkeys(int(i) for i in [*operator.inputs, *operator.outputs] if i >= 0))
+    used += [index for index in _scales_of_blocks(tensors, used) if index not in used]
     filled = {i for i in used if _is_constant(model, tensors[i])}
     given = [i for i in dict.fromkeys(int(i) for i in operator.inputs if i >= 0)
              if i not in filled and not tensors[i].isVariable]  # fmt: skip
     new = {old: index for index, old in enumerate(used)}
+    for details in (tensors[i].quantization.details for i in used if _in_blocks(tensors[i])):
+        details.scales = new[details.scales]
+        details.zeroPoints = new.get(details.zeroPoints, details.zeroPoints)
     graph.tensors = [tensors[i] for i in used]
     graph.operators = [operator]
     graph.inputs = [new[i] for i in given]
@@ -115,6 +160,16 @@ def _reduce(model: Any, place: int) -> list[int]:
         model.subgraphs = [graph]
         _keep_buffers(model, graph)
     return given
+
+
+def _in_blocks(tensor: Any) -> bool:
+    return type(getattr(tensor.quantization, "details", None)).__name__ == "BlockwiseQuantizationT"
+
+
+def _scales_of_blocks(tensors: Any, used: Sequence[int]) -> list[int]:
+    """The tensors that hold the scales and zero points of those that are quantized in blocks."""
+    each = [tensors[i].quantization.details for i in used if _in_blocks(tensors[i])]
+    return [index for found in each for index in (found.scales, found.zeroPoints) if index > 0]
 
 
 def _is_constant(model: Any, tensor: Any) -> bool:

@@ -121,9 +121,12 @@ def _constant(*shape: int) -> Any:
 
 def operators() -> tuple[Net, ...]:
     """Groups of plain operators on an image, on a matrix, on several tensors."""
+    import keras
     import tensorflow as tf
 
     n, m = tf.nn, tf.math
+    prelu = keras.layers.PReLU(alpha_initializer="ones", shared_axes=(1, 2))
+    prelu.build((1, 8, 8, 8))
     image = (
         lambda x: n.conv2d(x, _constant(3, 3, 8, 16), 1, "SAME"),
         lambda x: n.conv2d(x, _constant(3, 3, 8, 16), 1, "SAME") + _constant(16),
@@ -144,6 +147,9 @@ def operators() -> tuple[Net, ...]:
         lambda x: n.space_to_depth(x, 2),
         lambda x: n.depth_to_space(x, 2),
         lambda x: tf.space_to_batch(x, (2, 2), ((0, 0), (0, 0))),
+        lambda x: tf.batch_to_space(tf.concat((x, x, x, x), 0), (2, 2), ((0, 0), (0, 0))),
+        lambda x: tf.squeeze(tf.reduce_mean(x, (1, 2), keepdims=True), (1, 2)),
+        prelu,
         lambda x: tf.reduce_mean(x, (1, 2)),
         lambda x: tf.reduce_mean(x, (1, 2), keepdims=True),
         lambda x: tf.reduce_max(x, (1, 2)),

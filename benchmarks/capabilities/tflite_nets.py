@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.capabilities.tflite_cut import SIGNATURE, as_uint8, named, with_signature
 
 SAMPLES = 8
 
@@ -59,29 +61,36 @@ def nets() -> tuple[Net, ...]:
     return (*(make() for make in LAYERED), *operators())
 
 
-def _by_tensorflow(recipe: str, converter: Any, representative: Callable[[], Iterator[Any]]) -> None:
-    """Set a converter up for a recipe."""
+BY_TENSORFLOW = (
+    "fp32", "fp16", "int8-dynamic (TensorFlow)", "int8-dynamic-tensor (TensorFlow)", "int8", "int8-tensor",
+    "int8-uint8-io", "uint8", "int16x8",
+)  # fmt: skip
+UNCALIBRATED = 4
+"""So many of them need no calibration."""
+BY_TENSOR = ("int8-dynamic-tensor (TensorFlow)", "int8-tensor", "uint8")
+
+
+def _set_up(converter: Any, recipe: str, representative: Callable[[], Iterator[Any]]) -> None:
+    """Set TensorFlow's converter up for a recipe."""
     import tensorflow
 
     lite, ops = tensorflow.lite, tensorflow.lite.OpsSet
     if recipe == "fp32":
         return
     converter.optimizations = [lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel = recipe in BY_TENSOR
     if recipe == "fp16":
         converter.target_spec.supported_types = [tensorflow.float16]
-    if recipe in ("int8", "int8-tensor"):
-        converter.representative_dataset = representative
-        converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8, ops.TFLITE_BUILTINS]
-        converter._experimental_disable_per_channel = recipe == "int8-tensor"
-    if recipe == "int16x8":
+    if recipe in BY_TENSORFLOW[UNCALIBRATED:]:
         converter.representative_dataset = representative
         wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [wide, ops.TFLITE_BUILTINS]
+        integers = wide if recipe == "int16x8" else ops.TFLITE_BUILTINS_INT8
+        converter.target_spec.supported_ops = [integers, ops.TFLITE_BUILTINS]
+    if recipe in ("int8-uint8-io", "uint8"):
+        io = tensorflow.uint8 if recipe == "int8-uint8-io" else tensorflow.int8
+        converter.inference_input_type = converter.inference_output_type = io
 
 
-BY_TENSORFLOW = ("fp32", "fp16", "int8-dynamic (TensorFlow)", "int8", "int8-tensor", "int16x8")
-UNCALIBRATED = 3
-"""So many of them need no calibration."""
 BY_QUANTIZER: Mapping[str, Callable[[Any], None]] = {
     "int8-dynamic": lambda r: r.add_dynamic_config(".*", "*", 8),
     "int8-weights": lambda r: r.add_weight_only_config(".*", "*", 8),
@@ -149,11 +158,12 @@ def _tensorflow(net: Net, recipe: str) -> bytes | None:
     function = tensorflow.function(lambda *tensors: [part(*tensors) for part in net.parts])
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(*signature))
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([frozen])
-    _by_tensorflow(recipe, converter, lambda: iter(net.samples()))
+    _set_up(converter, recipe, lambda: iter(net.samples()))
     try:
-        return bytes(converter.convert())
+        data = bytes(converter.convert())
     except Exception:  # it raises its own, RuntimeError and ValueError for what it can't do
         return None
+    return as_uint8(data) if recipe == "uint8" else data
 
 
 def _quantizer(net: Net, data: bytes, recipe: str) -> bytes | None:
@@ -163,24 +173,12 @@ def _quantizer(net: Net, data: bytes, recipe: str) -> bytes | None:
     BY_QUANTIZER[recipe](manager)
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            work = quantizer.Quantizer(bytearray(data))
+            work = quantizer.Quantizer(bytearray(with_signature(data)))
             work.load_quantization_recipe(manager.get_quantization_recipe())
             found = None
             if work.need_calibration:
-                found = work.calibrate(_signature_samples(data, net.samples()))
+                found = work.calibrate({SIGNATURE: [named(sample) for sample in net.samples()]})
             made = bytes(work.quantize(found).quantized_model)
         except Exception:  # as above
             return None
-    return None if made == data else made
-
-
-def _signature_samples(data: bytes, samples: Sequence[list[NDArray[Any]]]) -> dict[str | None, Any]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data)
-    key = next(iter(interpreter.get_signature_list()), None)
-    places = {
-        d["index"]: name for name, d in interpreter.get_signature_runner(key).get_input_details().items()
-    }
-    names = [places[detail["index"]] for detail in interpreter.get_input_details()]
-    return {key: [dict(zip(names, sample, strict=True)) for sample in samples]}
+    return None if len(made) == len(with_signature(data)) else made

@@ -56,12 +56,11 @@ class Measurement:
 
 def measure(folder: Path, tell: Callable[[str], None]) -> list[str]:
     """Lines of the table."""
-    made = probes(folder, tell)
-    return lines(made, measurements(made, folder, tell))
+    return lines(*measurements(probes(folder, tell), folder, tell))
 
 
-def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> list[Measurement]:
-    """Run everything in every version of both engines."""
+def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> tuple[Probes, list[Measurement]]:
+    """Run everything in every version of both engines; what the newest does not answer is no probe."""
     references: dict[str, Path] = {}
     found = []
     for engine in reversed(ENGINES):
@@ -70,14 +69,29 @@ def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> lis
         for version in reversed(VERSIONS[engine]):
             with environment(engine, version) as where:
                 listed[version] = newest_versions(where, made.operators, folder / "versions")
-                fitting = [_stamped(probe, listed[version], folder) for probe in made.operators]
-                said, places = run(where, [*fitting, *made.nets], folder / engine / version)
-            references = references or places
+                said, places = _run(where, made, listed[version], folder / engine / version)
+            if not references:
+                references, made = places, _answered(made, said)
             outcomes[version] = compared(said, places, references, [*made.operators, *made.nets])
             kinds = [outcomes[version][probe.name].kind for probe in made.operators]
             tell(f"{engine} {version}: {kinds.count(OK)} of {len(kinds)} operators")
         found.append(Measurement(engine=engine, outcomes=outcomes, listed=listed))
-    return found
+    return made, found
+
+
+def _run(
+    where: Environment, made: Probes, listed: Mapping[str, int], folder: Path
+) -> tuple[dict[str, Outcome], dict[str, Path]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    fitting = [_stamped(probe, listed, folder) for probe in made.operators]
+    return run(where, [*fitting, *made.nets], folder)
+
+
+def _answered(made: Probes, said: Mapping[str, Outcome]) -> Probes:
+    return Probes(
+        operators=tuple(probe for probe in made.operators if said[probe.name].kind == OK),
+        nets=tuple(probe for probe in made.nets if said[probe.name].kind == OK),
+    )
 
 
 def lines(made: Probes, measured: Sequence[Measurement]) -> list[str]:
