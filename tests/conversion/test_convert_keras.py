@@ -183,6 +183,7 @@ def test_nothing_else_is_left_of_a_conversion(good: tuple[Path, ConversionOutcom
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["sim-onnx", "sim-tflite"]
 
 
+@pytest.mark.bed
 def test_wrongly_scaled_calibration_is_outside_and_kept_only_when_asked(tmp_path: Path) -> None:
     outcome = run(tmp_path, "digits.h5", calibration="wrong.npz", profiles=BOTH[:1], keep_failed=True)
 

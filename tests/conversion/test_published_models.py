@@ -18,6 +18,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.bed
 def test_resnet8_on_cifar10_keeps_its_accuracy(real_models: Path, tmp_path: Path) -> None:
     outcome = convert(
         ConversionRequest(
