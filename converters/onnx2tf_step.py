@@ -22,6 +22,7 @@ def main(model: Path, folder: Path) -> None:
         output_folder_path=str(folder),
         keep_shape_absolutely_input_names=names,
         batch_size=1,
+        enable_rnn_unroll=True,  # its LSTM operator keeps its state from one request to the next
         not_use_onnxsim=True,
         copy_onnx_input_output_names_to_tflite=True,
         non_verbose=True,

@@ -1,7 +1,7 @@
 """ONNX to TFLite by onnx2tf, in an environment and a process of its own.
 
-The rule: the artifact takes what the ONNX model takes, in the same layout, batch 1. A model that came from Keras is
-sent back there: its pictures are NHWC, which onnx2tf would lay out anew.
+The rule: the artifact takes what the ONNX model takes, in the same layout, batch 1; recurrent layers are unrolled. A
+model that came from Keras is sent back there: its pictures are NHWC, which onnx2tf would lay out anew.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class SklearnModel:
 
     @property
     def classes(self) -> int | None:
-        """Scores of the first output, or None."""
-        return scores(self.outputs)
+        """Scores of the first output of a classifier, or None."""
+        return scores(self.outputs) if self.classifier else None
 
     def answer(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Its outputs by scikit-learn."""
