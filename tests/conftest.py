@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole roads first: they take longest, and at the end the other workers would wait for them."""
+    items.sort(key=lambda item: "/journeys/" not in item.nodeid)
+
+
 def _refuse_skip(config: pytest.Config, report: Any) -> None:
     if not config.getoption("--require-real") or not report.skipped or hasattr(report, "wasxfail"):
         return

@@ -217,6 +217,7 @@ def wherever_it_is_cut(lost: Board, fleet: Fleet, path: Path, *, step: int, firs
     return len(points)
 
 
+@pytest.mark.bed
 def test_a_reset_of_trust_that_is_cut_serves_and_the_next_one_finishes_it(
     lost: Board, anew: Fleet, tmp_path: Path
 ) -> None:
