@@ -81,7 +81,9 @@ class KerasModel:
     def convert(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
         """See `converters.models.Model`."""
         if (reason := open_axes(self.inputs)) is not None:
-            way_out = "build it with that length in `keras.Input(…)`, take over its weights, and save it again"
+            way_out = (
+                "build it with that length in `keras.Input(…)`, take over its weights, and save it again"
+            )
             raise self._unsupported(target.format.value, reason, way_out)
         if target.format is ModelFormat.TFLITE:
             from converters.keras_to_tflite import to_tflite

@@ -18,7 +18,9 @@ class ModelUnreadable(ConvertError):
 class ModelFormatUnknown(ConvertError):
     code = "model.format-unknown"
     template = "`{path}` is no model that edge knows: {reason}"
-    hint_template = "edge reads .keras, .h5, SavedModel folders, .onnx, .tflite, .pt2, TorchScript, .skops and .joblib"
+    hint_template = (
+        "edge reads .keras, .h5, SavedModel folders, .onnx, .tflite, .pt2, TorchScript, .skops and .joblib"
+    )
     exit_code = ExitCode.USAGE
 
 
@@ -58,7 +60,9 @@ class CalibrationMissing(ConvertError):
 class DataUnreadable(ConvertError):
     code = "data.unreadable"
     template = "`{path}` can't be read as data: {reason}"
-    hint_template = "edge reads .npz, .npy, .csv, .parquet, folders of JPEG, PNG or WAV files, and module:function"
+    hint_template = (
+        "edge reads .npz, .npy, .csv, .parquet, folders of JPEG, PNG or WAV files, and module:function"
+    )
 
 
 class DataMismatch(ConvertError):
