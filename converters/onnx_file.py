@@ -16,7 +16,7 @@ import numpy as np
 from agent.contract.errors import ModelUnreadable, ModelUnsupported
 from agent.contract.manifest import TensorSpec
 from agent.contract.onnx_places import external_places
-from converters.onnx_opset import STANDARD, graphs, opset, to_ir, to_opset
+from converters.onnx_opset import STANDARD, graphs, merge_opsets, opset, to_ir, to_opset
 
 OPSET = 17
 IR_VERSION = 8
@@ -64,7 +64,7 @@ def read(path: Path) -> OnnxFile:
                 raise ValueError("it keeps weights in other files where none belong")
         if not proto.graph.node or not proto.graph.output:
             raise ModelUnreadable(path=path, format="ONNX", reason="it holds no graph")
-        _merge_opsets(proto)
+        merge_opsets(proto)
         _refuse_newer(path, proto)
         _refuse_unknown_operators(path, proto)
         onnx.checker.check_model(proto)
@@ -102,18 +102,6 @@ def _refuse_large(path: Path, places: list[str]) -> None:
             reason=f"with its weights it has {size / 1e9:.1f} GB, and one ONNX file holds at most 2 GiB",
             way_out="use a smaller model; edge makes one file of each",
         )
-
-
-def _merge_opsets(proto: Any) -> None:
-    """Leave one entry a domain, the newest: some exporters list a domain twice."""
-    versions: dict[str, int] = {}
-    for entry in proto.opset_import:
-        domain = "" if entry.domain in STANDARD else entry.domain
-        versions[domain] = max(versions.get(domain, 0), int(entry.version))
-    if len(versions) < len(proto.opset_import):
-        del proto.opset_import[:]
-        for domain, version in versions.items():
-            proto.opset_import.add(domain=domain, version=version)
 
 
 def _refuse_newer(path: Path, proto: Any) -> None:

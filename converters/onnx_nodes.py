@@ -15,7 +15,7 @@ from agent.contract.errors import ModelUnsupported
 from converters.onnx_opset import graphs
 
 READS_SCALES = {"MatMulNBits", "DequantizeLinear"}
-SUFFIXES = ("", "/MatMulAddFusion", "/MatMulAddFusion/", "_MatMul")
+TOOL_SUFFIXES = ("/MatMulAddFusion", "/MatMulAddFusion/", "_MatMul")
 """What ONNX Runtime's tools append to the name of a node that they replace."""
 
 
@@ -51,7 +51,7 @@ def made_of(changed: Any, proto: Any, kept: Sequence[str]) -> list[str]:
 
     The tools name what they make of a node after it, or let it make what the node made.
     """
-    names = {name + suffix for name in kept for suffix in SUFFIXES}
+    names = {name + suffix for name in kept for suffix in ("", *TOOL_SUFFIXES)}
     tensors = {name for node in proto.graph.node if node.name in kept for name in node.output}
     return [
         node.name for node in changed.graph.node if node.name in names or not tensors.isdisjoint(node.output)

@@ -71,6 +71,18 @@ def to_ir(proto: Any, least: int) -> None:
         proto.ir_version = max(least, fits)
 
 
+def merge_opsets(proto: Any) -> None:
+    """Leave one entry a domain, the newest, in place: some exporters list a domain twice."""
+    versions: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain in STANDARD else entry.domain
+        versions[domain] = max(versions.get(domain, 0), int(entry.version))
+    if len(versions) < len(proto.opset_import):
+        del proto.opset_import[:]
+        for domain, version in versions.items():
+            proto.opset_import.add(domain=domain, version=version)
+
+
 def graphs(graph: Any) -> Iterator[Any]:
     """A graph and every graph inside its nodes."""
     yield graph

@@ -45,7 +45,7 @@ CHOICES = {
     "outputs": ("float32", "int8", "int16"),
     "calibration": ("", "min-max", "entropy", "percentile"),
 }
-REPAIRS = ("cross-layer-equalization", "bias-correction")
+EQUALIZATION, BIAS = REPAIRS = ("cross-layer-equalization", "bias-correction")
 CALIBRATED = ("int8", "uint8", "int16", "board")
 
 

@@ -21,6 +21,7 @@ from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import IR_VERSION, OPSET, OnnxFile
 from converters.onnx_model import finish
+from converters.onnx_opset import merge_opsets
 from converters.source import SourceFormat
 
 INPUT = "features"
@@ -190,12 +191,7 @@ def _from_pickle(path: Path) -> Any:
 
 def _tidy(proto: Any, names: list[str]) -> None:
     """Each set of operators once, outputs under our names and in our order: skl2onnx says labels first."""
-    versions: dict[str, int] = {}
-    for entry in proto.opset_import:
-        versions[entry.domain] = max(versions.get(entry.domain, 0), entry.version)
-    del proto.opset_import[:]
-    for domain, version in versions.items():
-        proto.opset_import.add(domain=domain, version=version)
+    merge_opsets(proto)
     proto.ir_version = IR_VERSION
     found = list(proto.graph.output)
     if len(found) > 1:  # labels, then scores

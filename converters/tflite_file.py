@@ -4,7 +4,7 @@ The rule: every offset is checked against the file before it is followed, so tha
 with a reason and never a crash. The tables and field numbers are those of TensorFlow Lite's `schema.fbs`; this
 reads the few that decide what boards can run the file. `min_runtime_version` is not read: it can't be trusted
 (AI Edge Quantizer leaves the float model's on files that old runtimes answer wrongly). Nor is the operators' own
-version alone: what counts is the operator on the types that it is given, see `converters.capability`.
+version alone: what counts is the operator on the types that it is given, see `converters.requirements`.
 """
 
 from __future__ import annotations

@@ -98,18 +98,20 @@ def best_boxes(boxes: Boxes, *, score: float, overlap: float, limit: int) -> Box
         best, left = left[0], left[1:]
         kept.append(int(best))
         rivals = boxes.classes[left] == boxes.classes[best]
-        rivals &= overlaps(boxes.corners[best], boxes.corners[left]) > overlap
+        rivals &= intersection_over_union(boxes.corners[best][None], boxes.corners[left])[0] > overlap
         left = left[~rivals]
     return boxes.chosen(np.array(kept, dtype=np.int64))
 
 
-def overlaps(one: Array, others: Array) -> NDArray[np.float64]:
-    """Intersection over union of a box with each of N others, `[N]`, 0 to 1; a box without area overlaps with none."""
-    one, others = one.astype(np.float64), others.astype(np.float64)
-    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
-    common = np.prod(np.clip(sides, 0.0, None), axis=1)
-    areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0.0, None), axis=1)
-    together = areas + np.prod(np.clip(one[2:] - one[:2], 0.0, None)) - common
+def intersection_over_union(left: Array, right: Array) -> NDArray[np.float64]:
+    """Of boxes `[A, 4]` with boxes `[B, 4]`, `[A, B]`, 0 to 1; a box without area overlaps with none."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    sides = np.minimum(left[:, None, 2:], right[:, 2:]) - np.maximum(left[:, None, :2], right[:, :2])
+    common = np.prod(np.clip(sides, 0.0, None), axis=2)
+    left_areas, right_areas = (
+        np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1) for boxes in (left, right)
+    )
+    together = left_areas[:, None] + right_areas - common
     return np.asarray(np.divide(common, together, out=np.zeros_like(common), where=together > 0))
 
 

@@ -8,9 +8,6 @@ model has several inputs; any of these with labels as `(x, y)`.
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +21,7 @@ from converters.calibration.arrays import plain_name
 from converters.calibration.data import Array, Data, check_arrays, checked_labels, described
 from converters.calibration.memory import check_fits
 from converters.calibration.source import DataSource, function_of
+from converters.own_code import module_of
 
 
 def call(source: DataSource, specs: Sequence[TensorSpec], *, purpose: str) -> Data:
@@ -117,7 +115,7 @@ def _yielded(source: DataSource) -> Iterator[Any]:
     """What the function yields; its errors with the line that they come from."""
     module, name = function_of(source.location)
     try:
-        function = getattr(_imported(module), name, None)
+        function = getattr(module_of(module), name, None)
         if not callable(function):
             raise DataUnreadable(path=source.path, reason=f"`{module}` has no function `{name}`")
         made: Callable[[], Iterable[Any]] = function
@@ -129,18 +127,3 @@ def _yielded(source: DataSource) -> Iterator[Any]:
         place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "its call"
         reason = f"{type(error).__name__} in {place}: {' '.join(str(error).split())[:200]}"
         raise DataUnreadable(path=source.path, reason=reason) from error
-
-
-def _imported(module: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    if not module.endswith(".py"):
-        return importlib.import_module(module)
-    spec = importlib.util.spec_from_file_location(Path(module).stem, module)
-    assert spec is not None, "a name that ends in .py has a loader"
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = made
-    spec.loader.exec_module(made)
-    return made

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.transforms.boxes import Boxes
+from agent.transforms.boxes import Boxes, intersection_over_union
 
 Array = NDArray[Any]
 OVERLAPS = tuple(0.5 + 0.05 * step for step in range(10))
@@ -63,16 +63,6 @@ def _average_precision(
     order = np.argsort(-np.concatenate(scores), kind="stable")
     right = np.concatenate(hits, axis=1)[:, order]
     return float(np.mean([_area(row, wanted) for row in right]))
-
-
-def intersection_over_union(left: Array, right: Array) -> Array:
-    """`[A, B]` of boxes `[A, 4]` and `[B, 4]`."""
-    low = np.maximum(left[:, None, :2], right[None, :, :2])
-    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    sizes = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (left, right)]
-    union = sizes[0][:, None] + sizes[1][None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def _hits(overlap: Array, overlaps: Sequence[float]) -> NDArray[np.bool_]:

@@ -7,16 +7,14 @@ all samples or an array of one number a sample, whose mean counts. More is bette
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.errors import OptionInvalid
+from converters.own_code import module_of
 
 Array = NDArray[Any]
 Own = Callable[[Sequence[Array], Array], Any]
@@ -36,8 +34,7 @@ def load(name: str) -> Own:
     """
     place, _, function = name.rpartition(":")
     try:
-        module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        found = getattr(module, function)
+        found = getattr(module_of(place), function)
     except Exception as error:  # whatever the user's module raises
         raise OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}") from error
     if not callable(found):
@@ -58,12 +55,3 @@ def value(name: str, function: Own, outputs: Sequence[Array], y: Array) -> float
     if not np.isfinite(found):
         raise OptionInvalid(option=f"--metric {name}", reason=f"it gives {found}")
     return found
-
-
-def _file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"`{path}` is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

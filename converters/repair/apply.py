@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from agent.contract.manifest import TensorSpec
 from converters.calibration.data import Data, evenly
-from converters.recipe import Scheme
+from converters.recipe import BIAS, EQUALIZATION, Scheme
 from converters.repair.bias import correct
 from converters.repair.equalize import equalize
 from converters.repair.graph import Graph
 from converters.run_set import store
 
-EQUALIZATION, BIAS = "cross-layer-equalization", "bias-correction"
 MOST_SAMPLES = 64
 """A mean over places and samples settles early."""
 ONNX_STEPS, TFLITE_STEPS = 64, 127

@@ -26,8 +26,7 @@ from converters.job import Target
 from converters.metrics.compare import Comparison
 from converters.metrics.scores import sqnr_db
 from converters.models import Artifact
-from converters.recipe import Scheme
-from converters.repair.apply import BIAS, EQUALIZATION
+from converters.recipe import BIAS, EQUALIZATION, Scheme
 from converters.repair.layers import quantized_layers
 from converters.statistics import WITHIN
 

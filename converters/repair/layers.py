@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.contract.manifest import ModelFormat
+from converters.onnx_nodes import TOOL_SUFFIXES
 from converters.repair.onnx_graph import WEIGHTED
-
-TOOL_SUFFIXES = ("/MatMulAddFusion", "/MatMulAddFusion/", "_MatMul")
-"""What ONNX Runtime's tools append to the name of a node that they replace."""
 
 
 def quantized_layers(path: Path, kind: ModelFormat) -> dict[str, str]:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from agent.contract.errors import DocumentInvalid
 from agent.contract.manifest import Step, Task
 from agent.transforms.answers import answer
-from agent.transforms.boxes import Boxes, best_boxes, overlaps, read_boxes
+from agent.transforms.boxes import Boxes, best_boxes, intersection_over_union, read_boxes
 from agent.transforms.frame import Frame
 from agent.transforms.images import Picture
 from agent.transforms.pipeline import prepare
@@ -130,10 +130,11 @@ def test_what_is_kept_is_apart_and_what_is_dropped_has_a_better_rival(
     assert (kept.scores >= score).all()
     for place, corners in enumerate(kept.corners):
         same_class = kept.classes[place + 1 :] == kept.classes[place]
-        assert (overlaps(corners, kept.corners[place + 1 :])[same_class] <= overlap).all()
+        shared = intersection_over_union(corners[None], kept.corners[place + 1 :])[0]
+        assert (shared[same_class] <= overlap).all()
     for place in range(len(found.scores)):
         if found.scores[place] >= score and rows(found)[place] not in rows(kept):
-            rivals = overlaps(found.corners[place], kept.corners)
+            rivals = intersection_over_union(found.corners[place][None], kept.corners)[0]
             better = (kept.classes == found.classes[place]) & (kept.scores >= found.scores[place])
             assert (rivals[better] > overlap).any()
 
