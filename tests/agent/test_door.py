@@ -26,7 +26,7 @@ from agent.contract.codec import encode
 from agent.contract.door import DoorConfig, Scope, Token
 from edge.certificates import CertificateAuthority
 from tests.agent.boards import TestBoard, digits
-from tests.agent.conftest import RunningAgent
+from tests.agent.conftest import START_S, RunningAgent
 
 Start = Callable[..., RunningAgent]
 
@@ -124,7 +124,10 @@ def test_an_agent_that_was_to_listen_beyond_the_loopback_refuses_to_start_and_sa
     board = TestBoard(tmp_path / "board", address=address)
 
     agent = RunningAgent(board, tmp_path / "log")
-    assert agent.process.wait(20) == 1
+    try:
+        assert agent.process.wait(START_S) == 1
+    finally:
+        agent.process.kill()
     said = agent.log.read_text()
     assert "other machines could ask the agent without TLS and tokens" in said
     assert "hint: set it to 127.0.0.1, and open the board's door with `edge device open`" in said

@@ -112,9 +112,8 @@ def test_one_that_is_stopped_is_named_and_not_waited_for_without_end(
     monkeypatch.setattr(client, "ENDING_S", 0.1)
     os.kill(pid, signal.SIGSTOP)
     stopped = Path(f"/proc/{pid}/stat")
-    while stopped.read_text().rpartition(") ")[2][0] != "T":  # a signal is not there at once
-        time.sleep(0.01)
     try:
+        eventually(lambda: stopped.read_text().rpartition(") ")[2][0] == "T")  # a signal is not there at once
         for ask in (client.ensure, client.status, client.stop):
             with pytest.raises(CollectorHung, match=str(pid)):
                 ask(fleet)

@@ -136,10 +136,10 @@ def test_the_same_net_in_keras_is_repaired_for_tflite(tmp_path: Path) -> None:
 
 
 @pytest.mark.bed
-def test_auto_tries_the_candidates_and_takes_a_small_one_that_is_not_slow(
+def test_auto_tries_the_candidates_and_takes_the_smallest_that_keeps_its_accuracy(
     given: Path, tmp_path: Path
 ) -> None:
-    outcome = run(given, tmp_path / "out")
+    outcome = run(given, tmp_path / "out", prefer=SIZE)
 
     result = outcome.results[0]
     assert outcome.exit_code is ExitCode.DONE

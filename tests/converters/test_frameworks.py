@@ -195,7 +195,12 @@ def test_what_was_interrupted_is_never_taken_for_an_environment(
         if line.startswith("packages"):
             process.send_signal(ending)
             break
-    process.wait(60)
+    else:
+        pytest.fail("it ended before packages were installed")
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
 
     assert made(TINY, root) is None
     if ending is signal.SIGINT:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.beds.sshd import UID, SshdBoard
 from tests.fleet.board_folder import PLACES, make_board_folder, tree
 from tests.fleet.conftest import Open
 from tests.journeys.bundles import make_bundle
+from tests.update.world import wait_until
 
 pytestmark = pytest.mark.timeout(600)  # the engine runs at a low priority, and tests beside it do not
 SHORT_S, LONG_S = 0.2, 600.0
@@ -109,13 +109,6 @@ def run(
     )
 
 
-def until(true: Callable[[], object], what: str, seconds: float = 100) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def long_run(there: There, bundle: Path, tmp_path: Path) -> Iterator[Callable[[Board], list[BaseException]]]:
     """Starts a run that would take ten minutes, aside; gives the list that its error comes into."""
@@ -132,7 +125,8 @@ def long_run(there: There, bundle: Path, tmp_path: Path) -> Iterator[Callable[[B
 
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
-        until(lambda: there.processes("bench"), "the engine runs")
+        wait_until(lambda: errors or there.processes("bench"), "the engine runs", timeout=100)
+        assert not errors, errors
         return errors
 
     yield begin
@@ -172,11 +166,11 @@ def test_a_cut_cable_ends_the_engine_and_leaves_nothing(
 
     link.cut_now()
 
-    until(lambda: errors, "the laptop knows")
+    wait_until(lambda: errors, "the laptop knows", timeout=100)
     assert isinstance(errors[0], ConnectionLost)
     board = open_board()
-    until(lambda: not there.processes("bench"), "the engine has ended")
-    until(lambda: not there.left(board), "the folder is gone")
+    wait_until(lambda: not there.processes("bench"), "the engine has ended", timeout=100)
+    wait_until(lambda: not there.left(board), "the folder is gone", timeout=100)
     assert tree(there.bed.home) == there.before
 
 
@@ -194,8 +188,8 @@ def test_what_a_killed_run_left_the_next_one_removes(
 
     os.kill(script, 9)
 
-    until(lambda: errors, "the laptop knows")
-    until(lambda: not there.processes("bench"), "the engine ended with the script")
+    wait_until(lambda: errors, "the laptop knows", timeout=100)
+    wait_until(lambda: not there.processes("bench"), "the engine ended with the script", timeout=100)
     board = open_board()
     (left,) = there.left(board)
     board.run(["touch", "-d", "2 minutes ago", left])
@@ -213,7 +207,7 @@ def test_an_engine_that_crashes_there_is_named_with_its_version(
 
     os.kill(there.processes("bench")[0], 11)
 
-    until(lambda: errors, "the laptop knows")
+    wait_until(lambda: errors, "the laptop knows", timeout=100)
     assert isinstance(errors[0], InferenceFailed)
     assert f"SIGSEGV ended onnxruntime {there.runtime.engine_version} on {board.name}" in str(errors[0])
     assert there.left(board) == []
@@ -235,7 +229,7 @@ def test_no_second_run_beside_the_first_and_none_beside_an_update(
 
     trial.symlink_to("generations/2")
     try:
-        until(lambda: errors, "the run makes way for the update")
+        wait_until(lambda: errors, "the run makes way for the update", timeout=100)
         assert isinstance(errors[0], MeasurementRefused)
         assert "an update is at work" in str(errors[0])
         assert there.left(board) == []

@@ -57,6 +57,8 @@ def place(new_laptop: MakeLaptop, beds_swept: None) -> Iterator[Place]:
     x, y = digits(300)
     np.savez(laptop.folder / "held-out.npz", x=x, y=y)
     with SshdBoard("measured") as bed:
+        if not bed.isolated:
+            pytest.skip("the board's temporary folder is this machine's own")
         make_board_folder(bed.home / ".edge", EngineName.ONNXRUNTIME)
         if bed.isolated:
             for path in (bed.home / ".edge", *(bed.home / ".edge").rglob("*")):

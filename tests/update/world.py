@@ -369,7 +369,7 @@ class Quiet:
     def stop(self) -> None: ...
 
 
-def wait_until(true: Callable[[], bool], what: str, *, timeout: float = 30.0) -> None:
+def wait_until(true: Callable[[], object], what: str, *, timeout: float = 30.0) -> None:
     end = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < end, f"not within {timeout} s: {what}"
