@@ -43,19 +43,16 @@ class Relay:
             writer.transport.abort()
 
     async def _connected(self, near_in: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
+        ends = {near_out}
         try:
             far_in, far_out = await asyncio.open_connection("127.0.0.1", self.inner_port)
-        except OSError:
-            near_out.transport.abort()
-            return
-        ends = {near_out, far_out}
-        for end in ends:
-            end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._writers |= ends
-        try:
+            ends.add(far_out)
+            for end in ends:
+                end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._writers |= ends
             await asyncio.gather(self._pump(near_in, far_out, 0), self._pump(far_in, near_out, 1))
         except (OSError, EOFError, asyncio.CancelledError):
-            pass  # one side broke, or this process ends: both are ended below
+            pass  # nobody listens, one side broke, or this process ends: both ends are ended below
         finally:
             self._writers -= ends
             for end in ends:

@@ -102,14 +102,6 @@ def test_several_inputs_come_by_name_or_in_order() -> None:
         assert [array.shape for array in data.inputs] == [(1, 3), (1, 2)]
 
 
-def test_a_module_is_found_in_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.path", [entry for entry in __import__("sys").path if entry])
-    Path("package_of_mine").mkdir()
-    Path("package_of_mine/rows.py").write_text(CODE)
-
-    assert taken("package_of_mine.rows:alone").samples == 2
-
-
 def test_nothing_is_run_before_it_is_read() -> None:
     location, kind = locate(Path("samples_of_mine.py:alone"))
     look(DataSource(location=location, kind=kind), purpose=EVALUATION)

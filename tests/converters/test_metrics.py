@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,27 +146,6 @@ def test_a_metric_of_the_users_own_is_a_function_in_a_file(tmp_path: Path) -> No
 
     with pytest.raises(OptionInvalid, match="far"):
         compare(f"{file}:far", Answers(outputs=[y[:, None]]), Answers(outputs=[y[:, None]]), y)
-
-
-def test_a_module_of_the_users_own_is_found_in_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
-    Path("metrics_of_mine.py").write_text("def near(outputs, y):\n    return outputs[0][:, 0] == y\n")
-    y = np.arange(40.0)
-
-    found = compare("metrics_of_mine:near", Answers(outputs=[y[:, None]]), Answers(outputs=[y[:, None]]), y)
-    assert found.value == 1.0
-
-
-def test_a_file_of_the_users_own_never_stands_for_a_module_of_pythons(tmp_path: Path) -> None:
-    file = tmp_path / "json.py"
-    file.write_text("def near(outputs, y):\n    return outputs[0][:, 0] == y\n")
-    y = np.arange(40.0)
-
-    compare(f"{file}:near", Answers(outputs=[y[:, None]]), Answers(outputs=[y[:, None]]), y)
-    assert sys.modules["json"] is json
 
 
 def test_a_metric_that_does_not_exist_is_told_before_anything_is_done() -> None:

@@ -142,6 +142,14 @@ class Course:
 
     async def play(self) -> None:
         """From the first start until all samples have arrived, or nothing more can be expected."""
+        try:
+            await self._course()
+        finally:
+            # A relay that still listened would take boards' connections while the loop ends.
+            for board in self._boards.values():
+                board.relay.unplug()
+
+    async def _course(self) -> None:
         await self._start()
         began = time.monotonic()
         asking = asyncio.create_task(self._ask())
@@ -160,8 +168,6 @@ class Course:
         await self._drain()
         asking.cancel()
         self.times_s = (made - began, time.monotonic() - made)
-        for board in self._boards.values():
-            board.relay.unplug()
 
     @property
     def boards(self) -> Collection[Board]:
