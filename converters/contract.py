@@ -19,11 +19,13 @@ class Contract:
         max_drop_points: against the float original, in percentage points.
         task: what the outputs mean; None derives it from labels and softmax.
         metric: by name; None takes that of the task.
+        named: the classes have names, so that the outputs are those of a classifier.
     """
 
     max_drop_points: float
     task: Task | None = None
     metric: str | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

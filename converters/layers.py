@@ -22,7 +22,7 @@ from agent.contract.errors import DataMismatch, EdgeError
 from agent.contract.manifest import TensorSpec
 from agent.transforms.golden import unpack
 from converters import onnx_file, tflite_file
-from converters.calibration.data import EVALUATION, evenly
+from converters.calibration.data import CALIBRATION, evenly
 from converters.calibration.read import read
 from converters.calibration.source import DataSource
 from converters.metrics.scores import ratio_db
@@ -240,7 +240,8 @@ def main(request: Path, answer: Path) -> int:
 def _found(asked: LayerRequest) -> LayerAnswer:
     first, second = trace(Path(asked.first)), trace(Path(asked.second))
     if asked.data is not None:
-        inputs = read(asked.data, first.inputs, steps=asked.data.steps or (), purpose=EVALUATION).inputs
+        # Labels that the data may have are not asked for.
+        inputs = read(asked.data, first.inputs, steps=asked.data.steps or (), purpose=CALIBRATION).inputs
     else:
         arrays = unpack(Path(asked.inputs))
         inputs = tuple(arrays[f"input_{k}"] for k in range(len(arrays)))

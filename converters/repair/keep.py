@@ -72,7 +72,7 @@ class Keeper:
         task = task_of(
             self.contract.task,
             classes=self.model.classes,
-            labelled=y is not None,
+            labelled=y is not None or self.contract.named,
             probabilities=self.model.probabilities,
         )
         name = self.contract.metric or metric.default(task, y, self.model.classes)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.contract.errors import ConversionCrashed
-from agent.contract.manifest import EngineName, Task
+from agent.contract.manifest import EngineName
 from agent.contract.profile import DeviceProfile
 from converters.contract import Contract
 from converters.convert import Conversion
@@ -103,7 +103,8 @@ def _run(
     targets: dict[str, Target] = {}
     for one in plans:
         for target in one.targets:
-            alone = given.measures[one.profile.name] is None or targets.get(target.key, target).answer_here
+            proved = given.measures[one.profile.name] is not None or one.profile.name in given.boards
+            alone = not proved or targets.get(target.key, target).answer_here
             targets[target.key] = replace(target, answer_here=alone)
     job = ConversionJob(
         source=str(request.model.resolve()),
@@ -126,8 +127,12 @@ def _run(
 
 
 def _contract(request: ConversionRequest, given: Given) -> Contract:
-    task = request.pipeline.task or (Task.CLASSIFICATION if given.labels else None)
-    return Contract(max_drop_points=request.max_drop_points, task=task, metric=request.metric)
+    return Contract(
+        max_drop_points=request.max_drop_points,
+        task=request.pipeline.task,
+        metric=request.metric,
+        named=bool(given.labels),
+    )
 
 
 def _named_by_data(conversion: Conversion) -> tuple[str, ...]:

@@ -190,7 +190,7 @@ class Finishing:
             )
 
     def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> Judged:
-        inputs = tuple(store(self.run[f"input_{k}"], spec) for k, spec in enumerate(converted.inputs))
+        inputs = self._inputs(converted)
         answers = self._answered(profile, recipe, converted, inputs)
         self.request.pipeline.check_fits(self.task, converted.inputs, converted.outputs, answers.outputs)
         judgement = judge(
@@ -207,7 +207,6 @@ class Finishing:
         )
         return Judged(
             converted=converted,
-            inputs=inputs,
             answers=answers,
             judgement=judgement,
             size_bytes=(self.folder / converted.file).stat().st_size,
@@ -220,13 +219,23 @@ class Finishing:
         assert tried.judged is not None, "what came to nothing is not written"
         judged, recipe = tried.judged, tried.candidate.recipe
         package = self._package(
-            profile, recipe, judged.converted, judged.inputs, judged.answers, judged.judgement, rows
+            profile,
+            recipe,
+            judged.converted,
+            self._inputs(judged.converted),
+            judged.answers,
+            judged.judgement,
+            rows,
         )
         admitted = error is None or self.request.keep_failed
         folder = self.request.output / profile.name if admitted else None
         digest = package.write(folder) if folder else None
         result = self._result(profile, recipe, package, judged.judgement, judged.answers, folder, digest)
         return replace(result, candidates=tuple(rows), error=error)
+
+    def _inputs(self, converted: Converted) -> tuple[Array, ...]:
+        """The run set as an artifact's tensors store it."""
+        return tuple(store(self.run[f"input_{k}"], spec) for k, spec in enumerate(converted.inputs))
 
     def _floats(self, converted: Converted, answers: Answers) -> tuple[Array, ...]:
         """The original's answers; where nothing here could run it, the untouched artifact's own stand for them."""
@@ -241,7 +250,8 @@ class Finishing:
     ) -> Answers:
         """The artifact's answers to the run set, once for each engine and board."""
         measure, board = self.given.measures[profile.name], self.given.boards.get(profile.name)
-        key = (converted.key, profile.engine.value if measure else "", profile.name if board else "")
+        engine = f"{profile.engine.value} {profile.engine_version}" if measure else ""
+        key = (converted.key, engine, profile.name if board else "")
         if key in self._answers:
             return self._answers[key]
         runs = measure or board
@@ -320,7 +330,7 @@ class Finishing:
                 artifact_sha256=hashlib.sha256(artifact.read_bytes()).hexdigest(),
                 artifact_bytes=artifact.stat().st_size,
                 answered_by=answers.by,
-                proof=answers.proof,
+                proof=answers.here,
                 board=answers.board,
                 notes=self._all_notes(profile, converted, answers),
                 rows=rows,
@@ -357,7 +367,7 @@ class Finishing:
         folder: Path | None,
         digest: str | None,
     ) -> ProfileResult:
-        timed = answers.proof.result if answers.proof else None
+        timed = answers.here.result if answers.here else None
         return ProfileResult(
             profile=profile.name,
             recipe=recipe.name,

@@ -93,7 +93,7 @@ def judge(
         return Judgement(verdict=verdict, error=error, drop=None, agreement=None, floor=None, golden=golden)
     agrees, floor = agreement(part, floats, specs, task), agreement_floor(max_drop_points, len(golden))
     drop = counts = None
-    if y is not None and task is Task.CLASSIFICATION:
+    if y is not None and task is Task.CLASSIFICATION and outputs[0].shape[-1] > 1:
         answered = classes(dequantize(outputs[0], specs[0]))
         counts = _confusion(y, answered, outputs[0].shape[-1])
         drop = paired(answered == y, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)

@@ -35,6 +35,11 @@ class Answers:
     by: str
     board: MeasureResult | None = None
 
+    @property
+    def here(self) -> Proof | None:
+        """The proof run on this machine; None where the board's run is the proof, or there is none."""
+        return self.proof if self.proof is not None and self.proof.result is not self.board else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -42,14 +47,12 @@ class Judged:
 
     Attributes:
         converted: the artifact.
-        inputs: the run set as its tensors store it.
-        answers: to it.
+        answers: to the run set.
         judgement: of these.
         size_bytes: of its file.
     """
 
     converted: Converted
-    inputs: tuple[Array, ...]
     answers: Answers
     judgement: Judgement
     size_bytes: int
@@ -82,7 +85,7 @@ class Tried:
         if self.judged is None:
             return Row(recipe=name, verdict=REFUSED, reason=_sentence(self.error, profile))
         judged = self.judged
-        here, board = judged.answers.proof, judged.answers.board
+        here, board = judged.answers.here, judged.answers.board
         row = Row(
             recipe=name,
             verdict=judged.judgement.verdict,
@@ -93,7 +96,7 @@ class Tried:
             layers=judged.converted.layers,
             reason=_sentence(judged.judgement.error, profile),
         )
-        if here is not None and here.result is not board:
+        if here is not None:
             result = here.result
             row = replace(row, p50_ms=result.p50_ms, p95_ms=result.p95_ms, memory_mb=result.memory_mb)
         if board is not None:

@@ -51,6 +51,14 @@ def test_the_layer_whose_weights_were_spoiled_is_the_first_that_differs(tmp_path
     assert all(layer["sqnr_db"] < 60 for layer in layers[place:])
 
 
+def test_labels_beside_the_samples_are_not_in_the_way(tmp_path: Path) -> None:
+    x, y = digits(8)
+    np.savez(tmp_path / "labelled.npz", x=x, y=y)
+
+    found = compare(MODELS / "digits.onnx", MODELS / "digits.onnx", data=tmp_path / "labelled.npz", samples=8)
+    assert found.samples == 8
+
+
 @pytest.mark.bed
 def test_of_two_formats_the_outputs_are_compared(data: Path) -> None:
     (layer,) = compare(MODELS / "digits.tflite", MODELS / "digits.onnx", data=data, samples=8).layers
