@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.contract.manifest import Task
+from agent.contract.manifest import Step, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,14 @@ class Contract:
         max_drop_points: against the float original, in percentage points.
         task: what the outputs mean; None derives it from labels and softmax.
         metric: by name; None takes that of the task.
+        postprocessing: steps from the outputs to an answer.
         named: the classes have names, so that the outputs are those of a classifier.
     """
 
     max_drop_points: float
     task: Task | None = None
     metric: str | None = None
+    postprocessing: tuple[Step, ...] = ()
     named: bool = False
 
 

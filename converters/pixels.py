@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from agent.contract.manifest import Step, TensorSpec
+from agent.contract.manifest import Step, Task, TensorSpec
 from agent.transforms.quantization import is_quantized
 from converters.job import DataFacts
+from converters.metrics.detection import Detecting
 
 CHANNELS = {1: "grayscale", 3: "rgb"}
 NEARLY = 0.9
@@ -53,7 +54,7 @@ def derive(
         data: what was given of calibration and held-out data.
         stated: the user's word for what 0 and 255 become.
     """
-    layout = _layout(inputs)
+    layout = _layout(inputs[0].shape) if len(inputs) == 1 else None
     if layout is None:
         return Pixels()
     scale, scale_from, note = _scale(inputs[0], data, stated)
@@ -72,9 +73,16 @@ def derive(
     return Pixels(steps=steps, scale=scale, scale_from=scale_from, notes=(note,))
 
 
-def _layout(inputs: tuple[TensorSpec, ...]) -> tuple[int, int, int] | None:
+def detecting_of(task: Task, steps: tuple[Step, ...], shape: tuple[int, ...]) -> Detecting | None:
+    """How boxes are read out of the outputs of a model with an input of this shape; None where it is no detector."""
+    if task is not Task.DETECTION:
+        return None
+    layout = _layout(shape)
+    return Detecting(steps, columns=layout[2], rows=layout[1]) if layout else Detecting(steps)
+
+
+def _layout(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     """Channels, height and width of an image input, or None."""
-    shape = inputs[0].shape if len(inputs) == 1 else ()
     if len(shape) != 4:
         return None
     for channels, height, width in ((shape[3], shape[1], shape[2]), (shape[1], shape[2], shape[3])):

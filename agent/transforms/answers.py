@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from agent.contract.errors import DocumentInvalid
 from agent.contract.manifest import Step, Task
-from agent.transforms.boxes import best_boxes, read_boxes
+from agent.transforms.boxes import Boxes, best_boxes, read_boxes
 from agent.transforms.frame import Frame
 from agent.transforms.images import grey_png
 from agent.transforms.pipeline import apply, check_steps
@@ -95,8 +95,9 @@ def answer(
         count = int(told["top-k"]["k"]) if "top-k" in told else 1
         return {"answers": _classes(apply(carried, first).ravel(), count, labels)}
     if task is Task.DETECTION:
-        found = [apply(carried, output) for output in outputs.values()]
-        return {"answers": _detections(found, told, labels, frame)}
+        columns, rows = (frame.columns, frame.rows) if frame else (1, 1)
+        boxes = detected(steps, list(outputs.values()), columns=columns, rows=rows)
+        return {"answers": _detections(boxes, labels, frame)}
     if task is Task.SEGMENTATION:
         return _segments(apply(carried, first), labels, frame)
     if task is Task.EMBEDDING:
@@ -105,6 +106,25 @@ def answer(
         return {"answers": [_anomaly(apply(carried, first), float(told["threshold"]["at"]))]}
     values = {name: apply(carried, output[0]) for name, output in outputs.items()}
     return {"answers": [{"name": n, "shape": list(v.shape), "values": v.ravel()} for n, v in values.items()]}
+
+
+def detected(steps: Sequence[Step], outputs: Sequence[Array], *, columns: int, rows: int) -> Boxes:
+    """The boxes that a detector's postprocessing leaves, best first.
+
+    Args:
+        steps: postprocessing, checked; with `boxes` and `nms`.
+        outputs: of one sample, real numbers with a batch axis of 1.
+        columns: of the model's input; 1 leaves boxes in fractions of it as they are.
+        rows: likewise.
+
+    Raises:
+        DocumentInvalid: the outputs are not as the steps want them.
+    """
+    told = {step.op: step.parameters for step in steps}
+    carried = [step for step in steps if step.op not in _ANSWERING[Task.DETECTION]]
+    found = [apply(carried, output) for output in outputs]
+    boxes, nms = read_boxes(found, told["boxes"], columns=columns, rows=rows), told["nms"]
+    return best_boxes(boxes, score=nms["score"], overlap=nms["overlap"], limit=nms["limit"])
 
 
 def _classes(scores: Array, count: int, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -116,13 +136,7 @@ def _named(index: int, labels: Sequence[str]) -> dict[str, Any]:
     return {"index": index, "label": labels[index] if 0 <= index < len(labels) else str(index)}
 
 
-def _detections(
-    outputs: Sequence[Array], told: Mapping[str, Any], labels: Sequence[str], frame: Frame | None
-) -> list[dict[str, Any]]:
-    columns, rows = (frame.columns, frame.rows) if frame else (1, 1)
-    boxes = read_boxes(outputs, told["boxes"], columns=columns, rows=rows)
-    nms = told["nms"]
-    boxes = best_boxes(boxes, score=nms["score"], overlap=nms["overlap"], limit=nms["limit"])
+def _detections(boxes: Boxes, labels: Sequence[str], frame: Frame | None) -> list[dict[str, Any]]:
     corners = frame.boxes(boxes.corners) if frame else boxes.corners
     return [
         {**_named(index, labels), "score": score, "box": corner}

@@ -55,6 +55,13 @@ class Frame:
         placed = inside * np.asarray(scale, np.float64) + np.asarray(origin, np.float64)
         return np.asarray(np.clip(placed, 0.0, (self.width, self.height) * 2), dtype=np.float32)
 
+    def inside(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+        """Boxes `[N, 4]` in the picture as boxes in the input, cut where it ends: what `boxes` turns back."""
+        scale = (self.across, self.down, self.across, self.down)
+        origin = (self.left, self.top, self.left, self.top)
+        placed = (boxes - np.asarray(origin, np.float64)) / np.asarray(scale, np.float64)
+        return np.asarray(np.clip(placed, 0.0, (self.columns, self.rows) * 2))
+
     def seen(self, columns: int, rows: int) -> tuple[slice, slice]:
         """Rows and columns of a map over the input (`rows` × `columns` of them) that show the picture, not padding."""
         across, down = self.across * self.columns / columns, self.down * self.rows / rows

@@ -18,6 +18,7 @@ from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
 from converters.calibration.data import Array, Data, check_arrays, checked_labels
 from converters.calibration.memory import available_bytes
+from converters.calibration.source import LabelKind
 
 LABELS = "y"
 ALONE = "x"
@@ -70,13 +71,13 @@ def plain_name(spec: TensorSpec) -> str:
     return name.removeprefix("serving_default_").removesuffix(":0")
 
 
-def load(path: Path, *, purpose: str, quantities: bool = False) -> Archive:
+def load(path: Path, *, purpose: str, label_kind: LabelKind = LabelKind.CLASSES) -> Archive:
     """Read a file.
 
     Args:
         path: `.npz` with one array an input and, where there are labels, `y`; or `.npy` with the inputs alone.
         purpose: `calibration` or `evaluation`, for the sentence of an error.
-        quantities: `y` holds real numbers.
+        label_kind: what `y` holds.
 
     Raises:
         DataUnreadable: it is no such file.
@@ -89,7 +90,7 @@ def load(path: Path, *, purpose: str, quantities: bool = False) -> Archive:
     check_arrays(arrays, path=path, purpose=purpose)
     samples = len(next(iter(arrays.values())))
     if y is not None:
-        y = checked_labels(y, samples, path=path, purpose=purpose, quantities=quantities)
+        y = checked_labels(y, samples, path=path, purpose=purpose, label_kind=label_kind)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Archive(path=path, sha256=digest, arrays=arrays, y=y)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from agent.contract.errors import DataMismatch
 from agent.contract.manifest import TensorSpec
+from converters.calibration.boxes import checked_boxes
 from converters.calibration.classes import check_count
+from converters.calibration.source import LabelKind
 
 Array = NDArray[Any]
 
@@ -35,7 +37,8 @@ class Data:
         path: where they come from.
         sha256: of all that was read: a file's bytes, a folder's names and files, or what a function yielded.
         inputs: one array `[N, ...]` for each input, in the model's order.
-        y: class indices int64 `[N]`; real numbers `[N, ...]` where quantities were asked for; None without labels.
+        y: class indices int64 `[N]`; real numbers `[N, ...]` or boxes `[N, most boxes, 5]` where those were
+            asked for; None without labels.
         classes: names in the order of the classes, where the data named them and nothing else said their order.
     """
 
@@ -103,12 +106,15 @@ def _not_finite(array: Array) -> tuple[int, ...] | None:
     return None
 
 
-def checked_labels(y: Array, samples: int, *, path: object, purpose: str, quantities: bool) -> Array:
-    """Labels as they are used: int64 `[N]`, or float64 `[N, ...]` where quantities were asked for.
+def checked_labels(y: Array, samples: int, *, path: object, purpose: str, label_kind: LabelKind) -> Array:
+    """Labels as they are used: classes int64 `[N]`, quantities float64 `[N, ...]`, boxes float64 `[N, most boxes, 5]`.
 
     Raises:
         DataMismatch: they are none.
     """
+    if label_kind is LabelKind.BOXES:
+        return checked_boxes(y, samples, path=path, purpose=purpose)
+    quantities = label_kind is LabelKind.QUANTITIES
     fits = y.ndim >= 1 and len(y) == samples
     if quantities and fits and y.dtype.kind in "iuf" and np.isfinite(y).all():
         return y.astype(np.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from agent.contract.errors import DataMismatch, DataUnreadable, ImageError, RequestInvalid
 from agent.contract.errors.sounds import SoundError
 from agent.contract.manifest import Step, TensorSpec
+from agent.transforms.frame import Frame
 from agent.transforms.images import MAX_BYTES
 from agent.transforms.inputs import prepared
 from converters.calibration.classes import SHOWN
@@ -47,11 +49,12 @@ def read_files(folder: Folder, steps: Sequence[Step], specs: Sequence[TensorSpec
         _enter(digest, folder.table, (folder.path / folder.table).read_bytes())
     array: Array | None = None
     refused: list[str] = []
+    frames: list[Frame] = []
     for place, name in enumerate(folder.files):
         try:
             data = _read(folder.path / name)
             _enter(digest, name, data)
-            sample = prepared(data, steps, specs[0]).array
+            made = prepared(data, steps, specs[0])
         except RequestInvalid as error:
             raise DataMismatch(
                 purpose=purpose, path=folder.path, reason=f"`{name}`: {error}", expected=described(specs[0])
@@ -59,23 +62,30 @@ def read_files(folder: Folder, steps: Sequence[Step], specs: Sequence[TensorSpec
         except (ImageError, SoundError, OSError) as error:
             refused.append(f"`{name}` ({error.strerror if isinstance(error, OSError) else error})")
             continue
+        sample = made.array
         if array is None:
             array = _room(folder, sample)
         if sample.shape[1:] != array.shape[1:]:
             reason = f"`{name}` becomes {list(sample.shape[1:])}, others {list(array.shape[1:])}"
             raise DataMismatch(purpose=purpose, path=folder.path, reason=reason, expected="one shape for all")
         array[place] = sample[0]
+        frames += [made.frame] if made.frame is not None else []
     if refused or array is None:
         raise DataUnreadable(path=folder.path, reason=_told(refused, len(folder.files)))
     check_arrays({"x": array}, path=folder.path, purpose=purpose)
-    classes = folder.classes
-    return Data(
-        path=folder.path,
-        sha256=digest.hexdigest(),
-        inputs=(array,),
-        y=classes.y if classes else None,
-        classes=classes.names if classes else (),
-    )
+    found = Data(path=folder.path, sha256=digest.hexdigest(), inputs=(array,))
+    if folder.boxes is not None:
+        if not frames:
+            raise DataMismatch(
+                purpose=purpose,
+                path=folder.path,
+                reason="its files are sounds",
+                expected="pictures for boxes",
+            )
+        return replace(found, y=folder.boxes.moved(folder.files, frames))
+    if folder.classes is not None:
+        return replace(found, y=folder.classes.y, classes=folder.classes.names)
+    return found
 
 
 def _read(path: Path) -> bytes:

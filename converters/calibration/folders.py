@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from agent.contract.errors import DataMismatch, DataUnreadable
+from converters.calibration.boxes import TrueBoxes, read_boxes
 from converters.calibration.classes import SHOWN, Classes, numbered
-from converters.calibration.source import DataSource
+from converters.calibration.source import DataSource, LabelKind
 
 LABELS_FILE = "labels.csv"
 
@@ -29,6 +30,7 @@ class Folder:
         path: of the folder.
         files: names of the samples in it, `/` between their parts, sorted.
         classes: of the samples, or None.
+        boxes: in the pictures, or None.
         table: the file of labels, or None.
     """
 
@@ -36,6 +38,7 @@ class Folder:
     files: tuple[str, ...]
     classes: Classes | None
     table: str | None
+    boxes: TrueBoxes | None = None
 
 
 def survey(source: DataSource, *, purpose: str) -> Folder:
@@ -49,16 +52,19 @@ def survey(source: DataSource, *, purpose: str) -> Folder:
     names = _files(root)
     if LABELS_FILE in names:
         files = tuple(name for name in names if name != LABELS_FILE)
+        if source.label_kind is LabelKind.BOXES:
+            boxes = read_boxes(root / LABELS_FILE, files, source.labels, path=root, purpose=purpose)
+            return Folder(path=root, files=files, classes=None, table=LABELS_FILE, boxes=boxes)
         told = _told(root / LABELS_FILE, source.label_column)
         classes = _by_table(root, files, told, source, purpose)
         return Folder(path=root, files=files, classes=classes, table=LABELS_FILE)
     beside = [name for name in names if "/" not in name]
-    if beside and len(beside) < len(names):
+    if beside and len(beside) < len(names) and source.label_kind is not LabelKind.BOXES:
         reason = f"{_listed(beside)} in it: beside folders of classes"
         raise DataUnreadable(path=root, reason=reason)
     if not names:
         raise DataUnreadable(path=root, reason="the folder is empty")
-    if beside:
+    if beside or source.label_kind is LabelKind.BOXES:
         return Folder(path=root, files=names, classes=None, table=None)
     found = [PurePosixPath(name).parts[0] for name in names]
     classes = numbered(found, source.labels, path=root, purpose=purpose, what="folder", numbers=False)

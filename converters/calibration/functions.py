@@ -78,7 +78,7 @@ def _joined(
     named = {plain_name(spec): array for spec, array in zip(specs, inputs, strict=True)}
     check_arrays(named, path=source.path, purpose=purpose)
     if y is not None:
-        y = checked_labels(y, len(inputs[0]), path=source.path, purpose=purpose, quantities=source.quantities)
+        y = checked_labels(y, len(inputs[0]), path=source.path, purpose=purpose, label_kind=source.label_kind)
     digest = hashlib.sha256()
     for array in (*inputs, *(() if y is None else (y,))):
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())

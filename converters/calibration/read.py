@@ -14,7 +14,7 @@ from converters.calibration import arrays, functions
 from converters.calibration.data import EVALUATION, Data, check_inputs, check_labels, described
 from converters.calibration.files import read_files
 from converters.calibration.folders import survey
-from converters.calibration.source import DataKind, DataSource
+from converters.calibration.source import DataKind, DataSource, LabelKind
 from converters.calibration.tables import read_table
 
 WAY_OUT = "say what pixel values become with --input-scale LOW,HIGH, or all steps with --pipeline FILE"
@@ -34,10 +34,10 @@ def look(source: DataSource, *, purpose: str) -> None:
             )
         survey(source, purpose=purpose)
     elif source.kind is DataKind.ARRAYS:
-        arrays.load(source.path, purpose=purpose, quantities=source.quantities)
+        arrays.load(source.path, purpose=purpose, label_kind=source.label_kind)
     elif source.kind is not DataKind.FUNCTION:
         table = read_table(source, purpose=purpose)
-        if table.labels is not None and not source.quantities:
+        if table.labels is not None and source.label_kind is LabelKind.CLASSES:
             table.classes(source, purpose=purpose)
 
 
@@ -63,14 +63,14 @@ def read(
     """
     data = _read(source, specs, steps, purpose)
     check_inputs(data, specs, purpose=purpose)
-    if purpose == EVALUATION and not source.quantities:
+    if purpose == EVALUATION and source.label_kind is LabelKind.CLASSES:
         check_labels(data, classes, purpose=purpose)
     return data
 
 
 def _read(source: DataSource, specs: Sequence[TensorSpec], steps: Sequence[Step], purpose: str) -> Data:
     if source.kind is DataKind.ARRAYS:
-        return arrays.load(source.path, purpose=purpose, quantities=source.quantities).bound(
+        return arrays.load(source.path, purpose=purpose, label_kind=source.label_kind).bound(
             specs, purpose=purpose
         )
     if source.kind is DataKind.FUNCTION:

@@ -28,6 +28,14 @@ class DataKind(enum.StrEnum):
     FUNCTION = "function"
 
 
+class LabelKind(enum.StrEnum):
+    """What labels are: one class a sample, numbers, or boxes with their classes."""
+
+    CLASSES = "classes"
+    QUANTITIES = "quantities"
+    BOXES = "boxes"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
     """Data that were given, and how they become a model's inputs.
@@ -40,7 +48,7 @@ class DataSource:
         scale: what pixel values 0 and 255 become, two numbers, or None.
         columns: of a table, the model's features in their order; none: all but that of the labels.
         label_column: of a table, or None.
-        quantities: `y` holds real numbers, not classes.
+        label_kind: what `y` holds.
     """
 
     location: str
@@ -50,7 +58,7 @@ class DataSource:
     scale: tuple[float, ...] | None = None
     columns: tuple[str, ...] = ()
     label_column: str | None = None
-    quantities: bool = False
+    label_kind: LabelKind = LabelKind.CLASSES
 
     @property
     def path(self) -> Path:

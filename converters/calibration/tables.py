@@ -22,7 +22,7 @@ from agent.contract.manifest import TensorSpec
 from converters.calibration.classes import Classes, numbered
 from converters.calibration.data import EVALUATION, Array, Data, checked_labels, real_dtype
 from converters.calibration.memory import check_fits
-from converters.calibration.source import DataKind, DataSource
+from converters.calibration.source import DataKind, DataSource, LabelKind
 
 ROWS = 4096
 """Rows that are read at a time."""
@@ -62,7 +62,7 @@ class Table:
         x = self._cast(np.dtype(real_dtype(specs[0])), purpose)
         if self.labels is None:
             return Data(path=self.path, sha256=self.sha256, inputs=(x,))
-        if source.quantities:
+        if source.label_kind is LabelKind.QUANTITIES:
             return Data(path=self.path, sha256=self.sha256, inputs=(x,), y=self._quantities(purpose))
         found = self.classes(source, purpose=purpose)
         return Data(path=self.path, sha256=self.sha256, inputs=(x,), y=found.y, classes=found.names)
@@ -96,7 +96,9 @@ class Table:
             raise DataMismatch(
                 purpose=purpose, path=self.path, reason=f"label column: {error}", expected="numbers as labels"
             ) from error
-        return checked_labels(y, len(self.features), path=self.path, purpose=purpose, quantities=True)
+        return checked_labels(
+            y, len(self.features), path=self.path, purpose=purpose, label_kind=LabelKind.QUANTITIES
+        )
 
 
 def read_table(source: DataSource, *, purpose: str) -> Table:

@@ -7,6 +7,7 @@ the Bootstrap", 1993, chapters 8 and 13). Below 30 samples a bootstrap says noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.statistics import OUTSIDE, UNDECIDED, WITHIN, paired_drop
+from converters.statistics import MOST_SAMPLES, OUTSIDE, UNDECIDED, WITHIN, paired_drop, samples_needed
 
 Array = NDArray[Any]
 MOST_DRAWS = 1000
@@ -62,6 +63,22 @@ class Comparison:
         if self.high <= budget_points:
             return WITHIN
         return OUTSIDE if self.low > budget_points else UNDECIDED
+
+    def needed(self, budget_points: float) -> int | None:
+        """How many samples would give a verdict if they went on as these did; None where a million would not do.
+
+        The interval of a bootstrap narrows with the root of the samples, so that its side towards the budget tells.
+        """
+        if not self.draws:
+            found = paired_drop(samples=self.samples, lost=self.lost, gained=self.gained)
+            return samples_needed(found, budget_points / 100)
+        gap = abs(budget_points - self.drop_points)
+        side = (
+            self.high - self.drop_points if self.drop_points <= budget_points else self.drop_points - self.low
+        )
+        if side > gap * math.sqrt(MOST_SAMPLES / self.samples):
+            return None
+        return max(FEWEST_SAMPLES, math.ceil(self.samples * (side / gap) ** 2 if gap else 0))
 
     def misses(self, budget_points: float) -> bool:
         """The best estimate lies over the budget."""

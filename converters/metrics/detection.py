@@ -9,12 +9,15 @@ There are no crowds and no areas here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.contract.manifest import Step
+from agent.transforms.answers import detected
 from agent.transforms.boxes import Boxes, intersection_over_union
 
 Array = NDArray[Any]
@@ -23,19 +26,77 @@ MOST_BOXES = 100
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 
-def mean_average_precision(
-    found: Sequence[Boxes], truth: Sequence[Boxes], overlaps: Sequence[float] = OVERLAPS
-) -> float:
-    """Mean average precision, 0 to 1; 0 where there is no true box at all.
+@dataclass(frozen=True)
+class Matches:
+    """What a detector found in one picture, against what is there. Pictures are matched once, and counted often.
+
+    Attributes:
+        wanted: true boxes by class.
+        scores: of the boxes found, by class, float32 `[boxes]`.
+        hits: which of them are hits, by class, `[overlaps, boxes]`.
+    """
+
+    wanted: Mapping[int, int]
+    scores: Mapping[int, Array]
+    hits: Mapping[int, NDArray[np.bool_]]
+
+
+def matched(found: Boxes, true: Boxes, overlaps: Sequence[float] = OVERLAPS) -> Matches:
+    """Give each box found the true box that it hits.
 
     Args:
-        found: of each picture, with scores.
-        truth: of each picture; the scores are not read.
+        found: in a picture, with scores.
+        true: in it; the scores are not read.
         overlaps: least intersection over union of a hit.
     """
-    kinds = sorted({int(kind) for boxes in truth for kind in boxes.classes})
-    each = [_average_precision(found, truth, kind, overlaps) for kind in kinds]
+    best = np.argsort(-found.scores, kind="stable")[:MOST_BOXES]
+    kinds = {int(kind) for kind in (*true.classes, *found.classes[best])}
+    mine = {kind: found.chosen(best[found.classes[best] == kind]) for kind in kinds}
+    there = {kind: true.corners[true.classes == kind] for kind in kinds}
+    return Matches(
+        wanted={kind: len(there[kind]) for kind in kinds if len(there[kind])},
+        scores={kind: mine[kind].scores for kind in kinds},
+        hits={
+            kind: _hits(intersection_over_union(mine[kind].corners, there[kind]), overlaps) for kind in kinds
+        },
+    )
+
+
+def mean_average_precision(pictures: Sequence[Matches]) -> float:
+    """Mean average precision, 0 to 1; 0 where there is no true box at all."""
+    kinds = sorted({kind for picture in pictures for kind in picture.wanted})
+    each = [_average_precision(pictures, kind) for kind in kinds]
     return float(np.mean(each)) if each else 0.0
+
+
+@dataclass(frozen=True)
+class Detecting:
+    """How boxes are read out of a detector's outputs.
+
+    Attributes:
+        steps: its postprocessing, checked.
+        columns, rows: of its input; 1 where that is no picture, so that boxes stay fractions.
+    """
+
+    steps: tuple[Step, ...]
+    columns: int = 1
+    rows: int = 1
+
+    def boxes(self, outputs: Sequence[Array]) -> list[Boxes]:
+        """Of each sample.
+
+        Args:
+            outputs: real numbers `[N, ...]`, one array an output.
+
+        Raises:
+            DocumentInvalid: the outputs are not as the steps want them.
+        """
+        return [
+            detected(
+                self.steps, [array[k : k + 1] for array in outputs], columns=self.columns, rows=self.rows
+            )
+            for k in range(len(outputs[0]))
+        ]
 
 
 def boxes_of(y: Array) -> list[Boxes]:
@@ -46,22 +107,12 @@ def boxes_of(y: Array) -> list[Boxes]:
     ]
 
 
-def _average_precision(
-    found: Sequence[Boxes], truth: Sequence[Boxes], kind: int, overlaps: Sequence[float]
-) -> float:
-    """Of one class, the mean over the overlaps."""
-    scores: list[Array] = []
-    hits: list[Array] = []
-    wanted = 0
-    for guessed, true in zip(found, truth, strict=True):
-        best = np.argsort(-guessed.scores, kind="stable")[:MOST_BOXES]
-        mine = guessed.chosen(best[guessed.classes[best] == kind])
-        there = true.corners[true.classes == kind]
-        wanted += len(there)
-        scores.append(mine.scores)
-        hits.append(_hits(intersection_over_union(mine.corners, there), overlaps))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    right = np.concatenate(hits, axis=1)[:, order]
+def _average_precision(pictures: Sequence[Matches], kind: int) -> float:
+    """Of one class that is in some of them, the mean over the overlaps."""
+    wanted = sum(picture.wanted.get(kind, 0) for picture in pictures)
+    seen = [picture for picture in pictures if kind in picture.scores]
+    order = np.argsort(-np.concatenate([picture.scores[kind] for picture in seen]), kind="stable")
+    right = np.concatenate([picture.hits[kind] for picture in seen], axis=1)[:, order]
     return float(np.mean([_area(row, wanted) for row in right]))
 
 

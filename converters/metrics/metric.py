@@ -18,11 +18,19 @@ from agent.contract.manifest import Task
 from agent.transforms.boxes import Boxes
 from converters.metrics import own
 from converters.metrics.compare import MOST_DRAWS, Comparison, proportions, resampled
-from converters.metrics.detection import OVERLAPS, boxes_of, mean_average_precision
+from converters.metrics.detection import (
+    OVERLAPS,
+    Detecting,
+    Matches,
+    boxes_of,
+    matched,
+    mean_average_precision,
+)
 from converters.metrics.scores import auc, rmse, top_each
 
 Array = NDArray[Any]
-NAMES = ("top-1", "top-5", "auc", "rmse", "map", "map50")
+OF_BOXES = ("map", "map50")
+NAMES = ("top-1", "top-5", "auc", "rmse", *OF_BOXES)
 SLOW_DRAWS = 200
 """Of a metric that takes long, or may: boxes, and functions of the user's own."""
 
@@ -40,13 +48,21 @@ class Answers:
     boxes: Sequence[Boxes] = ()
 
 
-def check(name: str) -> None:
-    """Raise OptionInvalid where there is no such metric."""
+def answered(outputs: Sequence[Array], detecting: Detecting | None) -> Answers:
+    """Outputs `[N, ...]` as metrics take them, with the boxes in them where they are a detector's."""
+    return Answers(outputs=outputs, boxes=detecting.boxes(outputs) if detecting is not None else ())
+
+
+def check(name: str, task: Task | None = None) -> None:
+    """Raise OptionInvalid where there is no such metric, or it is not one of this task's."""
     if name not in NAMES and _top(name) is None and not own.is_own(name):
         raise OptionInvalid(
             option=f"--metric {name}",
             reason=f"it is none of {', '.join(NAMES)}, MODULE:FUNCTION, FILE.py:FUNCTION",
         )
+    if name in OF_BOXES and task is not Task.DETECTION:
+        reason = 'it is of boxes, which takes `task = "detection"` and its steps in --pipeline FILE'
+        raise OptionInvalid(option=f"--metric {name}", reason=reason)
 
 
 def default(task: Task, y: Array | None, classes: int | None) -> str | None:
@@ -78,12 +94,14 @@ def compare(name: str, answers: Answers, floats: Answers, y: Array) -> Compariso
     Raises:
         OptionInvalid: the metric does not exist, does not apply, or is a function that fails.
     """
-    check(name)
     _check_applies(name, answers, y)
     count = _top(name)
     if count is not None:
         right, float_right = (top_each(found.outputs[0], y, count) for found in (answers, floats))
         return proportions(name, right, float_right)
+    if name in OF_BOXES:
+        overlaps = OVERLAPS if name == "map" else (0.5,)
+        return _precision(name, _matches(answers, y, overlaps), _matches(floats, y, overlaps))
     value, higher, relative, draws = _measure(name, y)
     return resampled(
         name,
@@ -104,7 +122,7 @@ def _check_applies(name: str, answers: Answers, y: Array) -> None:
         takes = "one score, or one of each of two classes, and labels of 0 and 1"
     elif name == "rmse" and each != y.size // len(y):
         takes = "as many outputs as labels"
-    elif name in ("map", "map50") and not (y.ndim == 3 and y.shape[2] == 5 and answers.boxes):
+    elif name in OF_BOXES and not (y.ndim == 3 and y.shape[2] == 5 and answers.boxes):
         takes = "boxes, and true boxes as labels"
     elif _top(name) is not None and (each < 2 or y.ndim != 1 or y.dtype.kind != "i"):
         takes = "one score a class, and classes as labels"
@@ -119,6 +137,21 @@ def _top(name: str) -> int | None:
     return int(count) if first == "top" and count.isdigit() and int(count) > 0 else None
 
 
+def _matches(answers: Answers, y: Array, overlaps: Sequence[float]) -> list[Matches]:
+    pairs = zip(answers.boxes, boxes_of(y), strict=True)
+    return [matched(found, true, overlaps) for found, true in pairs]
+
+
+def _precision(name: str, found: Sequence[Matches], floats: Sequence[Matches]) -> Comparison:
+    return resampled(
+        name,
+        len(found),
+        lambda at: mean_average_precision([found[k] for k in at]),
+        lambda at: mean_average_precision([floats[k] for k in at]),
+        draws=SLOW_DRAWS,
+    )
+
+
 Measured = Callable[[Answers, NDArray[np.int64]], float]
 
 
@@ -128,14 +161,6 @@ def _measure(name: str, y: Array) -> tuple[Measured, bool, bool, int]:
         return lambda found, at: rmse(found.outputs[0][at], y[at]), False, True, MOST_DRAWS
     if name == "auc":
         return lambda found, at: auc(found.outputs[0][at], y[at]), True, False, MOST_DRAWS
-    if name in ("map", "map50"):
-        truth, overlaps = boxes_of(y), OVERLAPS if name == "map" else (0.5,)
-        return (
-            lambda found, at: mean_average_precision(
-                [found.boxes[k] for k in at], [truth[k] for k in at], overlaps
-            ),
-            True, False, SLOW_DRAWS,
-        )  # fmt: skip
     function = own.load(name)
     return (
         lambda found, at: own.value(name, function, [array[at] for array in found.outputs], y[at]),

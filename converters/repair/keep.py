@@ -24,6 +24,7 @@ from converters.metrics import metric
 from converters.metrics.compare import Comparison, proportions, resampled
 from converters.metrics.scores import agreement_each, cosine_each
 from converters.models import Artifact, Model
+from converters.pixels import detecting_of
 from converters.repair.apply import samples
 from converters.repair.ladder import Climbed, Ladder, Steps, repairable
 from converters.run_set import RunSet, store
@@ -76,8 +77,9 @@ class Keeper:
             probabilities=self.model.probabilities,
         )
         name = self.contract.metric or metric.default(task, y, self.model.classes)
-        if y is not None and name is not None and task is not Task.DETECTION:
-            found, original = metric.Answers(outputs=outputs), metric.Answers(outputs=floats)
+        if y is not None and name is not None:
+            detecting = detecting_of(task, self.contract.postprocessing, self.run_set.inputs[0].shape)
+            found, original = metric.answered(outputs, detecting), metric.answered(floats, detecting)
             return metric.compare(name, found, original, y)
         if task is Task.CLASSIFICATION:
             same = agreement_each(outputs[0], floats[0])

@@ -131,6 +131,7 @@ def _contract(request: ConversionRequest, given: Given) -> Contract:
         max_drop_points=request.max_drop_points,
         task=request.pipeline.task,
         metric=request.metric,
+        postprocessing=request.pipeline.postprocessing or (),
         named=bool(given.labels),
     )
 

@@ -32,7 +32,7 @@ from converters.contract import task_of
 from converters.convert import Conversion
 from converters.job import Converted, Original, RunOrigin
 from converters.models import scores
-from converters.pixels import Pixels, derive, differently_scaled
+from converters.pixels import Pixels, derive, detecting_of, differently_scaled
 from converters.recipe import Recipe
 from converters.run_set import store
 from converters.statistics import UNDECIDED
@@ -204,6 +204,9 @@ class Finishing:
             max_drop_points=self.request.max_drop_points,
             same_file=not recipe.converts,
             metric=self.request.metric,
+            detecting=detecting_of(
+                self.task, self.request.pipeline.postprocessing or (), self.run["input_0"].shape
+            ),
         )
         return Judged(
             converted=converted,

@@ -15,7 +15,7 @@ from agent.contract.manifest import Task
 from agent.contract.names import check_name
 from converters.calibration.data import CALIBRATION, EVALUATION
 from converters.calibration.read import look
-from converters.calibration.source import DataSource, locate
+from converters.calibration.source import DataSource, LabelKind, locate
 from converters.metrics.metric import check as check_metric
 from converters.source import SourceFormat, check_trust, recognise
 from edge.bundle import MANIFEST
@@ -66,7 +66,7 @@ def check(request: ConversionRequest) -> Given:
         raise OptionInvalid(option="--input-scale", reason="LOW must be below HIGH")
     request.pipeline.check()
     if request.metric is not None:
-        check_metric(request.metric)
+        check_metric(request.metric, request.pipeline.task)
     name = check_name(request.name or model_name(request.model), what="model")
     for profile in request.profiles:
         place = request.output / profile.name
@@ -92,6 +92,10 @@ def check(request: ConversionRequest) -> Given:
     )
 
 
+LABEL_KINDS = {Task.REGRESSION: LabelKind.QUANTITIES, Task.DETECTION: LabelKind.BOXES}
+"""Of other tasks labels are classes."""
+
+
 def check_place(path: Path, *, option: str) -> None:
     """Refuse a place where nothing can be written, before minutes are spent on what is to lie there."""
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
@@ -115,7 +119,7 @@ def _data(
         scale=request.input_scale,
         columns=table.columns,
         label_column=request.label_column or table.label,
-        quantities=request.pipeline.task is Task.REGRESSION,
+        label_kind=LABEL_KINDS.get(request.pipeline.task or Task.UNKNOWN, LabelKind.CLASSES),
     )
     look(source, purpose=purpose)
     return source

@@ -22,9 +22,10 @@ from agent.transforms.quantization import dequantize
 from converters.calibration.data import evenly
 from converters.job import GOLDEN_SAMPLES, RunOrigin
 from converters.metrics.compare import Comparison
-from converters.metrics.metric import Answers, compare, default
+from converters.metrics.detection import Detecting
+from converters.metrics.metric import answered, compare, default
 from converters.models import scores
-from converters.statistics import OUTSIDE, UNDECIDED, WITHIN, paired_drop, samples_needed
+from converters.statistics import OUTSIDE, UNDECIDED, WITHIN
 from edge.conversion.request import Drop
 
 Arrays = Sequence[NDArray[Any]]
@@ -69,6 +70,7 @@ def judge(
     max_drop_points: float,
     same_file: bool,
     metric: str | None = None,
+    detecting: Detecting | None = None,
 ) -> Judgement:
     """Judge an artifact's answers on the run set.
 
@@ -76,13 +78,18 @@ def judge(
         profile: for the sentence of an error.
         outputs: the artifact's, engine dtype.
         float_outputs: the original's, float32.
-        y: class indices, or None.
+        y: labels, see `converters.calibration.data.Data`; or None.
         specs: of the artifact's outputs.
         task: what the outputs mean.
         origin: where the run set comes from.
         max_drop_points: the budget in percentage points.
         same_file: the artifact is the original, untouched.
         metric: by which it is judged where there are labels; None takes the task's.
+        detecting: how boxes are read, where the outputs are a detector's.
+
+    Raises:
+        OptionInvalid: the metric does not apply to these outputs and labels.
+        DocumentInvalid: the outputs are not as a detector's steps want them.
     """
     golden = evenly(len(outputs[0]), GOLDEN_SAMPLES)
     part, floats = [array[golden] for array in outputs], [array[golden] for array in float_outputs]
@@ -94,14 +101,12 @@ def judge(
     agrees, floor = agreement(part, floats, specs, task), agreement_floor(max_drop_points, len(golden))
     drop = counts = None
     if y is not None and task is Task.CLASSIFICATION and outputs[0].shape[-1] > 1:
-        answered = classes(dequantize(outputs[0], specs[0]))
-        counts = _confusion(y, answered, outputs[0].shape[-1])
-        drop = paired(answered == y, classes(float_outputs[0]) == y, max_drop_points, same_file=same_file)
+        counts = _confusion(y, classes(dequantize(outputs[0], specs[0])), outputs[0].shape[-1])
     name = metric or default(task, y, scores(specs))
-    if y is not None and name is not None and (drop is None or name != "top-1"):
+    if y is not None and name is not None:
         real = [dequantize(array, spec) for array, spec in zip(outputs, specs, strict=True)]
-        found, original = Answers(outputs=real), Answers(outputs=float_outputs)
-        drop = _drop(compare(name, found, original, y), max_drop_points)
+        found, original = answered(real, detecting), answered(float_outputs, detecting)
+        drop = _drop(compare(name, found, original, y), max_drop_points, same_file=same_file)
     error = _drop_error(profile, drop, max_drop_points, OUTSIDE)
     error = error or _below(profile, agrees, floor)
     error = error or _drop_error(profile, drop, max_drop_points, UNDECIDED)
@@ -119,18 +124,21 @@ def judge(
     )
 
 
-def _drop(found: Comparison, max_drop_points: float) -> Drop:
-    """A comparison as the report tells it; how many samples would decide is known of proportions alone."""
+def _drop(found: Comparison, max_drop_points: float, *, same_file: bool) -> Drop:
+    """A comparison as the report tells it; one file that differs from itself in nothing leaves nothing to estimate."""
+    known = same_file and found.drop_points == 0 and not found.lost
+    verdict = WITHIN if known else found.verdict(max_drop_points)
     return Drop(
         samples=found.samples,
         float_accuracy=found.float_value,
         accuracy=found.value,
         drop_points=found.drop_points,
-        low=found.low,
-        high=found.high,
+        low=0.0 if known else found.low,
+        high=0.0 if known else found.high,
         lost=found.lost,
         gained=found.gained,
-        verdict=found.verdict(max_drop_points),
+        verdict=verdict,
+        needed=found.needed(max_drop_points) if verdict == UNDECIDED else None,
         metric=found.metric,
         method=found.method,
     )
@@ -142,41 +150,6 @@ def _confusion(y: NDArray[np.int64], answered: NDArray[np.int64], count: int) ->
         return None
     flat = np.bincount(y * count + answered, minlength=count * count)
     return [[int(number) for number in row] for row in flat.reshape(count, count)]
-
-
-def paired(
-    right: NDArray[np.bool_],
-    float_right: NDArray[np.bool_],
-    max_drop_points: float,
-    *,
-    same_file: bool = False,
-) -> Drop:
-    """The paired difference of two answers to the same samples, against a budget.
-
-    Args:
-        right: which samples the artifact answered right, `[N]`.
-        float_right: which the original did.
-        max_drop_points: the budget in percentage points.
-        same_file: the two are one file, so that answers without a difference leave nothing to estimate.
-    """
-    samples = len(right)
-    lost, gained = int(np.sum(float_right & ~right)), int(np.sum(right & ~float_right))
-    found = paired_drop(samples=samples, lost=lost, gained=gained)
-    known = same_file and not lost and not gained
-    budget = max_drop_points / 100.0
-    verdict = WITHIN if known else found.verdict(budget)
-    return Drop(
-        samples=samples,
-        float_accuracy=float(np.mean(float_right)),
-        accuracy=float(np.mean(right)),
-        drop_points=100.0 * found.drop,
-        low=0.0 if known else 100.0 * found.low,
-        high=0.0 if known else 100.0 * found.high,
-        lost=lost,
-        gained=gained,
-        verdict=verdict,
-        needed=samples_needed(found, budget) if verdict == UNDECIDED else None,
-    )
 
 
 def _below(profile: str, agrees: float, floor: float) -> EdgeError | None:

@@ -13,7 +13,7 @@ from agent.contract.manifest import TensorSpec
 from converters.calibration import memory
 from converters.calibration.data import CALIBRATION, CHUNK_BYTES, EVALUATION, Data, evenly
 from converters.calibration.read import read
-from converters.calibration.source import DataKind, DataSource, locate
+from converters.calibration.source import DataKind, DataSource, LabelKind, locate
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(-1, 8, 8, 1))
 ROW = TensorSpec(name="row", dtype="float32", shape=(-1, 4))
@@ -112,7 +112,10 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, y: np.ndarray) -
 def test_quantities_are_labels_where_they_are_asked_for(tmp_path: Path) -> None:
     file = saved(tmp_path, x=np.zeros((2, 4), np.float32), y=np.array([0.5, 1.5]))
 
-    assert taken(file, ROW, purpose=EVALUATION, classes=None, quantities=True).y.tolist() == [0.5, 1.5]
+    assert taken(file, ROW, purpose=EVALUATION, classes=None, label_kind=LabelKind.QUANTITIES).y.tolist() == [
+        0.5,
+        1.5,
+    ]
 
 
 def test_labels_beyond_the_model_s_classes_are_refused(tmp_path: Path) -> None:

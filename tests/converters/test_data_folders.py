@@ -15,7 +15,7 @@ from agent.transforms.inputs import prepared
 from converters.calibration import memory
 from converters.calibration.data import CALIBRATION, EVALUATION, Data
 from converters.calibration.read import look, read
-from converters.calibration.source import DataKind, DataSource
+from converters.calibration.source import DataKind, DataSource, LabelKind
 from tests.transforms.photos import encoded, png, scene
 from tests.transforms.sounds import RATE, tone, wav
 
@@ -212,3 +212,45 @@ def test_sounds_are_heard(tmp_path: Path) -> None:
     filled(tmp_path, {"low/c.wav": wav(tone(500), rate=8000), "low/d.wav": picture((0, 0, 0))})
     with pytest.raises(DataUnreadable, match=r"2 of 5 files .*`low/c\.wav` \(.*8000 samples a second"):
         read(source(tmp_path, steps=steps), [spec], steps=steps, purpose=EVALUATION, classes=2)
+
+
+def boxed(root: Path, table: str, **more: Any) -> np.ndarray:
+    files = {"a.png": picture((0, 0, 0)), "b.png": picture((0, 0, 0))}
+    rows = f"file,class,left,top,right,bottom\n{table}".encode()
+    y = taken(filled(root, {**files, "labels.csv": rows}), label_kind=LabelKind.BOXES, **more).y
+    assert y is not None
+    return y
+
+
+def test_true_boxes_move_with_their_picture(tmp_path: Path) -> None:
+    table = "a.png,1,2,0,8,3\na.png,0,0,0,4,6\nb.png\n"
+
+    assert boxed(tmp_path, table).tolist() == [
+        [[1, 1, 0, 4, 2], [0, 0, 0, 2, 4]],  # 8 × 6 pixels became 4 × 4
+        [[-1] * 5, [-1] * 5],
+    ]
+
+
+def test_what_lies_beside_the_crop_is_no_box_any_more(tmp_path: Path) -> None:
+    middle = Step("crop", {"height": 4, "width": 4, "part": 4 / 6})
+    steps = (*STEPS[:1], middle, *STEPS[1:])
+
+    y = boxed(tmp_path, "a.png,1,2,1,6,5\na.png,1,0,0,2,6\nb.png\n", steps=steps)
+    assert y[0].tolist() == [[1, 0, 0, 4, 4]]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("a.png,1,2,0,8,3\n", r"no row for `b\.png`"),
+        ("a.png\nb.png\nc.png\n", r"names `c\.png`: no such file"),
+        ("a.png,1,8,0,2,3\nb.png\n", r"row 1 is no box: a\.png, 1, 8, 0, 2, 3"),
+        ("a.png,1,2,0,8\nb.png\n", "row 1 is no box"),
+        ("a.png,1,2,0,nan,3\nb.png\n", "row 1 is no box"),
+        ("a.png,1,left,0,8,3\nb.png\n", "row 1: could not convert"),
+        ("a.png,cat,2,0,8,3\nb.png\n", "classes by name, like `cat`"),
+    ],
+)
+def test_a_table_that_tells_no_boxes_is_refused(tmp_path: Path, table: str, words: str) -> None:
+    with pytest.raises((DataMismatch, DataUnreadable), match=words):
+        boxed(tmp_path, table)

@@ -14,7 +14,7 @@ from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
 from converters.calibration.data import CALIBRATION, EVALUATION, Data
 from converters.calibration.read import look, read
-from converters.calibration.source import DataSource, locate
+from converters.calibration.source import DataSource, LabelKind, locate
 from converters.calibration.tables import ROWS
 
 SPEC = TensorSpec(name="row", dtype="float32", shape=(-1, 2))
@@ -86,7 +86,9 @@ def test_numbers_are_the_classes_themselves(tmp_path: Path, cells: list[Any]) ->
 
 
 def test_quantities_stay_numbers(tmp_path: Path, kind: str) -> None:
-    data = taken(written(tmp_path, kind, {**COLUMNS, "kind": [0.5, 1.5, -2]}), quantities=True)
+    data = taken(
+        written(tmp_path, kind, {**COLUMNS, "kind": [0.5, 1.5, -2]}), label_kind=LabelKind.QUANTITIES
+    )
 
     assert data.y.tolist() == [0.5, 1.5, -2]
 

@@ -11,9 +11,14 @@ from sklearn.metrics import roc_auc_score
 from agent.contract.errors import OptionInvalid
 from agent.contract.manifest import Task
 from agent.transforms.boxes import Boxes, intersection_over_union
-from converters.metrics.detection import boxes_of, mean_average_precision
+from converters.metrics.detection import OVERLAPS, boxes_of, matched, mean_average_precision
 from converters.metrics.metric import Answers, check, compare, default
 from converters.metrics.scores import auc, cosine_each, rmse, sqnr_db, top_each
+
+
+def precision(found: list[Boxes], truth: list[Boxes], overlaps: tuple[float, ...] = OVERLAPS) -> float:
+    pairs = zip(found, truth, strict=True)
+    return mean_average_precision([matched(mine, true, overlaps) for mine, true in pairs])
 
 
 def boxes(*rows: tuple[float, ...]) -> Boxes:
@@ -54,22 +59,22 @@ def test_mean_average_precision_is_what_coco_counts() -> None:
     # Class 0: a hit, a miss with a better score than the second hit. Precision is 1 up to recall 0.5, then 2 / 3.
     worse = [boxes((0, 0.9, 0, 0, 10, 10), (0, 0.8, 50, 50, 60, 60), (0, 0.7, 20, 20, 30, 30)), boxes()]
 
-    assert mean_average_precision(truth=truth, found=perfect) == pytest.approx(1.0)
-    assert mean_average_precision(worse, truth) == pytest.approx((51 * 1.0 + 50 * 2 / 3) / 101 / 2)
+    assert precision(perfect, truth) == pytest.approx(1.0)
+    assert precision(worse, truth) == pytest.approx((51 * 1.0 + 50 * 2 / 3) / 101 / 2)
     # 10 by 8 in 10 by 10 overlaps 0.8: a hit at seven of the ten overlaps.
     near = [boxes((0, 0.9, 0, 0, 10, 8)), boxes()]
     alone = [boxes((0, 1, 0, 0, 10, 10)), boxes()]
-    assert mean_average_precision(near, alone) == pytest.approx(0.7)
-    assert mean_average_precision(near, alone, (0.5,)) == pytest.approx(1.0)
+    assert precision(near, alone) == pytest.approx(0.7)
+    assert precision(near, alone, (0.5,)) == pytest.approx(1.0)
     assert intersection_over_union(near[0].corners, alone[0].corners)[0, 0] == pytest.approx(0.8)
-    assert mean_average_precision([boxes()], [boxes()]) == 0.0
+    assert precision([boxes()], [boxes()]) == 0.0
 
 
 def test_a_second_box_on_the_same_thing_is_no_hit() -> None:
     truth = [boxes((0, 1, 0, 0, 10, 10), (0, 1, 20, 20, 30, 30))]
     twice = [boxes((0, 0.9, 0, 0, 10, 10), (0, 0.8, 0, 0, 10, 10))]
 
-    assert mean_average_precision(twice, truth) == pytest.approx(51 / 101)
+    assert precision(twice, truth) == pytest.approx(51 / 101)
 
 
 def test_true_boxes_are_read_from_an_array_with_empty_places() -> None:
@@ -149,11 +154,24 @@ def test_a_metric_of_the_users_own_is_a_function_in_a_file(tmp_path: Path) -> No
 
 
 def test_a_metric_that_does_not_exist_is_told_before_anything_is_done() -> None:
-    for good in ("top-1", "top-3", "map50", "package.module:function"):
+    for good in ("top-1", "top-3", "package.module:function"):
         check(good)
+    check("map50", Task.DETECTION)
     for bad in ("top-0", "f1", "top-"):
         with pytest.raises(OptionInvalid, match=bad):
             check(bad)
+
+
+def test_an_interval_of_half_the_width_takes_four_times_the_samples() -> None:
+    random = np.random.default_rng(1)
+    y, noise = random.standard_normal((40, 1)), random.standard_normal((2, 40, 1))
+    floats = y + 0.5 * noise[0]
+    few = compare("rmse", Answers(outputs=[floats + 0.2 * noise[1]]), Answers(outputs=[floats]), y)
+    over, under = few.high - few.drop_points, few.drop_points - few.low
+
+    assert few.needed(few.drop_points + over / 2) == pytest.approx(160, abs=1)
+    assert few.needed(few.drop_points - under / 2) == pytest.approx(160, abs=1)
+    assert few.needed(few.drop_points) is None
 
 
 @pytest.mark.parametrize(
