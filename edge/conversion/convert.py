@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.contract.errors import ConversionCrashed
+from agent.contract.errors import ConversionCrashed, OptionInvalid
 from agent.contract.manifest import EngineName
 from agent.contract.profile import DeviceProfile
 from converters.contract import Contract
@@ -22,6 +22,7 @@ from converters.convert import convert as run_job
 from converters.job import ConversionJob, Stage, Target
 from edge.config import cache_dir
 from edge.conversion.candidates import Plan, plan
+from edge.conversion.choice import LATENCY
 from edge.conversion.finish import Finishing
 from edge.conversion.given import Given, check
 from edge.conversion.request import ConversionOutcome, ConversionRequest, Measure
@@ -67,6 +68,8 @@ def convert(
     for one in plans:
         if one.targets:
             _find_measure(one.profile, given, measure_for)
+    if request.prefer == LATENCY:
+        _refuse_untimed(plans, given)
     log, crashed = _log_file(), False
     try:
         with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
@@ -95,6 +98,18 @@ def _find_measure(profile: DeviceProfile, given: Given, measure_for: MeasureFor)
     """Ask for each profile, since boards of two kinds may run two versions of one engine; where there is no proof
     environment, the worker answers."""
     given.measures[profile.name] = measure_for(profile, profile.engine)
+
+
+def _refuse_untimed(plans: Sequence[Plan], given: Given) -> None:
+    """Raise OptionInvalid where the fastest is wished for and nothing can time an artifact."""
+    for one in plans:
+        profile = one.profile
+        if one.targets and given.measures[profile.name] is None and profile.name not in given.boards:
+            reason = (
+                f"nothing here runs an artifact for `{profile.name}`, so that none can be timed: {profile.engine.value}"
+                " has no proof environment on this machine; name such a board with --measure-on"
+            )
+            raise OptionInvalid(option=f"--prefer {LATENCY}", reason=reason)
 
 
 def _run(

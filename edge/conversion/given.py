@@ -17,6 +17,7 @@ from converters.calibration.data import CALIBRATION, EVALUATION
 from converters.calibration.read import look
 from converters.calibration.source import DataSource, LabelKind, locate
 from converters.metrics.metric import check as check_metric
+from converters.recipe import AUTO
 from converters.source import SourceFormat, check_trust, recognise
 from edge.bundle import MANIFEST
 from edge.conversion.request import ConversionRequest, Measure
@@ -64,6 +65,11 @@ def check(request: ConversionRequest) -> Given:
         math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]
     ):
         raise OptionInvalid(option="--input-scale", reason="LOW must be below HIGH")
+    if request.prefer is not None and request.recipe != AUTO:
+        raise OptionInvalid(
+            option=f"--prefer {request.prefer}",
+            reason=f"it chooses among the candidates of `--recipe {AUTO}`; `{request.recipe}` is one",
+        )
     request.pipeline.check()
     if request.metric is not None:
         check_metric(request.metric, request.pipeline.task)

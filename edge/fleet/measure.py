@@ -22,8 +22,8 @@ from agent.contract.errors import (
     ContractError,
     InferenceFailed,
     MeasurementRefused,
+    MeasurementTooLarge,
     RemoteCommandFailed,
-    RemoteDiskFull,
 )
 from agent.contract.load import LoadReport
 from edge.fleet.connection import Board
@@ -96,7 +96,7 @@ def look(board: Board, root: str) -> BoardRuntime:
     board.python(script("measure"), {"root": root}, doing="asking for its runtime", on_record=found.append)
     runtime, told = _runtime(board, found), found[0]["board"]
     if told["updated"]:
-        _refuse(board, "trial", told["available"], 0)
+        _refuse(board, "trial")
     return runtime
 
 
@@ -122,8 +122,8 @@ def run_bundle(
         window_s: of the timed run.
 
     Raises:
-        MeasurementRefused: the board has other things to do, or too little memory.
-        RemoteDiskFull: no room for what it brings.
+        MeasurementRefused: the board has other things to do.
+        MeasurementTooLarge: it has too little memory, or room for files.
         InferenceFailed: the engine died; the sentence names engine, version and signal.
         EdgeError: the agent's own, as it said it.
         KeyboardInterrupt: by Ctrl-C, after the board has cleared away.
@@ -163,11 +163,16 @@ def run_bundle(
     runtime = _runtime(board, records.all)
     if records.refused is not None:
         told = records.all[0]["board"]
-        if records.refused["refused"] == "disk":
-            raise RemoteDiskFull(
-                host=board.name, needed_bytes=disk_bytes, path=told["folder"], free_bytes=told["disk"]
+        room = {
+            "disk": (f"space in `{told['folder']}`", disk_bytes, told["disk"]),
+            "memory": ("memory", memory_bytes, records.refused["available"]),
+        }
+        if (why := records.refused["refused"]) in room:
+            what, needed, free = room[why]
+            raise MeasurementTooLarge(
+                device=board.name, what=what, needed_mb=needed / 1e6, free_mb=(free or 0) / 1e6
             )
-        _refuse(board, records.refused["refused"], records.refused["available"], memory_bytes)
+        _refuse(board, why)
     measured = [_said(board, runtime, bundle, ended) for ended in records.ended]
     try:
         *parts_told, timed = measured
@@ -216,14 +221,10 @@ def _runtime(board: Board, records: Sequence[Any]) -> BoardRuntime:
     )
 
 
-def _refuse(board: Board, why: str, available: int | None, memory_bytes: int) -> None:
+def _refuse(board: Board, why: str) -> None:
     reasons = {
         "trial": ("an update is at work or on trial there", "wait until it is confirmed: `edge device show`"),
         "busy": ("another measurement runs there", "wait until it is done"),
-        "memory": (
-            f"it has {(available or 0) / 1e6:.0f} MB of memory free and this takes about {memory_bytes / 1e6:.0f} MB",
-            "what serves there goes first: take a board that serves less, or a smaller recipe",
-        ),
     }
     reason, way_out = reasons[why]
     raise MeasurementRefused(device=board.name, reason=reason, way_out=way_out)

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.contract.errors import AccuracyUndecided, AccuracyUnkept, ExitCode
+from agent.contract.errors import AccuracyUndecided, AccuracyUnkept, ExitCode, OptionInvalid
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, convert
 from edge.conversion.choice import LATENCY, SIZE, Row, choose, nearest
 from edge.conversion.page import page
 from tests.conversion.digits import digits
-from tests.conversion.proving import PROFILES, measure_here
+from tests.conversion.proving import PROFILES, measure_here, nowhere
 from tests.converters.imbalanced import imbalanced
+from tests.converters.small_models import classifier_onnx
 
 X, Y = digits()
 NCHW = X.transpose(0, 3, 1, 2)
@@ -210,3 +211,22 @@ def test_the_latency_of_the_board_counts_where_there_is_one() -> None:
     )
     assert choose(rows, LATENCY) == 1
     assert choose(rows, None) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [("auto", "nothing here runs an artifact for `sim-onnx`"), ("fp32", "chooses among the candidates")],
+)
+def test_the_fastest_is_not_wished_for_where_nothing_can_tell_it(
+    tmp_path: Path, recipe: str, words: str
+) -> None:
+    request = ConversionRequest(
+        model=classifier_onnx(tmp_path / "m.onnx"),
+        profiles=(PROFILES["sim-onnx"],),
+        output=tmp_path / "out",
+        recipe=recipe,
+        prefer=LATENCY,
+    )
+
+    with pytest.raises(OptionInvalid, match=words):
+        convert(request, measure_for=nowhere)

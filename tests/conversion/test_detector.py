@@ -26,7 +26,9 @@ def run(folder: Path, *, pipeline: str = PIPELINE, measure_for=nowhere, **wishes
     return result
 
 
-@pytest.mark.parametrize(("metric", "named"), [(None, "map"), pytest.param("map50", "map50", marks=pytest.mark.bed)])
+@pytest.mark.parametrize(
+    ("metric", "named"), [(None, "map"), pytest.param("map50", "map50", marks=pytest.mark.bed)]
+)
 def test_an_int8_detector_is_judged_by_its_mean_average_precision(
     tmp_path: Path, metric: str | None, named: str
 ) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from agent.contract.errors import BoardAnswersOtherwise, ConnectionLost, ExitCode
+from agent.contract.errors import BoardAnswersOtherwise, ConnectionLost, ExitCode, MeasurementTooLarge
 from agent.transforms.golden import pack, unpack
 from edge.bundle import open_bundle
 from edge.conversion import ConversionRequest, Measure, MeasureResult, ProfileResult, convert
@@ -23,13 +24,16 @@ from tests.converters.small_models import classifier_onnx, data
 ONNX = PROFILES["sim-onnx"]
 
 
-def run(work: Path, board: Measure, *, measure_for=measure_here) -> ProfileResult:
+def run(
+    work: Path, board: Measure, *, measure_for=measure_here, recipe: str = "as-is", **wishes: Any
+) -> ProfileResult:
     request = ConversionRequest(
         model=classifier_onnx(work / "m.onnx"),
         profiles=(ONNX,),
         output=work / "out",
-        recipe="as-is",
+        recipe=recipe,
         evaluation=data(work / "e.npz", 300),
+        **wishes,
     )
     (result,) = convert(request, measure_for=measure_for, boards={ONNX.name: board}).results
     return result
@@ -119,3 +123,17 @@ def test_what_disturbed_a_boards_times_is_said(changes: dict[str, object], said:
         )
     )
     assert (said in told[0]) if said else told == ()
+
+
+def test_a_candidate_that_is_too_large_for_the_board_is_no_reason_against_the_others(tmp_path: Path) -> None:
+    def small(bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureResult:
+        if open_bundle(bundle).manifest.recipe["name"] == "fp32":
+            raise MeasurementTooLarge(device="pi", what="memory", needed_mb=900, free_mb=100)
+        return on_pi(bundle, inputs, outputs, repeat)
+
+    result = run(tmp_path, small, recipe="auto", calibration=data(tmp_path / "c.npz", 60))
+
+    assert result.error is None
+    assert result.bundle is not None
+    reasons = {row.recipe: row.reason for row in result.candidates}
+    assert "has no room to run it: about 900 MB of memory are needed, 100 MB are free" in reasons["fp32"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.contract.errors import ConnectionLost, InferenceFailed, MeasurementRefused
+from agent.contract.errors import ConnectionLost, InferenceFailed, MeasurementRefused, MeasurementTooLarge
 from agent.contract.manifest import EngineName
 from agent.contract.runtime import RuntimeManifest
 from agent.transforms.golden import pack, read_golden, unpack
@@ -243,6 +243,6 @@ def test_no_second_run_beside_the_first_and_none_beside_an_update(
 def test_too_little_memory_is_said_before_anything_is_sent(
     there: There, bundle: Path, open_board: Open, tmp_path: Path
 ) -> None:
-    with pytest.raises(MeasurementRefused, match=r"MB of memory free and this takes about 9000000 MB"):
+    with pytest.raises(MeasurementTooLarge, match=r"about 9000000 MB of memory are needed"):
         run(open_board(), there, bundle, tmp_path, memory_bytes=9_000_000_000_000)
     assert tree(there.bed.home) == there.before

@@ -95,7 +95,7 @@ from agent.contract.errors.images import (
     ImageTooLarge,
     ImageUnreadable,
 )
-from agent.contract.errors.measuring import BoardAnswersOtherwise, MeasurementRefused
+from agent.contract.errors.measuring import BoardAnswersOtherwise, MeasurementRefused, MeasurementTooLarge
 from agent.contract.errors.profiles import (
     BoardRefused,
     ProfileError,
@@ -329,6 +329,7 @@ __all__ = [
     "LinkLost",
     "LinkNotReady",
     "MeasurementRefused",
+    "MeasurementTooLarge",
     "MessageForeign",
     "MetadataExpired",
     "MixedModels",

@@ -13,6 +13,12 @@ class MeasurementRefused(TransferError):
     hint_template = "{way_out}"
 
 
+class MeasurementTooLarge(ConvertError):
+    code = "board.measurement-too-large"
+    template = "`{device}` has no room to run it: about {needed_mb:.0f} MB of {what} are needed, {free_mb:.0f} MB are free"
+    hint_template = "what serves there goes first: take a board that serves less, or a smaller recipe"
+
+
 class BoardAnswersOtherwise(ConvertError):
     code = "proof.board-differs"
     template = "`{profile}`: {board} answers otherwise than {proof}: {within:.1%} of the output values are close, at least {needed:.0%} must be"
