@@ -157,6 +157,10 @@ class DeviceProfile:
                 document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}"
             )
 
+    def version_of(self, engine: EngineName) -> str:
+        """The version that it states of an engine; empty where boards get the usual one."""
+        return self.engine_version if engine is self.engine else ""
+
 
 @dataclass(frozen=True)
 class Reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,14 +236,18 @@ def measure_for(progress: output.Steps, boards: Mapping[str, BoardMeasure] | Non
     from edge.config import cache_dir
     from edge.conversion import proof_measure
     from edge.runtimes.lockfile import engine_versions
-    from edge.runtimes.proof import proof_environment
+    from edge.runtimes.proof import ProofEnvironment, proof_environment
 
-    def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
+    @cache
+    def environment_of(engine: EngineName, version: str) -> ProofEnvironment:
+        return proof_environment(engine, cache_dir(), progress, version=version)
+
+    def choose(profile: DeviceProfile) -> Measure | None:
         board = (boards or {}).get(profile.name)
         instead = f"it is run on {board.name} instead" if board else "the board's trial is the first run"
-        version = profile.engine_version if engine is profile.engine else ""
+        engine = profile.engine
         try:
-            environment = proof_environment(engine, cache_dir(), progress, version=version)
+            environment = environment_of(engine, profile.engine_version)
         except PlatformUnsupported as error:
             output.line("note", f"no proof run here for `{profile.name}`: {error}; {instead}")
             return None

@@ -193,7 +193,7 @@ def refuses(bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureRe
 
 
 def proof_by(measure: Measure):
-    return lambda profile, engine: measure
+    return lambda profile: measure
 
 
 def test_an_artifact_that_answers_otherwise_in_the_board_s_runtime_is_refused(tmp_path: Path) -> None:
