@@ -185,8 +185,7 @@ def convert(
     if report is not None:
         from edge.conversion.page import page
 
-        told = [result.report for result in outcome.results if result.report is not None]
-        report.write_text(page(told), encoding="utf-8")
+        report.write_text(page(outcome), encoding="utf-8")
     if as_json:
         output.data(outcome_plain(outcome))
     else:
@@ -195,7 +194,11 @@ def convert(
 
 
 def check_report(path: Path) -> None:
-    """Refuse a page that could not be written after all the work."""
+    """Refuse a page that could not be written after all the work.
+
+    Raises:
+        OptionInvalid: its folder is not there or can't be written to, or it is a folder itself.
+    """
     from edge.conversion.given import check_place
 
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -207,7 +210,12 @@ def measures_on(
     names: tuple[str, ...], profiles: tuple[DeviceProfile, ...], progress: output.Steps
 ) -> Mapping[str, BoardMeasure]:
     """The measure functions of the boards that were named, by profile; a board that runs another version of the engine
-    than the next flash brings is told of."""
+    than the next flash brings is told of.
+
+    Raises:
+        FleetFolderMissing: boards are named, and this is no fleet folder.
+        as `boards_for`.
+    """
     if not names:
         return {}
     from edge.cli.passphrase import asker
