@@ -24,11 +24,6 @@ NCHW = X.transpose(0, 3, 1, 2)
 IMBALANCED = Path(__file__).parents[1] / "converters" / "data" / "imbalanced.keras"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The imbalanced net as ONNX with its data."""
@@ -69,9 +64,7 @@ def run(
 def repaired(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConversionOutcome]:
     """The imbalanced net by int8."""
     folder = tmp_path_factory.mktemp("repaired")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_CACHE", str(folder / "cache"))
-        return folder / "out", run(given, folder / "out", recipe="int8")
+    return folder / "out", run(given, folder / "out", recipe="int8")
 
 
 def test_an_imbalanced_net_is_repaired_and_not_refused(repaired: tuple[Path, ConversionOutcome]) -> None:

@@ -69,11 +69,6 @@ def run(
     return convert(request, measure_for=measure_for, progress=told or Told())
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConversionOutcome, Told]:
     """The digits for both boards, within their budget."""

@@ -40,11 +40,6 @@ from tests.converters.small_models import classifier_onnx, data
 TFLITE, ONNX = PROFILES["sim-tflite"], PROFILES["sim-onnx"]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 def run(
     model: Path, profile: DeviceProfile = ONNX, *, measure_for=measure_here, **wishes
 ) -> ConversionOutcome:
