@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.config import BoardFolder, read_config, read_generation
-from agent.contract import errors
 from agent.contract.codec import from_plain, to_plain
-from agent.contract.errors import DataUnreadable, EdgeError, InferenceFailed, RequestInvalid
+from agent.contract.errors import DataUnreadable, EdgeError, InferenceFailed, RequestInvalid, error_from_plain
 from agent.contract.release import GenerationModel
 from agent.contract.trial import Measurement
 from agent.models import Bundle, Model, open_bundle, ordered
@@ -254,7 +253,8 @@ def _in_child(work: Callable[[], T], what: str) -> T:
         raise InferenceFailed(model=what, reason=f"the process that ran it ended with exit code {code}")
     message = json.loads(data)
     if "error" in message:
-        raise _raised(message["error"])
+        told = message["error"]
+        raise error_from_plain(told) or InferenceFailed(model=what, reason=told["message"])
     result: T = message["result"]
     return result
 
@@ -280,11 +280,3 @@ def _child(work: Callable[[], T], sending: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _raised(plain: dict[str, Any]) -> EdgeError:
-    """The error that a child told of, as its class."""
-    for kind in errors.concrete_errors():
-        if kind.code == plain["code"]:
-            return kind(**plain["facts"])
-    return InferenceFailed(model="the model", reason=plain["message"])

@@ -22,7 +22,7 @@ from agent.contract.errors import (
     DocumentInvalid,
     EdgeError,
     ModelUnreadable,
-    concrete_errors,
+    error_from_plain,
 )
 from converters.extras import Interpreter, interpreters, program, programs
 from converters.job import ConversionJob, Converted, Failure, Line, Original, Stage
@@ -184,8 +184,8 @@ class _Child:
     def _error(self, failure: Failure) -> EdgeError:
         if failure.code == ConversionCrashed.code:
             return self._crash(failure.target, failure.reason)
-        kind = next(kind for kind in concrete_errors() if kind.code == failure.code)
-        return kind(**failure.facts)
+        told = error_from_plain({"code": failure.code, "facts": failure.facts})
+        return told or self._crash(failure.target, f"`{failure.code}`, which this version does not know")
 
     def _account_for_death(self, status: int, result: Conversion) -> None:
         """Enter why the child died, for the target that it was at."""

@@ -4,7 +4,7 @@ The rule: a recipe is a file, `recipes/NAME.toml` here or one of the user's own,
 parsed once, into what stands below; from there it travels whole, into the child process and into the bundle.
 Nothing is chosen for the user in silence: a name that is none is an error that says which one was meant.
 
-`auto` is no recipe but the wish for the profile's own.
+`auto` is no recipe but the wish that each one is tried.
 """
 
 from __future__ import annotations
@@ -200,33 +200,24 @@ def _check_keys(plain: Mapping[str, Any]) -> None:
             raise _invalid(f"`{unknown[0]}` is none of {', '.join(sorted(known))}")
 
 
-def find(name: str, *, profile_recipe: str, source: SourceFormat) -> Recipe:
-    """The recipe for one profile.
-
-    Args:
-        name: what the user typed, a name or a file that ends in `.toml`; `auto` takes `profile_recipe`, or `as-is`
-            for a `.tflite`, which may be quantized already.
-        profile_recipe: the profile's own.
-        source: format of the model that was given.
+def find(name: str) -> Recipe:
+    """The recipe that the user typed: a name, or a file that ends in `.toml`.
 
     Raises:
         RecipeUnknown: there is none of that name.
         RecipeInvalid: the file is no recipe.
     """
-    wanted = name
-    if name == AUTO:
-        wanted = "as-is" if source is SourceFormat.TFLITE else profile_recipe
-    if wanted.endswith(SUFFIX):
-        return read(Path(wanted))
+    if name.endswith(SUFFIX):
+        return read(Path(name))
     known = built_in()
-    if wanted not in known:
-        matches = difflib.get_close_matches(wanted.lower(), [*known, AUTO], n=1)
+    if name not in known:
+        matches = difflib.get_close_matches(name.lower(), [*known, AUTO], n=1)
         raise RecipeUnknown(
-            recipe=wanted,
+            recipe=name,
             suggestion=f", did you mean `{matches[0]}`?" if matches else "",
             known=", ".join([*known, AUTO]),
         )
-    return known[wanted]
+    return known[name]
 
 
 def check(

@@ -202,6 +202,18 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "edge"
 
 
+def frameworks_dir() -> Path:
+    """Where the frameworks' own environments lie."""
+    return cache_dir() / "frameworks"
+
+
+def log_file(name: str) -> Path:
+    """A new file for what a process of edge says, its folder made."""
+    folder = cache_dir() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
+
+
 @contextlib.contextmanager
 def lock(
     folder: Path, *, wait_s: float = LOCK_WAIT_S, file: str = ".lock", busy: EdgeError | None = None

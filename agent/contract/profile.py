@@ -96,7 +96,6 @@ class DeviceProfile:
         architecture: `aarch64` or `x86_64`.
         format: of the artifacts that it is given unless a recipe says otherwise.
         engine: that runs them.
-        recipe: the default recipe's name.
         threads: for one inference.
         memory_mib, cores: of the board, with source.
         memory_limit_mib: what the agent may use, with source (or how it was decided).
@@ -117,7 +116,6 @@ class DeviceProfile:
     architecture: str
     format: ModelFormat
     engine: EngineName
-    recipe: str
     threads: int
     memory_mib: Sourced
     cores: Sourced
@@ -158,6 +156,10 @@ class DeviceProfile:
             raise DocumentInvalid(
                 document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}"
             )
+
+    def version_of(self, engine: EngineName) -> str:
+        """The version that it states of an engine; empty where boards get the usual one."""
+        return self.engine_version if engine is self.engine else ""
 
 
 @dataclass(frozen=True)

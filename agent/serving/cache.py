@@ -36,17 +36,25 @@ class ResultCache:
         self._limit_bytes = limit_bytes
         self._answers: OrderedDict[Key, list[Array]] = OrderedDict()
 
-    def find(self, bundle: str, inputs: Sequence[Array]) -> list[Array] | None:
-        """The outputs that this model gave for these inputs, if they are kept. They are not to be written to."""
-        key = _key(bundle, inputs)
+    @staticmethod
+    def key(bundle: str, inputs: Sequence[Array]) -> Key:
+        """What an answer of this model to these inputs is kept under."""
+        whole = blake2b(digest_size=32)
+        for array in inputs:
+            whole.update(f"{array.dtype.str}{array.shape}".encode())
+            whole.update(array.tobytes())
+        return bundle, whole.digest()
+
+    def find(self, key: Key) -> list[Array] | None:
+        """The outputs that are kept under it, if there are any. They are not to be written to."""
         found = self._answers.get(key)
         if found is not None:
             self._answers.move_to_end(key)
         return found
 
-    def keep(self, bundle: str, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Keep what this model gave, in the place of what was not asked for longest."""
-        key, size = _key(bundle, inputs), _size_bytes(outputs)
+    def keep(self, key: Key, outputs: Sequence[Array]) -> None:
+        """Keep what a model gave, in the place of what was not asked for longest."""
+        size = _size_bytes(outputs)
         if size > self._limit_bytes or key in self._answers:
             return
         while self.size_bytes + size > self._limit_bytes:
@@ -63,14 +71,6 @@ class ResultCache:
         """Keep nothing but the answers of these models."""
         for key in [key for key in self._answers if key[0] not in bundles]:
             self.size_bytes -= _size_bytes(self._answers.pop(key))
-
-
-def _key(bundle: str, inputs: Sequence[Array]) -> Key:
-    whole = blake2b(digest_size=32)
-    for array in inputs:
-        whole.update(f"{array.dtype.str}{array.shape}".encode())
-        whole.update(array.tobytes())
-    return bundle, whole.digest()
 
 
 def _size_bytes(outputs: Sequence[Array]) -> int:

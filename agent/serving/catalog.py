@@ -8,7 +8,7 @@ goes on, requests wait for its end, and not too many of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,12 +20,12 @@ from agent.contract.errors import (
     Overloaded,
 )
 from agent.serving.cache import ResultCache
-from agent.serving.served import LOADING, READY, UNLOADED, Seen, Served
+from agent.serving.served import LOADING, READY, UNLOADED, Served
 from agent.serving.shadow import Shadow
 from agent.serving.sharing import Sharing
 
 if TYPE_CHECKING:
-    from agent.serving.tensors import Array
+    pass
 
 WAITING_BOUND = 64
 """Requests that may wait for the first loading, and those to load or unload that may be under way."""
@@ -108,7 +108,7 @@ class Catalog:
         self._let_see(before)
 
     def _let_see(self, before: tuple[Served, ...]) -> None:
-        """Tell shadows and the cache of what is asked of these models, and no more of that which those were asked."""
+        """Tell shadows of what is asked of these models, and keep their answers; no more of that which those gave."""
         cache = self._cache
         for served in before:
             served.seen = served.cache = None
@@ -117,8 +117,7 @@ class Catalog:
             served.seen = None
             if served.role == "primary" and shadow is not None:
                 served.seen = Shadow(served, shadow).see
-            if cache is not None:
-                served.cache, served.seen = cache, _keeping(cache, served, served.seen)
+            served.cache = cache
         if cache is not None:
             cache.retain({served.bundle for served in self._all if served.state != UNLOADED})
 
@@ -228,14 +227,3 @@ class Catalog:
             await asyncio.shield(asyncio.wrap_future(self._loaded))
         finally:
             self._waiting -= 1
-
-
-def _keeping(cache: ResultCache, served: Served, seen: Seen | None) -> Seen:
-    """Keeps each answer, and tells who else wants to know."""
-
-    def see(arrays: Sequence[Array], outputs: list[Array]) -> None:
-        cache.keep(served.bundle, arrays, outputs)
-        if seen is not None:
-            seen(arrays, outputs)
-
-    return see

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import EdgeError, ModelUnavailable, RequestExpired, RequestInvalid
@@ -22,7 +23,7 @@ from agent.serving.strain import Strain, ease
 if TYPE_CHECKING:
     from agent.contract.release import GenerationModel
     from agent.models import Model
-    from agent.serving.cache import ResultCache
+    from agent.serving.cache import Key, ResultCache
     from agent.serving.preparing import Prepared
     from agent.serving.tensors import Array
 
@@ -159,24 +160,27 @@ class Served:
             raise ModelUnavailable(model=self.name)
         if deadline is not None and time.monotonic() > deadline:
             raise RequestExpired(model=self.name)
+        seen = self.seen
         if self.cache is not None:
-            kept = self.cache.find(self.bundle, arrays)
+            key = self.cache.key(self.bundle, arrays)
+            kept = self.cache.find(key)
             if kept is not None:
                 self.metrics.hits += 1
                 return kept
             self.metrics.misses += 1
+            seen = partial(_keep, self.cache, key, seen)
         samples = len(arrays[0])
         if samples <= self._most_inline and not lanes.busy:
             # So short that it is CPU time; asking the kernel for that would cost more than it tells.
             began = time.monotonic()
             outputs = model.answer(arrays)
             self.metrics.ran(samples, began, time.monotonic() - began)
-            if self.seen is not None:
-                self.seen(arrays, outputs)
+            if seen is not None:
+                seen(arrays, outputs)
             return outputs
         self.check_samples(samples)
         answer = lanes.answer(arrays, deadline=deadline, priority=priority)
-        return answer if self.seen is None else _told(answer, arrays, self.seen)
+        return answer if seen is None else _told(answer, arrays, seen)
 
     def check_samples(self, count: int) -> None:
         """Refuse a request that asks for more than one may.
@@ -222,3 +226,12 @@ async def _told(answer: Awaitable[list[Array]], arrays: Sequence[Array], seen: S
     outputs = await answer
     seen(arrays, outputs)
     return outputs
+
+
+def _keep(
+    cache: ResultCache, key: Key, seen: Seen | None, arrays: Sequence[Array], outputs: list[Array]
+) -> None:
+    """Keep an answer, and tell who else wants to know."""
+    cache.keep(key, outputs)
+    if seen is not None:
+        seen(arrays, outputs)

@@ -19,7 +19,7 @@ from agent.contract.codec import decode
 from agent.contract.errors import ContractError, RemoteCommandFailed
 from agent.contract.load import LoadReport
 from edge.bench.window import DRAIN_S, Window
-from edge.fleet.remote_error import error_of
+from edge.fleet.remote_error import agents_words, error_of
 
 START_S = 60.0
 """For the process to start and the engine to load."""
@@ -94,10 +94,7 @@ class Generator:
         told = error_of(ended.stdout)
         if told is not None:
             raise told
-        said = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        if "unrecognized arguments" in said or "invalid choice" in said:
-            said += "; the board's agent is older than this: flash it again"
-        raise self._failed(ended.status, said)
+        raise self._failed(ended.status, agents_words(ended.stderr, ended.status))
 
     def _failed(self, status: int, said: str) -> RemoteCommandFailed:
         return RemoteCommandFailed(host=self.place, doing="the load test", status=status, output=said)

@@ -10,7 +10,7 @@ from edge.cli import output
 
 if TYPE_CHECKING:
     from edge.conversion import ProfileResult
-    from edge.conversion.choice import Row
+    from edge.conversion.request import Row
 
 
 def show_candidates(result: ProfileResult) -> None:

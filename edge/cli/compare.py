@@ -11,7 +11,6 @@ from edge.cli import output
 ARTIFACT = click.Path(path_type=Path)
 DOUBTFUL_DB = 20.0
 """Below it a tenth of the values' size is noise."""
-NOISELESS_DB = 200.0
 
 
 @click.command()
@@ -30,6 +29,7 @@ def compare(first: Path, second: Path, data: Path | None, samples: int, as_json:
     A is what B is measured by: the float model, or another recipe's artifact. Layers are the same where their tensors
     have the same name, which two files of one format keep; of two formats only the outputs are compared.
     """
+    from converters.metrics.scores import NOISELESS_DB
     from edge.conversion.compare import compare as run
 
     found = run(first, second, data=data, samples=samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,8 +185,7 @@ def convert(
     if report is not None:
         from edge.conversion.page import page
 
-        told = [result.report for result in outcome.results if result.report is not None]
-        report.write_text(page(told), encoding="utf-8")
+        report.write_text(page(outcome), encoding="utf-8")
     if as_json:
         output.data(outcome_plain(outcome))
     else:
@@ -194,7 +194,11 @@ def convert(
 
 
 def check_report(path: Path) -> None:
-    """Refuse a page that could not be written after all the work."""
+    """Refuse a page that could not be written after all the work.
+
+    Raises:
+        OptionInvalid: its folder is not there or can't be written to, or it is a folder itself.
+    """
     from edge.conversion.given import check_place
 
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -206,7 +210,12 @@ def measures_on(
     names: tuple[str, ...], profiles: tuple[DeviceProfile, ...], progress: output.Steps
 ) -> Mapping[str, BoardMeasure]:
     """The measure functions of the boards that were named, by profile; a board that runs another version of the engine
-    than the next flash brings is told of."""
+    than the next flash brings is told of.
+
+    Raises:
+        FleetFolderMissing: boards are named, and this is no fleet folder.
+        as `boards_for`.
+    """
     if not names:
         return {}
     from edge.cli.passphrase import asker
@@ -235,14 +244,18 @@ def measure_for(progress: output.Steps, boards: Mapping[str, BoardMeasure] | Non
     from edge.config import cache_dir
     from edge.conversion import proof_measure
     from edge.runtimes.lockfile import engine_versions
-    from edge.runtimes.proof import proof_environment
+    from edge.runtimes.proof import ProofEnvironment, proof_environment
 
-    def choose(profile: DeviceProfile, engine: EngineName) -> Measure | None:
+    @cache
+    def environment_of(engine: EngineName, version: str) -> ProofEnvironment:
+        return proof_environment(engine, cache_dir(), progress, version=version)
+
+    def choose(profile: DeviceProfile) -> Measure | None:
         board = (boards or {}).get(profile.name)
         instead = f"it is run on {board.name} instead" if board else "the board's trial is the first run"
-        version = profile.engine_version if engine is profile.engine else ""
+        engine = profile.engine
         try:
-            environment = proof_environment(engine, cache_dir(), progress, version=version)
+            environment = environment_of(engine, profile.engine_version)
         except PlatformUnsupported as error:
             output.line("note", f"no proof run here for `{profile.name}`: {error}; {instead}")
             return None

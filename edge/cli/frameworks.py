@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,9 @@ def frameworks(ctx: click.Context, as_json: bool) -> None:
         return
     from converters.frameworks.environment import made
     from converters.frameworks.pins import frameworks as known
+    from edge.config import frameworks_dir
 
-    found = [(framework, made(framework, root())) for framework in known().values()]
+    found = [(framework, made(framework, frameworks_dir())) for framework in known().values()]
     if as_json:
         output.data([_plain(framework, environment) for framework, environment in found])
         return
@@ -77,13 +77,15 @@ def add(
     """
     from converters.frameworks.environment import make
     from converters.frameworks.pins import find
+    from edge.config import frameworks_dir, log_file
 
     framework, steps = find(name), output.Steps(quiet=as_json)
     options = [
         *(f"--find-links={place}" for place in find_links),
         *(f"--extra-index-url={address}" for address in extra_index_url),
     ]
-    environment = make(framework, root(), log=_log(name), python=python, options=options, say=steps.step)
+    log = log_file(f"frameworks-{name}")
+    environment = make(framework, frameworks_dir(), log=log, python=python, options=options, say=steps.step)
     if as_json:
         output.data(_plain(framework, environment))
         return
@@ -97,28 +99,13 @@ def remove(name: str, as_json: bool) -> None:
     """Remove the environment of the framework NAME, and those of its older pins."""
     from converters.frameworks import environment
     from converters.frameworks.pins import find
+    from edge.config import frameworks_dir
 
-    count = environment.remove(find(name), root())
+    count = environment.remove(find(name), frameworks_dir())
     if as_json:
         output.data({"framework": name, "removed": count})
         return
     output.line("good", f"{name}: {'it was removed' if count else 'there was none'}")
-
-
-def root() -> Path:
-    """Folder of all environments."""
-    from edge.config import cache_dir
-
-    return cache_dir() / "frameworks"
-
-
-def _log(name: str) -> Path:
-    """A new file for what pip says."""
-    from edge.config import cache_dir
-
-    folder = cache_dir() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"frameworks-{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.log"
 
 
 def _plain(framework: Framework, environment: Environment | None) -> dict[str, Any]:

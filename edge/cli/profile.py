@@ -26,10 +26,10 @@ def list_(as_json: bool) -> None:
         output.data(list(profiles.values()))
         return
     rows = [
-        (p.name, p.architecture, p.engine.value, p.recipe, f"{p.memory_mib.value:g} MiB", p.title)
+        (p.name, p.architecture, p.engine.value, f"{p.memory_mib.value:g} MiB", p.title)
         for p in profiles.values()
     ]
-    output.table(("profile", "architecture", "engine", "recipe", "memory", "board"), rows, right=(4,))
+    output.table(("profile", "architecture", "engine", "memory", "board"), rows, right=(3,))
 
 
 @profile.command()

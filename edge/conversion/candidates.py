@@ -71,7 +71,7 @@ def plan(request: ConversionRequest, given: Given, profile: DeviceProfile) -> Pl
         CalibrationMissing: it needs data and none were given.
     """
     if request.recipe != AUTO:
-        recipe = recipes.find(request.recipe, profile_recipe=profile.recipe, source=given.source)
+        recipe = recipes.find(request.recipe)
         return Plan(profile=profile, candidates=(_candidate(request, given, profile, recipe),))
     names = CANDIDATES[profile.format]
     if given.source.value != profile.format.value:

@@ -8,59 +8,14 @@ else that of the proof environment on this machine, and the report says which.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.contract.errors import AccuracyUndecided, AccuracyUnkept, EdgeError
-from converters.contract import LayerLoss, Rung
-from edge.conversion.request import Drop
+from edge.conversion.request import Row
 
 SIZE, LATENCY = "size", "latency"
 SLOWEST = 2.0
 """Times the fastest's latency, up to which a smaller artifact is taken without a wish."""
 NAMED_LAYERS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One candidate, as the report tells it.
-
-    Attributes:
-        recipe: its name.
-        verdict: see `edge.conversion.judgement`; `refused` where there is no artifact that runs.
-        chosen: it is the one in the bundle.
-        size_bytes: of the artifact; 0 where there is none.
-        drop: accuracy against the original; None without labels.
-        agreement: with the original on the golden set, 0 to 1.
-        p50_ms, p95_ms, memory_mb: in the proof environment of this machine.
-        board_p50_ms, board_p95_ms, board_memory_mb: on the board.
-        board_peak_memory_mb, board_temperature_c: of the whole process there, and of the board's hottest zone after it.
-        rungs: repairs that were tried, the recipe as it is first; empty where none was needed.
-        layers: what each layer loses, where it was measured.
-        reason: why it is not within its budget.
-    """
-
-    recipe: str
-    verdict: str
-    chosen: bool = False
-    size_bytes: int = 0
-    drop: Drop | None = None
-    agreement: float | None = None
-    p50_ms: float | None = None
-    p95_ms: float | None = None
-    memory_mb: float | None = None
-    board_p50_ms: float | None = None
-    board_p95_ms: float | None = None
-    board_memory_mb: float | None = None
-    board_peak_memory_mb: float | None = None
-    board_temperature_c: float | None = None
-    rungs: tuple[Rung, ...] = ()
-    layers: tuple[LayerLoss, ...] = ()
-    reason: str = ""
-
-    @property
-    def latency_ms(self) -> float | None:
-        """On the board, else here."""
-        return self.board_p50_ms if self.board_p50_ms is not None else self.p50_ms
 
 
 def choose(rows: Sequence[Row], prefer: str | None) -> int | None:

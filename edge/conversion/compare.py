@@ -15,13 +15,14 @@ from pathlib import Path
 from signal import Signals
 
 from agent.contract.codec import decode, encode
-from agent.contract.errors import InferenceFailed, ModelFormatUnknown, OptionInvalid, concrete_errors
+from agent.contract.errors import InferenceFailed, ModelFormatUnknown, OptionInvalid, error_from_plain
 from agent.contract.manifest import Step
 from agent.transforms.golden import pack, read_golden
 from agent.transforms.quantization import dequantize, is_quantized
 from converters.calibration.source import DataSource, locate
 from converters.layers import LayerAnswer, LayerRequest
 from edge.bundle import MANIFEST, Bundle, open_bundle
+from edge.last_words import last_words
 
 SUFFIXES = (".tflite", ".onnx")
 TIMEOUT_S = 1800.0
@@ -103,9 +104,9 @@ def _asked(request: LayerRequest, folder: Path) -> LayerAnswer:
         plain = json.loads(answer.read_bytes())
         if "error" not in plain:
             return decode(LayerAnswer, answer.read_bytes())
-        kind = next(kind for kind in concrete_errors() if kind.code == plain["error"]["code"])
-        raise kind(**plain["error"]["facts"])
+        told = plain["error"]
+        raise error_from_plain(told) or InferenceFailed(model=names, reason=told["message"])
     if done.returncode < 0:
         raise InferenceFailed(model=names, reason=f"{Signals(-done.returncode).name} ended the engine")
-    words = done.stderr.decode(errors="replace").strip().splitlines()
-    raise InferenceFailed(model=names, reason=(words or ["the engine said nothing"])[-1][:300])
+    words = last_words(done.stderr.decode(errors="replace"), done.returncode)
+    raise InferenceFailed(model=names, reason=words)

@@ -6,21 +6,18 @@ bundle stands in its place only when it was admitted or asked for with `keep_fai
 
 from __future__ import annotations
 
-import os
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agent.contract.errors import ConversionCrashed, OptionInvalid
-from agent.contract.manifest import EngineName
 from agent.contract.profile import DeviceProfile
 from converters.contract import Contract
 from converters.convert import Conversion
 from converters.convert import convert as run_job
 from converters.job import ConversionJob, Stage, Target
-from edge.config import cache_dir
+from edge.config import frameworks_dir, log_file
 from edge.conversion.candidates import Plan, plan
 from edge.conversion.choice import LATENCY
 from edge.conversion.finish import Finishing
@@ -28,7 +25,7 @@ from edge.conversion.given import Given, check
 from edge.conversion.request import ConversionOutcome, ConversionRequest, Measure
 from edge.progress import Progress, Silent
 
-MeasureFor = Callable[[DeviceProfile, EngineName], Measure | None]
+MeasureFor = Callable[[DeviceProfile], Measure | None]
 LEAST_TOLD_S = 0.2
 """Stages that took less are in the report alone."""
 
@@ -44,8 +41,8 @@ def convert(
 
     Args:
         request: what is asked for.
-        measure_for: from a profile and its engine to the measure function of a proof environment, or None where
-            there is none on this machine.
+        measure_for: from a profile to the measure function of its engine's proof environment, or None where there
+            is none on this machine.
         boards: by a profile's name, the measure function of a board: each artifact for it runs there, too. Where there
             is no proof environment here, that run is the proof.
         progress: who is told.
@@ -70,7 +67,7 @@ def convert(
             _find_measure(one.profile, given, measure_for)
     if request.prefer == LATENCY:
         _refuse_untimed(plans, given)
-    log, crashed = _log_file(), False
+    log, crashed = log_file("convert"), False
     try:
         with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
             conversion = _run(request, given, plans, Path(folder), log, progress)
@@ -97,7 +94,7 @@ def _refuse_impossible(plans: Sequence[Plan]) -> None:
 def _find_measure(profile: DeviceProfile, given: Given, measure_for: MeasureFor) -> None:
     """Ask for each profile, since boards of two kinds may run two versions of one engine; where there is no proof
     environment, the worker answers."""
-    given.measures[profile.name] = measure_for(profile, profile.engine)
+    given.measures[profile.name] = measure_for(profile)
 
 
 def _refuse_untimed(plans: Sequence[Plan], given: Given) -> None:
@@ -138,7 +135,7 @@ def _run(
             what = f"{stage.name}, {stage.target}" if stage.target else stage.name
             progress.step(f"{what}: {stage.seconds:.1f} s")
 
-    return run_job(job, log=log, on_stage=tell, environments=cache_dir() / "frameworks")
+    return run_job(job, log=log, on_stage=tell, environments=frameworks_dir())
 
 
 def _contract(request: ConversionRequest, given: Given) -> Contract:
@@ -155,10 +152,3 @@ def _named_by_data(conversion: Conversion) -> tuple[str, ...]:
     """The classes' names where held-out data, like folders of pictures, name each of them."""
     data = conversion.original.evaluation if conversion.original else None
     return data.classes if data is not None else ()
-
-
-def _log_file() -> Path:
-    """Where the child's output goes; it is kept when it explains a crash."""
-    folder = cache_dir() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"convert-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"

@@ -37,14 +37,14 @@ from converters.recipe import Recipe
 from converters.run_set import store
 from converters.statistics import UNDECIDED
 from edge.conversion.candidates import Candidate, Plan
-from edge.conversion.choice import Row, choose, nearest
+from edge.conversion.choice import choose, nearest
 from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement, judge
 from edge.conversion.on_board import compared, doubts
 from edge.conversion.package import ORIGINS, Package
 from edge.conversion.proof import prove
 from edge.conversion.report import report
-from edge.conversion.request import ConversionRequest, ProfileResult
+from edge.conversion.request import ConversionRequest, ProfileResult, Row
 from edge.conversion.tried import Answers, Judged, Tried
 from edge.progress import Progress
 

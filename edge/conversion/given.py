@@ -103,7 +103,15 @@ LABEL_KINDS = {Task.REGRESSION: LabelKind.QUANTITIES, Task.DETECTION: LabelKind.
 
 
 def check_place(path: Path, *, option: str) -> None:
-    """Refuse a place where nothing can be written, before minutes are spent on what is to lie there."""
+    """Refuse a place where nothing can be written, before minutes are spent on what is to lie there.
+
+    Args:
+        path: of a folder, which need not be there yet.
+        option: that named it, for the sentence.
+
+    Raises:
+        OptionInvalid: the nearest folder that is there can't be written to, or is a file.
+    """
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise OptionInvalid(option=option, reason=f"`{there}` is no folder that can be written to")

@@ -1,8 +1,8 @@
 """`--report FILE.html`: the reports of a conversion as one file that needs nothing else.
 
-The rule: it shows what `report.json` holds and reads nothing more; no script, no picture, no font from elsewhere, so
-that it can be mailed and opened in ten years. It lies where the user wants it and not in the bundle: a board has no use
-for it.
+The rule: it shows what `report.json` holds, or why there is none, and reads nothing more; no script, no picture, no
+font from elsewhere, so that it can be mailed and opened in ten years. It lies where the user wants it and not in the
+bundle: a board has no use for it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 
 from edge.conversion import plot
+from edge.conversion.report import candidates
+from edge.conversion.request import ConversionOutcome, ProfileResult
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5c6675;--line:#d5dae2;--paper:#fff;--good:#177245;
@@ -34,14 +36,13 @@ svg text.inside{fill:var(--paper)}rect.right{fill:var(--good)}rect.wrong{fill:va
 """
 
 
-def page(reports: Sequence[Mapping[str, Any]]) -> str:
-    """The page.
-
-    Args:
-        reports: one a profile, as it lies in the bundle as `report.json`.
-    """
-    title = escape(f"{reports[0]['model']}: what the conversion cost") if reports else "Nothing was converted"
-    inner = "".join(_profile(report) for report in reports)
+def page(outcome: ConversionOutcome) -> str:
+    """The page, each profile on it: its report, or why it has none."""
+    title = escape(f"{outcome.model}: what the conversion cost")
+    inner = "".join(
+        _profile(result.report) if result.report is not None else _refused(outcome.model, result)
+        for result in outcome.results
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -51,7 +52,7 @@ def page(reports: Sequence[Mapping[str, Any]]) -> str:
 
 def _profile(report: Mapping[str, Any]) -> str:
     parts = [
-        f"<h1>{escape(report['model'])} for {escape(report['profile'])}</h1>",
+        _heading(report["model"], report["profile"]),
         _summary(report),
         _section("Candidates", plot.pareto(report["candidates"]) + _candidates(report["candidates"])),
         _section("Repairs tried", _repairs(report["candidates"])),
@@ -66,13 +67,28 @@ def _profile(report: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
+def _refused(model: str, result: ProfileResult) -> str:
+    """A profile for which there is no artifact."""
+    rows, error = candidates(result.candidates), result.error
+    hint = f"<p class=soft>{escape(error.hint)}</p>" if error is not None and error.hint else ""
+    return (
+        f"{_heading(model, result.profile)}"
+        f'<p><span class="verdict refused">refused</span>: {escape(str(error or "nothing was made"))}</p>{hint}'
+        f"{_section('Candidates', _candidates(rows) if rows else '')}"
+    )
+
+
+def _heading(model: str, profile: str) -> str:
+    return f"<h1>{escape(model)} for {escape(profile)}</h1>"
+
+
 def _summary(report: Mapping[str, Any]) -> str:
     verdict, accuracy = report["verdict"], report["accuracy"]
     said = f'<span class="verdict {escape(verdict)}">{escape(verdict)}</span>'
     if accuracy is not None:
         said += (
-            f": {accuracy['metric']} {accuracy['accuracy']:.4f} on {accuracy['samples']:,} samples, the float model"
-            f" {accuracy['float_accuracy']:.4f}; lost {accuracy['drop_points']:+.2f} points (95 % interval"
+            f": {escape(accuracy['metric'])} {accuracy['accuracy']:.4f} on {accuracy['samples']:,} samples, the float"
+            f" model {accuracy['float_accuracy']:.4f}; lost {accuracy['drop_points']:+.2f} points (95 % interval"
             f" {accuracy['low']:+.2f} to {accuracy['high']:+.2f}), the budget is {accuracy['budget_points']:.2f}."
         )
     elif report["agreement"]["value"] is not None:

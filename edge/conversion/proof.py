@@ -19,6 +19,7 @@ from agent.contract.errors import InferenceFailed
 from agent.contract.runtime import RuntimeManifest
 from agent.transforms.golden import pack, unpack
 from edge.conversion.request import Measure, MeasureResult
+from edge.last_words import last_words
 
 TIMEOUT_S = 1800.0
 TIMED_RUNS = 200
@@ -73,9 +74,7 @@ def proof_measure(environment: Environment) -> Measure:
 def _why(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"{signal.Signals(-done.returncode).name} ended it"
-    lines = done.stderr.strip().splitlines()
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (told or lines[-1:] or [f"exit code {done.returncode}"])[0]
+    return last_words(done.stderr, done.returncode)
 
 
 @dataclass(frozen=True, kw_only=True)

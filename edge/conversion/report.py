@@ -14,15 +14,15 @@ from agent.contract.codec import to_plain
 from agent.contract.profile import DeviceProfile
 from converters.convert import Conversion
 from converters.job import Converted, Original
-from edge.conversion.choice import Row
 from edge.conversion.given import Given
 from edge.conversion.judgement import Judgement
 from edge.conversion.package import REPORT_SCHEMA
 from edge.conversion.proof import Proof
-from edge.conversion.request import ConversionRequest, MeasureResult
+from edge.conversion.request import ConversionRequest, MeasureResult, Row
 
 PACKAGES = (
     "edge-toolkit",
+    "ai-edge-quantizer",
     "numpy",
     "tensorflow",
     "tensorflow-cpu",
@@ -81,9 +81,7 @@ def report(
         },
         "verdict": judgement.verdict,
         "error": judgement.error.to_plain() if judgement.error else None,
-        "candidates": [
-            {name: value for name, value in vars(row).items() if name != "layers"} for row in rows
-        ],
+        "candidates": candidates(rows),
         "layers": converted.layers,
         "confusion": judgement.confusion,
         "labels": given.labels,
@@ -94,6 +92,13 @@ def report(
         "notes": list(notes),
     }
     return dict(to_plain(plain))
+
+
+def candidates(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What was tried, JSON-ready; layers stand once in a report, those of the artifact."""
+    return [
+        dict(to_plain({name: value for name, value in vars(row).items() if name != "layers"})) for row in rows
+    ]
 
 
 def _accuracy(request: ConversionRequest, judgement: Judgement) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from agent.contract.errors import EdgeError, ExitCode
 from agent.contract.profile import DeviceProfile
+from converters.contract import LayerLoss, Rung
 from converters.metrics.compare import TANGO
 from converters.source import Trust
 from edge.conversion.pipeline_file import DeclaredPipeline
@@ -114,10 +115,11 @@ class Drop:
 
     Attributes:
         samples: N.
-        float_accuracy, accuracy: of original and artifact, 0 to 1.
-        drop_points: difference in percentage points.
-        low, high: its 95 % interval (Tango's score interval for paired proportions).
-        lost, gained: samples that only the original, only the artifact got right.
+        float_accuracy, accuracy: of original and artifact, in the metric's unit: 0 to 1 of an accuracy.
+        drop_points: what was lost: percentage points of a metric that goes from 0 to 1, per cent of the original's
+            value where it has a unit.
+        low, high: its 95 % interval, by `method`.
+        lost, gained: samples that only the original, only the artifact got right; 0 where that has no meaning.
         verdict: `within`, `outside` or `undecided` against the budget.
         needed: samples that would decide, when it is undecided; None when no number of practical size would.
         metric: what `float_accuracy` and `accuracy` are, in its unit.
@@ -136,6 +138,49 @@ class Drop:
     needed: int | None = None
     metric: str = "top-1"
     method: str = TANGO
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One candidate, as the report tells it.
+
+    Attributes:
+        recipe: its name.
+        verdict: see `edge.conversion.judgement`; `refused` where there is no artifact that runs.
+        chosen: it is the one in the bundle.
+        size_bytes: of the artifact; 0 where there is none.
+        drop: accuracy against the original; None without labels.
+        agreement: with the original on the golden set, 0 to 1.
+        p50_ms, p95_ms, memory_mb: in the proof environment of this machine.
+        board_p50_ms, board_p95_ms, board_memory_mb: on the board.
+        board_peak_memory_mb, board_temperature_c: of the whole process there, and of the board's hottest zone after it.
+        rungs: repairs that were tried, the recipe as it is first; empty where none was needed.
+        layers: what each layer loses, where it was measured.
+        reason: why it is not within its budget.
+    """
+
+    recipe: str
+    verdict: str
+    chosen: bool = False
+    size_bytes: int = 0
+    drop: Drop | None = None
+    agreement: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    memory_mb: float | None = None
+    board_p50_ms: float | None = None
+    board_p95_ms: float | None = None
+    board_memory_mb: float | None = None
+    board_peak_memory_mb: float | None = None
+    board_temperature_c: float | None = None
+    rungs: tuple[Rung, ...] = ()
+    layers: tuple[LayerLoss, ...] = ()
+    reason: str = ""
+
+    @property
+    def latency_ms(self) -> float | None:
+        """On the board, else here."""
+        return self.board_p50_ms if self.board_p50_ms is not None else self.p50_ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +204,7 @@ class ProfileResult:
         proved_in: engine, version and platform of the proof run; None where the board's trial is the first run.
         board: what its run on a board showed; None where no board was asked for.
         notes: what a person should know, one sentence each.
-        candidates: all that were tried, as `edge.conversion.choice.Row`.
+        candidates: all that were tried.
         error: why it was not admitted, or None.
         report: the whole report, JSON-ready, as it lies in the bundle.
     """
@@ -182,7 +227,7 @@ class ProfileResult:
     proved_in: str | None = None
     board: MeasureResult | None = None
     notes: tuple[str, ...] = ()
-    candidates: tuple[Any, ...] = ()
+    candidates: tuple[Row, ...] = ()
     error: EdgeError | None = None
     report: dict[str, Any] | None = None
 

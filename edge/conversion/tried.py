@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from agent.contract.errors import EdgeError
 from converters.job import Converted
 from edge.conversion.candidates import Candidate
-from edge.conversion.choice import Row, unkept
+from edge.conversion.choice import unkept
 from edge.conversion.judgement import Judgement
 from edge.conversion.proof import Proof
-from edge.conversion.request import MeasureResult
+from edge.conversion.request import MeasureResult, Row
 
 Array = NDArray[Any]
 REFUSED = "refused"

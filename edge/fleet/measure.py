@@ -28,7 +28,7 @@ from agent.contract.errors import (
 from agent.contract.load import LoadReport
 from edge.fleet.connection import Board
 from edge.fleet.onboard import script
-from edge.fleet.remote_error import error_of
+from edge.fleet.remote_error import agents_words, error_of
 from edge.fleet.session import Limits
 from edge.progress import Progress
 
@@ -243,11 +243,7 @@ def _said(board: Board, runtime: BoardRuntime, bundle: Path, ended: Any) -> str:
         if status == -SIGKILL:
             why += f": its memory ran out, or it took longer than {LONGEST_S:g} s"
         raise InferenceFailed(model=bundle.name, reason=why)
-    said = ended["stderr"].strip().splitlines()
-    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    words = (errors or said[-1:] or ["it said nothing"])[0]
-    if "unrecognized arguments" in words or "invalid choice" in words:
-        words += "; the board's agent is older than this: flash it again"
+    words = agents_words(ended["stderr"], status)
     raise RemoteCommandFailed(host=board.name, doing=DOING, status=status, output=words)
 
 

@@ -6,20 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from agent.contract.errors import EdgeError, InstallFailed, concrete_errors
-
-
-def error_from_plain(plain: Mapping[str, Any]) -> EdgeError | None:
-    """What `EdgeError.to_plain` wrote, as an instance of its class; None where this version does not know it."""
-    kinds = {kind.code: kind for kind in concrete_errors()}
-    kind = kinds.get(str(plain.get("code")))
-    facts = plain.get("facts")
-    if kind is None or not isinstance(facts, Mapping):
-        return None
-    try:
-        return kind(**facts)
-    except (TypeError, ValueError, KeyError):
-        return None
+from agent.contract.errors import EdgeError, InstallFailed, error_from_plain
+from edge.last_words import last_words
 
 
 def error_of(text: str) -> EdgeError | None:
@@ -52,12 +40,14 @@ def raise_remote(answer: Mapping[str, Any], *, host: str, step: str) -> NoReturn
     error = error_of(f"{answer.get('stdout', '')}\n{answer.get('stderr', '')}")
     if error is not None:
         raise error
-    raise InstallFailed(host=host, step=step, reason=_last_words(answer))
+    raise InstallFailed(
+        host=host, step=step, reason=last_words(str(answer.get("stderr", "")), answer["status"])
+    )
 
 
-def _last_words(answer: Mapping[str, Any]) -> str:
-    lines = [line.strip() for line in str(answer.get("stderr", "")).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("hint:")]
-    return (said or [f"it ended with {answer.get('status')} and said nothing"])[-1].removeprefix("error: ")[
-        :500
-    ]
+def agents_words(talk: str, status: int) -> str:
+    """The last words of a command of the board's agent that wrote no error as JSON, for a sentence."""
+    words = last_words(talk, status)
+    if "unrecognized arguments" in words or "invalid choice" in words:
+        words += "; the board's agent is older than this: flash it again"
+    return words

@@ -80,7 +80,7 @@ def runtime_request(
         page_size_bytes=facts.page_size_bytes,
         engine=engine,
         engine_wheel=engine_wheel,
-        engine_version=profile.engine_version if engine is profile.engine else "",
+        engine_version=profile.version_of(engine),
     )
 
 

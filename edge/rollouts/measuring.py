@@ -109,8 +109,8 @@ def boards_for(
     """The boards that are named, by the profile that each of them stands for.
 
     Raises:
-        OptionInvalid: a board is of no profile that is converted for, two are of one, or its runtime has another
-            engine than the profile.
+        OptionInvalid: a board has no profile or one that is not converted for, two are of one, or its runtime has
+            another engine than the profile.
         as `BoardMeasure`.
     """
     wanted = {profile.name: profile for profile in profiles}
@@ -119,9 +119,10 @@ def boards_for(
         measure = BoardMeasure(workspace, name, progress)
         option, profile = f"--measure-on {name}", wanted.get(measure.profile or "")
         if profile is None:
+            is_a = f"is a `{measure.profile}`" if measure.profile else "has no profile yet"
             raise OptionInvalid(
                 option=option,
-                reason=f"it is a `{measure.profile}`, and --for names {', '.join(wanted)}",
+                reason=f"it {is_a}, and --for names {', '.join(wanted)}",
             )
         if profile.name in found:
             raise OptionInvalid(

@@ -67,8 +67,8 @@ def read_lock(path: Path) -> tuple[LockedWheel, ...]:
 def engine_versions(profile: DeviceProfile, engine: EngineName) -> tuple[str, ...]:
     """The versions of an engine that boards of a profile run: the one that it states, or one for each of its Pythons
     that has the engine."""
-    if profile.engine_version and engine is profile.engine:
-        return (profile.engine_version,)
+    if version := profile.version_of(engine):
+        return (version,)
     paths = [lock_path(python, profile.architecture, engine) for python in profile.pythons]
     package = ENGINE_PACKAGES[engine]
     found = [wheel.name for path in paths if path.is_file() for wheel in read_lock(path)]

@@ -23,6 +23,7 @@ from agent.contract.manifest import EngineName
 from agent.contract.runtime import RuntimeManifest
 from edge import durable
 from edge.config import cache_dir
+from edge.last_words import last_words
 from edge.progress import Progress, Silent
 from edge.runtimes.agent_layer import agent_folder
 from edge.runtimes.compose import Composed, compose
@@ -132,11 +133,10 @@ def _place(composed: Composed, root: Path, progress: Progress) -> None:
                 check=False,
             )
     if placed.returncode != 0:
-        said = (placed.stderr.strip().splitlines() or [f"exit code {placed.returncode}"])[0]
         raise WheelUnfit(
             wheel=f"the runtime {composed.digest[:12]}",
             platform="this machine",
-            reason=said.removeprefix("error: "),
+            reason=last_words(placed.stderr, placed.returncode),
         )
     progress.step(f"proof environment: {composed.manifest.engine.value} {composed.manifest.engine_version}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.contract.errors import PlatformUnsupported
 from agent.contract.manifest import EngineName
-from agent.contract.profile import PYTHONS, BoardFacts, DeviceProfile
+from agent.contract.profile import PYTHONS
 from agent.contract.runtime import Platform
 from edge.runtimes.lockfile import lock_path
 
@@ -53,21 +53,6 @@ class RuntimeRequest:
     engine: EngineName
     engine_wheel: EngineWheel | None = None
     engine_version: str = ""
-
-    @classmethod
-    def for_board(
-        cls, facts: BoardFacts, profile: DeviceProfile, engine_wheel: EngineWheel | None = None
-    ) -> RuntimeRequest:
-        """What a board that was probed needs under a profile that accepts it."""
-        return cls(
-            architecture=facts.architecture,
-            python=facts.python,
-            glibc=facts.glibc,
-            page_size_bytes=facts.page_size_bytes,
-            engine=profile.engine,
-            engine_wheel=engine_wheel,
-            engine_version=profile.engine_version,
-        )
 
     @classmethod
     def for_this_machine(cls, engine: EngineName, version: str = "") -> RuntimeRequest:

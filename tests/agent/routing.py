@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from agent.config import read_generation
@@ -10,6 +10,7 @@ from agent.models import Model, open_bundle
 from agent.serving.cache import ResultCache
 from agent.serving.catalog import Catalog
 from agent.serving.http import LARGEST_BODY
+from agent.serving.messages import Response
 from agent.serving.pace import Curve
 from agent.serving.preparing import Prepared
 from agent.serving.routes import Routes
@@ -41,6 +42,11 @@ def routes_to(served: Sequence[Served], cache: ResultCache | None = None) -> Rou
     catalog.exchange(served)
     catalog.finish()
     return Routes(catalog, version="0", body_bytes=LARGEST_BODY, exposition=bytes, status=dict)
+
+
+async def answered(outcome: Response | Awaitable[Response]) -> Response:
+    """What a route gave, at once or after a while."""
+    return outcome if isinstance(outcome, Response) else await outcome
 
 
 def _bundle(board: TestBoard, digest: str) -> Path:

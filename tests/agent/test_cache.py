@@ -19,7 +19,7 @@ from agent.serving.pace import Curve
 from agent.serving.routes import Routes
 from agent.serving.served import UNLOADED, Served
 from tests.agent.boards import TestBoard, digits
-from tests.agent.routing import QUICK, routes_to, served_of
+from tests.agent.routing import QUICK, answered, routes_to, served_of
 
 Array = NDArray[np.float32]
 INFER = "/v2/models/digits/infer"
@@ -31,16 +31,16 @@ def outputs(number: float, count: int = 25) -> list[Array]:
 
 def test_what_is_kept_is_found_by_the_exact_bytes_type_and_shape_and_by_the_model() -> None:
     cache, asked = ResultCache(1 << 20), [digits(1)]
-    cache.keep("a", asked, outputs(1))
+    cache.keep(cache.key("a", asked), outputs(1))
 
-    found = cache.find("a", [digits(1)])
+    found = cache.find(cache.key("a", [digits(1)]))
     assert found is not None
     np.testing.assert_array_equal(found, outputs(1))
     other = digits(1)
     other[0, 0] = np.nextafter(other[0, 0], 1)
     for inputs in ([other], [asked[0].reshape(64, 1)], [asked[0].view(np.int32)], [*asked, *asked]):
-        assert cache.find("a", inputs) is None
-    assert cache.find("b", asked) is None
+        assert cache.find(cache.key("a", inputs)) is None
+    assert cache.find(cache.key("b", asked)) is None
 
 
 def test_what_was_not_asked_for_longest_goes_first_and_the_bytes_stay_within_the_limit() -> None:
@@ -48,23 +48,23 @@ def test_what_was_not_asked_for_longest_goes_first_and_the_bytes_stay_within_the
     cache = ResultCache(3 * each)
     asked = [[np.full((1, 4), number, np.float32)] for number in range(4)]
     for number in range(3):
-        cache.keep("a", asked[number], outputs(number))
-    cache.find("a", asked[0])
-    cache.keep("a", asked[3], outputs(3))
-    cache.keep("a", [digits(1)], outputs(9, count=1000))  # larger than all that there may be
+        cache.keep(cache.key("a", asked[number]), outputs(number))
+    cache.find(cache.key("a", asked[0]))
+    cache.keep(cache.key("a", asked[3]), outputs(3))
+    cache.keep(cache.key("a", [digits(1)]), outputs(9, count=1000))  # larger than all that there may be
 
-    assert [cache.find("a", one) is not None for one in asked] == [True, False, True, True]
-    assert cache.find("a", [digits(1)]) is None
+    assert [cache.find(cache.key("a", one)) is not None for one in asked] == [True, False, True, True]
+    assert cache.find(cache.key("a", [digits(1)])) is None
     assert cache.size_bytes == 3 * each
     cache.retain({"b"})
-    assert (cache.size_bytes, cache.find("a", asked[0])) == (0, None)
+    assert (cache.size_bytes, cache.find(cache.key("a", asked[0]))) == (0, None)
 
 
 def test_an_answer_out_of_a_batch_does_not_keep_the_whole_batch_and_is_not_written_to() -> None:
     cache, batch = ResultCache(1 << 20), np.zeros((1000, 4), np.float32)
-    cache.keep("a", [digits(1)], [batch[:1]])
+    cache.keep(cache.key("a", [digits(1)]), [batch[:1]])
 
-    found = cache.find("a", [digits(1)])
+    found = cache.find(cache.key("a", [digits(1)]))
     assert found is not None
     assert found[0].base is None
     with pytest.raises(ValueError, match="read-only"):
@@ -82,8 +82,7 @@ def post(routes: Routes, *rows: Array) -> list[Response]:
     async def ask(row: Array) -> Response:
         tensor = {"name": "x", "shape": [1, 64], "datatype": "FP32", "data": row.ravel().tolist()}
         body = json.dumps({"inputs": [tensor]}).encode()
-        outcome = routes(Request("POST", INFER, {}, body, True, 0.0))
-        return outcome if isinstance(outcome, Response) else await outcome
+        return await answered(routes(Request("POST", INFER, {}, body, True, 0.0)))
 
     async def ask_all() -> list[Response]:
         return [await ask(row) for row in rows]

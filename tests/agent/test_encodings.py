@@ -14,6 +14,7 @@ import pytest
 
 from agent.serving.encodings import Encodings, preferred
 from agent.serving.messages import Request, Response
+from tests.agent.routing import answered
 
 LIMIT = 1 << 20
 
@@ -28,8 +29,7 @@ def asked(body: bytes, answer: bytes = b"ok", **headers: str) -> tuple[Response,
 
     async def run() -> Response:
         named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-        outcome = Encodings(LIMIT)(Request("POST", "/", named, body, True, 0.0), handler)
-        return outcome if isinstance(outcome, Response) else await outcome
+        return await answered(Encodings(LIMIT)(Request("POST", "/", named, body, True, 0.0), handler))
 
     return asyncio.run(run()), seen
 

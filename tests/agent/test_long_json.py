@@ -18,7 +18,7 @@ from agent.serving.messages import Request, Response, parse_json
 from agent.serving.routes import Routes
 from tests.agent.boards import TestBoard, digits
 from tests.agent.conftest import RunningAgent
-from tests.agent.routing import routes_of
+from tests.agent.routing import answered, routes_of
 from tests.agent.test_hostile import Other
 
 ROWS = np.resize(digits(40), (400, 64))
@@ -87,8 +87,7 @@ def test_it_is_answered_as_short_json_is(routes: Routes) -> None:
 
 def test_what_is_wrong_with_it_is_said(routes: Routes) -> None:
     async def run(path: str, body: bytes) -> Response:
-        outcome = asked(routes, path, body)
-        return outcome if isinstance(outcome, Response) else await outcome
+        return await answered(asked(routes, path, body))
 
     for path in (PREDICT, CLASSIFY, INFER):
         answer = asyncio.run(run(path, b'{"instances": [' + b"[0.5]," * LONG_BYTES))

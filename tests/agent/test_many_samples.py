@@ -9,7 +9,6 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from agent.serving.queue import Bounds
 from agent.serving.routes import Routes
 from agent.serving.samples import MOST_SAMPLES, most_samples
 from tests.agent.boards import TestBoard, digits
-from tests.agent.routing import routes_of
+from tests.agent.routing import answered, routes_of
 
 SLOW = Curve(0.0, 0.1)
 """A hundred samples in the ten seconds that one request may take."""
@@ -67,12 +66,6 @@ REQUESTS: dict[str, tuple[str, Callable[[str], tuple[bytes, dict[bytes, bytes]]]
     "version 2, JSON": ("/v2/models/{}/infer", lambda name: (columns(name), {})),
     "version 2, binary": ("/v2/models/{}/infer", binary),
 }
-
-
-async def answered(outcome: Any) -> Response:
-    found = outcome if isinstance(outcome, Response) else await outcome
-    assert isinstance(found, Response)
-    return found
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

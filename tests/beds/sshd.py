@@ -150,6 +150,12 @@ class SshdBoard:
         self.power_cut()
         remove_tree(self.folder)
 
+    def give(self, folder: Path) -> None:
+        """Let a folder, with all that is in it, belong to the board's user where that is another than this one."""
+        if self.isolated:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, UID, UID, follow_symlinks=False)
+
     def __enter__(self) -> SshdBoard:
         try:
             self.start()

@@ -72,7 +72,7 @@ def test_colours_can_be_switched_off(tmp_path: Path) -> None:
 def test_a_table_that_is_too_wide_becomes_names_and_values(tmp_path: Path) -> None:
     command = [EDGE, "profile", "list"]
     _, wide = at_terminal(command, columns=220, cwd=tmp_path, NO_COLOR="1")
-    assert wide.split("\r\n")[0].split() == ["profile", "architecture", "engine", "recipe", "memory", "board"]
+    assert wide.split("\r\n")[0].split() == ["profile", "architecture", "engine", "memory", "board"]
     _, narrow = at_terminal(command, columns=60, cwd=tmp_path, NO_COLOR="1")
     lines = narrow.split("\r\n")
     assert max(len(line) for line in lines) <= 60

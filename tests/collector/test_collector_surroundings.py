@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
@@ -117,25 +115,6 @@ def test_prometheus_reads_the_fleet_and_nothing_else(fleet: FleetFolder) -> None
     assert 'edge_board_last_seen_seconds{device="one"}' in text
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(url.replace("/metrics", "/"), timeout=10)
-
-
-def test_who_asks_and_goes_away_leaves_no_trace_in_the_log(fleet: FleetFolder) -> None:
-    port = client.ensure(fleet).metrics_port
-    for _ in range(3):
-        with socket.create_connection(("127.0.0.1", port)) as caller:
-            caller.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-    eventually(lambda: _has_metrics(port))  # 503 where the store is busy
-    time.sleep(0.2)
-    assert "Traceback" not in (fleet.telemetry / records.LOG).read_text()
-
-
-def _has_metrics(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10):
-            return True
-    except urllib.error.HTTPError:
-        return False
 
 
 def test_a_port_for_prometheus_that_is_taken_is_said(tmp_path: Path, fleet: FleetFolder) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.contract.errors import EdgeError, ExitCode, concrete_errors
+from agent.contract.errors import EdgeError, ExitCode, concrete_errors, error_from_plain
 from tests.contract.error_page import PAGE, page
 
 NAMED = pytest.mark.parametrize("kind", concrete_errors(), ids=lambda kind: kind.code)
@@ -54,6 +54,8 @@ def test_an_error_travels(kind: type[EdgeError]) -> None:
     plain = json.loads(json.dumps(error.to_plain()))
     assert plain["code"] == kind.code
     assert plain["message"] == str(error)
+    told = error_from_plain(plain)
+    assert (type(told), str(told)) == (kind, str(error))
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.facts) == (kind, str(error), error.facts)
 
@@ -63,6 +65,19 @@ def test_a_forgotten_fact_is_a_mistake_of_the_caller(kind: type[EdgeError]) -> N
     for name in kind.fact_names():
         with pytest.raises(TypeError, match=name):
             kind(**{key: value for key, value in facts(kind).items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"code": "no.such-code", "facts": {}},
+        {"code": "artifact.digest-mismatch"},
+        {"code": "artifact.digest-mismatch", "facts": {}},
+    ],
+)
+def test_an_error_that_this_version_does_not_know_is_none(plain: dict[str, Any]) -> None:
+    assert error_from_plain(plain) is None
 
 
 def test_a_fact_that_is_no_json_value_travels_as_text() -> None:

@@ -31,7 +31,7 @@ FACTS = BoardFacts(
 )  # fmt: skip
 PROFILE = DeviceProfile(
     name="raspberry-pi-5", title="Raspberry Pi 5", architecture="aarch64", format=ModelFormat.TFLITE,
-    engine=EngineName.LITERT, recipe="int8", threads=4, memory_mib=Sourced(8192, "data sheet"),
+    engine=EngineName.LITERT, threads=4, memory_mib=Sourced(8192, "data sheet"),
     cores=Sourced(4, "data sheet"), memory_limit_mib=Sourced(1024, "chosen"),
     page_size_bytes=Sourced(16384, "measured"), pythons=("3.11", "3.13"), glibc="2.36",
     models=("Raspberry Pi 5",),

@@ -26,11 +26,10 @@ def environment(name: str, log: Path) -> Environment:
         pytest.skip(str(error))
 
 
-def own_cache(folder: Path) -> Path:
-    """A cache of a test's own, that holds the environments all the same."""
+def link(cache: Path) -> None:
+    """Let a cache of a test's own hold the environments all the same."""
     ROOT.mkdir(parents=True, exist_ok=True)
-    (folder / "frameworks").symlink_to(ROOT, target_is_directory=True)
-    return folder
+    (cache / "frameworks").symlink_to(ROOT, target_is_directory=True)
 
 
 def saved_by(name: str, script: str, folder: Path, shape: tuple[int, ...]) -> Path:

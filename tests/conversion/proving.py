@@ -47,12 +47,12 @@ class ThisEnvironment:
         )
 
 
-def measure_here(profile: DeviceProfile, engine: EngineName) -> Measure | None:
-    """The measure function of an engine that is installed here; None for another."""
-    return proof_measure(ThisEnvironment(engine)) if engine in PACKAGES else None
+def measure_here(profile: DeviceProfile) -> Measure | None:
+    """The measure function of the profile's engine where that is installed here; None for another."""
+    return proof_measure(ThisEnvironment(profile.engine)) if profile.engine in PACKAGES else None
 
 
-def nowhere(profile: DeviceProfile, engine: EngineName) -> Measure | None:
+def nowhere(profile: DeviceProfile) -> Measure | None:
     """No proof environment for anything."""
     return None
 

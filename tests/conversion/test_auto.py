@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.contract.errors import AccuracyUndecided, AccuracyUnkept, ExitCode, OptionInvalid
+from agent.contract.errors import AccuracyUndecided, AccuracyUnkept, ExitCode, ModelUnsupported, OptionInvalid
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, convert
-from edge.conversion.choice import LATENCY, SIZE, Row, choose, nearest
+from edge.conversion.choice import LATENCY, SIZE, choose, nearest
 from edge.conversion.page import page
+from edge.conversion.request import ProfileResult, Row
 from tests.conversion.digits import digits
 from tests.conversion.proving import PROFILES, measure_here, nowhere
 from tests.converters.imbalanced import imbalanced
@@ -21,11 +23,6 @@ from tests.converters.small_models import classifier_onnx
 X, Y = digits()
 NCHW = X.transpose(0, 3, 1, 2)
 IMBALANCED = Path(__file__).parents[1] / "converters" / "data" / "imbalanced.keras"
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +65,7 @@ def run(
 def repaired(given: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConversionOutcome]:
     """The imbalanced net by int8."""
     folder = tmp_path_factory.mktemp("repaired")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_CACHE", str(folder / "cache"))
-        return folder / "out", run(given, folder / "out", recipe="int8")
+    return folder / "out", run(given, folder / "out", recipe="int8")
 
 
 def test_an_imbalanced_net_is_repaired_and_not_refused(repaired: tuple[Path, ConversionOutcome]) -> None:
@@ -89,7 +84,7 @@ def test_an_imbalanced_net_is_repaired_and_not_refused(repaired: tuple[Path, Con
 
 
 def test_the_page_shows_the_report_and_needs_nothing_else(repaired: tuple[Path, ConversionOutcome]) -> None:
-    shown = page([repaired[1].results[0].report])
+    shown = page(repaired[1])
 
     for told in (
         "Candidates",
@@ -105,10 +100,35 @@ def test_the_page_shows_the_report_and_needs_nothing_else(repaired: tuple[Path, 
 
 
 def test_names_in_the_page_are_text_and_no_markup(repaired: tuple[Path, ConversionOutcome]) -> None:
-    report = dict(repaired[1].results[0].report, notes=["<b>bold</b>"], labels=["<i>"] * 10)
+    (result,) = repaired[1].results
+    assert result.report is not None
+    report = dict(
+        result.report,
+        notes=["<b>bold</b>"],
+        labels=["<i>"] * 10,
+        accuracy=result.report["accuracy"] | {"metric": "<u>own.py:score"},
+    )
+    shown = page(replace(repaired[1], model="<s>", results=(replace(result, report=report),)))
 
-    assert "<b>" not in page([report])
-    assert "<i>" not in page([report])
+    assert "&lt;u&gt;own.py:score" in shown
+    assert not [mark for mark in ("<b>", "<i>", "<u>", "<s>") if mark in shown]
+
+
+def test_the_page_says_why_a_profile_has_no_artifact() -> None:
+    refused = ProfileResult(
+        profile="sim-tflite",
+        recipe="int8",
+        format="tflite",
+        candidates=(Row(recipe="int8", verdict="refused", reason="no way"),),
+        error=ModelUnsupported(path="m.<pkl>", target="tflite", reason="no converter", way_out="take ONNX"),
+    )
+    shown = page(ConversionOutcome(model="m", results=(refused,)))
+
+    assert "m for sim-tflite" in shown
+    assert "no converter" in shown
+    assert "take ONNX" in shown
+    assert "no way" in shown
+    assert "<pkl>" not in shown
 
 
 @pytest.mark.bed

@@ -23,7 +23,7 @@ from converters.source import Trust
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, ProfileResult, convert
 from tests.conversion.digits import DATA, write_data
-from tests.conversion.frameworks import environment, own_cache, saved_by, write_shaped
+from tests.conversion.frameworks import environment, link, saved_by, write_shaped
 from tests.conversion.proving import PROFILES, measure_here
 
 pytestmark = [pytest.mark.bed, pytest.mark.timeout(1800)]
@@ -31,9 +31,9 @@ TFLITE, ONNX = PROFILES["sim-tflite"], PROFILES["sim-onnx"]
 PICTURE, ROWS, FEATURES = (1, 8, 8), (8, 8), (64,)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(own_cache(tmp_path_factory.mktemp("cache"))))
+@pytest.fixture(autouse=True, scope="module")
+def _environments(own_cache: Path) -> None:
+    link(own_cache)
 
 
 @pytest.fixture(scope="session")

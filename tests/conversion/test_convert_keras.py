@@ -18,7 +18,7 @@ from agent.contract.errors import (
     ModelHoldsCode,
     ModelUnreadable,
 )
-from agent.contract.manifest import EngineName, GoldenOrigin, Task
+from agent.contract.manifest import GoldenOrigin, Task
 from agent.contract.profile import DeviceProfile
 from agent.contract.trial import agreement_floor
 from agent.transforms.agreement import agreement
@@ -50,7 +50,7 @@ def run(
     *,
     rows: bool = False,
     profiles: tuple[DeviceProfile, ...] = BOTH,
-    measure_for: Callable[[DeviceProfile, EngineName], Measure | None] = measure_here,
+    measure_for: Callable[[DeviceProfile], Measure | None] = measure_here,
     told: Told | None = None,
     calibration: str | None = "calibration.npz",
     evaluation: str | None = "held-out.npz",
@@ -67,11 +67,6 @@ def run(
         **{"recipe": "int8", **wishes},  # type: ignore[arg-type]
     )
     return convert(request, measure_for=measure_for, progress=told or Told())
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,6 @@ from tests.converters.small_models import classifier_onnx, data
 TFLITE, ONNX = PROFILES["sim-tflite"], PROFILES["sim-onnx"]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 def run(
     model: Path, profile: DeviceProfile = ONNX, *, measure_for=measure_here, **wishes
 ) -> ConversionOutcome:
@@ -193,7 +188,7 @@ def refuses(bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureRe
 
 
 def proof_by(measure: Measure):
-    return lambda profile, engine: measure
+    return lambda profile: measure
 
 
 def test_an_artifact_that_answers_otherwise_in_the_board_s_runtime_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +24,11 @@ from converters.saved_model import SavedModel
 from edge.conversion import ConversionOutcome, ConversionRequest, convert
 from tests.conversion.digits import DATA, digits, write_data
 from tests.conversion.proving import PROFILES, measure_here
+from tests.converters.unmeasured import unmeasured
 
 pytestmark = [pytest.mark.bed, pytest.mark.timeout(600)]
 BOTH = (PROFILES["sim-tflite"], PROFILES["sim-onnx"])
 TFLITE, ONNX = ModelFormat.TFLITE, ModelFormat.ONNX
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +41,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def stage(name: str, target: str | None = None) -> Iterator[None]:
-    yield
-
-
 def accuracies(
     model: SavedModel, kind: ModelFormat, folder: Path, *, rows: bool = False
 ) -> tuple[float, float]:
     """Of a model and of the float artifact that it becomes, on the 900 held-out digits."""
     x, y = digits()
     x, y = (x[897:, :, :, 0] if rows else x[897:]), y[897:]
-    artifact = model.convert(Target("t", kind, built_in()["fp32"], "x86_64"), None, folder, stage)
+    artifact = model.convert(Target("t", kind, built_in()["fp32"], "x86_64"), None, folder, unmeasured)
     engine = Engine.for_file(artifact.path, kind)
     assert engine is not None
     answers = (model.answer([x])[0], engine.answer([x])[0])
@@ -95,32 +84,32 @@ def test_a_saved_model_of_keras_becomes_int8_within_its_budget_in_both_formats(
 
 def test_the_signature_is_asked_for_where_there_are_several(models: Path, tmp_path: Path) -> None:
     with pytest.raises(SignatureUnknown, match="has 2 signatures, and none is named") as error:
-        SavedModel(models / "two", None, stage)
+        SavedModel(models / "two", None, unmeasured)
     assert str(error.value.hint).endswith("reversed, scores")
     with pytest.raises(SignatureUnknown, match="`other` is none of them"):
-        SavedModel(models / "two", "other", stage)
+        SavedModel(models / "two", "other", unmeasured)
     with pytest.raises(OptionInvalid, match="a Keras model has none"):
         run(DATA / "digits.keras", tmp_path, recipe="fp32", signature="scores")
 
 
 @pytest.mark.parametrize("kind", [TFLITE, ONNX])
 def test_the_signature_that_is_named_is_converted(models: Path, tmp_path: Path, kind: ModelFormat) -> None:
-    right = accuracies(SavedModel(models / "two", "scores", stage), kind, tmp_path)
-    wrong = accuracies(SavedModel(models / "two", "reversed", stage), kind, tmp_path)
+    right = accuracies(SavedModel(models / "two", "scores", unmeasured), kind, tmp_path)
+    wrong = accuracies(SavedModel(models / "two", "reversed", unmeasured), kind, tmp_path)
 
     assert right[0] == right[1] > 0.93
     assert wrong[0] == wrong[1] < 0.5
 
 
 def test_the_softmax_at_the_end_of_a_signature_is_found(models: Path) -> None:
-    assert SavedModel(models / "digits", None, stage).probabilities
-    assert not SavedModel(models / "two", "reversed", stage).probabilities
+    assert SavedModel(models / "digits", None, unmeasured).probabilities
+    assert not SavedModel(models / "two", "reversed", unmeasured).probabilities
 
 
 def test_a_loop_with_an_open_batch_becomes_onnx_and_for_tflite_the_keras_model_is_asked_for(
     models: Path, tmp_path: Path
 ) -> None:
-    model = SavedModel(models / "open-gru", None, stage)
+    model = SavedModel(models / "open-gru", None, unmeasured)
 
     was, became = accuracies(model, ONNX, tmp_path, rows=True)
     assert was == pytest.approx(became, abs=0.005)
@@ -133,13 +122,13 @@ def test_a_loop_with_an_open_batch_becomes_onnx_and_for_tflite_the_keras_model_i
 def test_a_loop_with_a_fixed_batch_becomes_tflite_in_floats_and_never_in_integers(
     models: Path, tmp_path: Path
 ) -> None:
-    model = SavedModel(models / "gru", None, stage)
+    model = SavedModel(models / "gru", None, unmeasured)
 
     was, became = accuracies(model, TFLITE, tmp_path, rows=True)
     assert was == pytest.approx(became, abs=0.005)
     assert became > 0.9
     with pytest.raises(ModelUnsupported, match="calibration crashes"):
-        model.convert(Target("t", TFLITE, built_in()["int8"], "x86_64"), None, tmp_path, stage)
+        model.convert(Target("t", TFLITE, built_in()["int8"], "x86_64"), None, tmp_path, unmeasured)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +139,7 @@ def test_an_operator_that_no_runtime_of_a_board_has_is_named(
     models: Path, tmp_path: Path, name: str, words: str
 ) -> None:
     with pytest.raises(ModelUnsupported, match=words):
-        accuracies(SavedModel(models / name, None, stage), TFLITE, tmp_path)
+        accuracies(SavedModel(models / name, None, unmeasured), TFLITE, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +157,7 @@ def test_a_saved_model_that_reaches_beyond_itself_is_refused_before_it_is_loaded
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(ModelHoldsCode, match=operator):
-        SavedModel(models / name, None, stage)
+        SavedModel(models / name, None, unmeasured)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,4 +168,4 @@ def test_a_saved_model_that_was_cut_is_unreadable(models: Path, tmp_path: Path) 
         whole = (damaged / cut).read_bytes()
         (damaged / cut).write_bytes(whole[: len(whole) // 2])
         with pytest.raises((ModelUnreadable, ModelUnsupported)):
-            SavedModel(damaged, None, stage)
+            SavedModel(damaged, None, unmeasured)

@@ -41,7 +41,7 @@ def run(
 
 def on_pi(bundle: Path, inputs: Path, outputs: Path, repeat: int) -> MeasureResult:
     """The engine that is installed here, as if it were a board's."""
-    measure = measure_here(ONNX, ONNX.engine)
+    measure = measure_here(ONNX)
     assert measure is not None
     found = measure(bundle, inputs, outputs, repeat)
     return dataclasses.replace(found, platform=f"{found.platform}, on pi", temperature_c=61.0)

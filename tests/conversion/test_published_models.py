@@ -13,11 +13,6 @@ from tests.conversion.proving import PROFILES, measure_here
 BOTH = (PROFILES["sim-tflite"], PROFILES["sim-onnx"])
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.mark.bed
 def test_resnet8_on_cifar10_keeps_its_accuracy(real_models: Path, tmp_path: Path) -> None:
     outcome = convert(

@@ -94,23 +94,21 @@ def recorded(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundles(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def bundles(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("converted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_CACHE", str(folder / "cache"))
-        yield {
-            "photos": converted(
-                folder, "photos", PHOTOS,
-                model=real_models / "mobilenet_v1_0.25_224_float32.tflite",
-                evaluation=real_models / "photos",
-                labels=real_models / "imagenet_labels.txt",
-            ),
-            "words": converted(
-                folder, "words", KEYWORDS,
-                model=real_models / "kws_dscnn_float32.tflite",
-                evaluation=recorded(folder / "wavs"),
-            ),
-        }  # fmt: skip
+    return {
+        "photos": converted(
+            folder, "photos", PHOTOS,
+            model=real_models / "mobilenet_v1_0.25_224_float32.tflite",
+            evaluation=real_models / "photos",
+            labels=real_models / "imagenet_labels.txt",
+        ),
+        "words": converted(
+            folder, "words", KEYWORDS,
+            model=real_models / "kws_dscnn_float32.tflite",
+            evaluation=recorded(folder / "wavs"),
+        ),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,6 @@ def main(digits: Path, folder: Path) -> None:
     cnn = nn.Sequential(train(convolutional(), x, y, 10), nn.Softmax(1)).eval()
     lstm, attention = train(Rows(), rows, y, 15), train(Attention(), rows, y, 15)
     export(cnn, x[:2], folder / "cnn.pt2", open_batch=True)
-    export(cnn, x[:1], folder / "one.pt2", open_batch=False)
     export(cnn, x[:3], folder / "three.pt2", open_batch=False)
     export(lstm, rows[:1], folder / "lstm.pt2", open_batch=False)
     export(attention, rows[:2], folder / "attention.pt2", open_batch=True)

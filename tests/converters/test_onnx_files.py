@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +17,9 @@ from converters.onnx_file import MOST_FILE_BYTES, for_boards, read
 from converters.onnx_model import OnnxModel
 from converters.onnx_opset import opset, to_ir, to_opset
 from tests.converters.onnx_models import digits_cnn, model, random, save
+from tests.converters.unmeasured import unmeasured
 
 NEWEST = onnx.defs.onnx_opset_version()
-
-
-@contextlib.contextmanager
-def stage(*_: object) -> Iterator[None]:
-    yield
 
 
 def answers(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -74,7 +68,7 @@ def test_a_model_too_new_for_onnx_runtime_answers_in_its_form_for_boards(tmp_pat
     with pytest.raises(Exception, match="Swish"):
         onnx_engine(path)
 
-    answered = OnnxModel(path, stage).answer([x])[0]
+    answered = OnnxModel(path, unmeasured).answer([x])[0]
 
     h = x @ random(6, 6)
     assert answered == pytest.approx(h / (1 + np.exp(-h)), abs=1e-5)
@@ -85,7 +79,7 @@ def test_a_fixed_batch_is_refused_with_its_axis(tmp_path: Path) -> None:
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
 
     with pytest.raises(ModelUnsupported, match=r"axis 0 of its input `x` .* has length 4"):
-        OnnxModel(save(proto, tmp_path / "m.onnx"), stage)
+        OnnxModel(save(proto, tmp_path / "m.onnx"), unmeasured)
 
 
 def test_what_keeps_a_model_from_opset_17_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 from pathlib import Path
@@ -22,14 +21,10 @@ from converters.onnx_model import finish
 from converters.recipe import Recipe, built_in
 from tests.conversion.digits import digits
 from tests.converters.onnx_models import counting_loop, digits_cnn, model, random
+from tests.converters.unmeasured import unmeasured
 
 FLOAT_ACCURACY = 0.9744
 CODES = ("fp32", "fp16", "int8-dynamic", "int8", "int8-tensor", "int8-tensorrt", "int4")
-
-
-@contextlib.contextmanager
-def stage(*_: object):
-    yield
 
 
 def convert(
@@ -44,7 +39,13 @@ def convert(
     target = Target(recipe.name, ModelFormat.ONNX, recipe, architecture)
     data = None if calibration is None else Data(path=Path("c.npz"), sha256="0" * 64, inputs=(calibration,))
     return finish(
-        for_boards(OnnxFile(proto=proto)), target, data, folder, stage, source=Path("m.onnx"), settings={}
+        for_boards(OnnxFile(proto=proto)),
+        target,
+        data,
+        folder,
+        unmeasured,
+        source=Path("m.onnx"),
+        settings={},
     )
 
 

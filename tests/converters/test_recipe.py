@@ -21,18 +21,9 @@ from converters.source import SourceFormat
 KERAS, ONNX, TFLITE = SourceFormat.KERAS, SourceFormat.ONNX, SourceFormat.TFLITE
 
 
-def test_auto_is_the_profile_s_own() -> None:
-    assert find("auto", profile_recipe="int8", source=KERAS).name == "int8"
-    assert find("fp32", profile_recipe="int8", source=KERAS).name == "fp32"
-
-
-def test_a_tflite_file_is_taken_as_it_is() -> None:
-    assert find("auto", profile_recipe="int8", source=TFLITE).name == "as-is"
-
-
 def test_a_mistyped_recipe_is_never_guessed() -> None:
     with pytest.raises(RecipeUnknown, match="did you mean `int8`") as refused:
-        find("itn8", profile_recipe="int8", source=KERAS)
+        find("itn8")
 
     assert refused.value.exit_code is ExitCode.USAGE
     assert "as-is, fp16, fp32, int16x8, int4" in (refused.value.hint or "")
@@ -94,7 +85,7 @@ def test_a_recipe_of_one_s_own_is_read_from_its_file(tmp_path: Path) -> None:
         'keep_float = ["re:.*/head/.*"]\n'
     )
 
-    own = find(str(tmp_path / "head-float.toml"), profile_recipe="int8", source=KERAS)
+    own = find(str(tmp_path / "head-float.toml"))
 
     assert own.name == "head-float"
     assert own.scheme(ModelFormat.TFLITE).keep_float == ("re:.*/head/.*",)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from converters.models import Artifact
 from converters.recipe import Recipe, Scheme, built_in
 from converters.tflite_model import TFLiteModel
 from tests.conversion.digits import DATA, digits
+from tests.converters.unmeasured import unmeasured
 
 CNN, ATTENTION = DATA / "digits.tflite", DATA / "rows_attention.tflite"
 FLOAT_ACCURACY = {CNN: 0.968, ATTENTION: 0.978}
@@ -28,11 +28,6 @@ HELD_OUT = 300
 LEAST = 0.95
 INT4_LEAST = 0.92
 QUANTIZED = [name for name, recipe in built_in().items() if recipe.tflite and name != "fp32"]
-
-
-@contextlib.contextmanager
-def unmeasured(name: str, target: str | None = None) -> Iterator[None]:
-    yield
 
 
 def data(*, rows: bool = False) -> tuple[Data, np.ndarray, np.ndarray]:

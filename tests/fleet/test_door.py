@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import socket
 import ssl
@@ -25,7 +24,7 @@ from edge.rollouts.door import Opened, close_door, open_door
 from edge.rollouts.workspace import Workspace
 from tests.agent.boards import TestBoard, digits
 from tests.agent.conftest import RunningAgent
-from tests.beds.sshd import UID, SshdBoard
+from tests.beds.sshd import SshdBoard
 from tests.fleet.known_board import workspace_with
 
 NAME = "kitchen"
@@ -44,8 +43,7 @@ def agent(bed: SshdBoard) -> Iterator[RunningAgent]:
     (board.root / "mqtt.key").write_bytes(private)
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     (board.root / "mqtt.pub").write_bytes(public)
-    if bed.isolated:
-        os.chown(board.root / "link", UID, UID)
+    bed.give(board.root / "link")
     running = RunningAgent(board, bed.home / "agent.log")
     try:
         yield running.ready()

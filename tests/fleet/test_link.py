@@ -23,7 +23,7 @@ from edge.fleet.connection import Board
 from edge.fleet.link import LinkWritten, write_link
 from edge.fleet.onboard import script
 from edge.fleet.reverse import ReverseForward
-from tests.beds.sshd import UID, SshdBoard
+from tests.beds.sshd import SshdBoard
 from tests.fleet.conftest import Open
 
 COLLECTOR = "c-00000000000000aa"
@@ -50,9 +50,7 @@ class Folder:
         public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
         (self.path / "mqtt.pub").write_bytes(public)
         self.public_key = public.decode()
-        if self._bed.isolated:
-            for path in (self.path, *self.path.rglob("*")):
-                os.chown(path, UID, UID)
+        self._bed.give(self.path)
 
     @property
     def file(self) -> Path:

@@ -79,9 +79,7 @@ def there(bed: SshdBoard) -> There:
         pytest.skip("this tree lies in /tmp, which is the board's own there")
     root = bed.home / ROOT
     runtime = make_board_folder(root, EngineName.ONNXRUNTIME)
-    if bed.isolated:
-        for path in (root, *root.rglob("*")):
-            os.chown(path, UID, UID, follow_symlinks=False)
+    bed.give(root)
     return There(bed, runtime, tree(bed.home))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from edge.rollouts.stream import stop_stream
 from edge.rollouts.workspace import Workspace
 from tests.agent.boards import DIGITS, MODELS, PROBABILITIES, TestBoard, digits
 from tests.agent.conftest import RunningAgent
-from tests.beds.sshd import UID, SshdBoard
+from tests.beds.sshd import SshdBoard
 from tests.fleet.known_board import workspace_with
 
 pytestmark = pytest.mark.bed
@@ -43,8 +42,7 @@ def agent(bed: SshdBoard) -> Iterator[RunningAgent]:
     board.generation(1, {"digits": bundle})
     board.link("current", 1)
     (board.root / "link").mkdir()
-    if bed.isolated:
-        os.chown(board.root / "link", UID, UID)
+    bed.give(board.root / "link")
     photos = bed.home / "photos"
     photos.mkdir()
     np.save(photos / "a.npy", digits()[0])

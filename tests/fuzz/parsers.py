@@ -13,24 +13,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from agent.config import read_generation
 from agent.contract.codec import decode
 from agent.contract.door import DoorConfig
 from agent.contract.errors import EdgeError, ImageError, RequestInvalid
 from agent.contract.link import LinkConfig
 from agent.link import reading
 from agent.link.message import Message
-from agent.models import Model, open_bundle
-from agent.serving.catalog import Catalog
 from agent.serving.encodings import inflated
-from agent.serving.http import LARGEST_BODY, Budget, Connections, Limits
+from agent.serving.http import Budget, Connections, Limits
 from agent.serving.messages import Request, Response
-from agent.serving.pace import Curve
-from agent.serving.preparing import Prepared
 from agent.serving.routes import Routes
-from agent.serving.served import Served
 from agent.transforms import images
 from tests.agent.boards import TestBoard
+from tests.agent.routing import routes_of
 
 Parser = Callable[[bytes], None]
 
@@ -44,7 +39,10 @@ MOST_INFLATED = 1 << 16
 
 def parsers(folder: Path) -> dict[str, Parser]:
     """All of them, by name; models and whatever else they need are made in `folder`."""
-    routes = _routes(folder)
+    board = TestBoard(folder / "board")
+    routes = routes_of(
+        board, {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()}
+    )
     return {
         "http": _http,
         "v1": lambda data: _infer(routes, "/v1/models/{}:predict", data),
@@ -159,22 +157,6 @@ def _check_status(status: int, body: bytes) -> None:
 
 
 # --- the protocols, behind it
-
-
-def _routes(folder: Path) -> Routes:
-    """Routes to three real models, which answer at once."""
-    board = TestBoard(folder / "board")
-    bundles = {"digits": board.digits_onnx(), "small": board.digits_int8(), "two": board.sum_and_product()}
-    found = []
-    for entry in read_generation(board.generation(1, bundles)).models:
-        served = Served(entry)
-        model = Model(open_bundle(board.root / "objects" / entry.bundle, expected=entry.bundle))
-        served.loaded(Prepared(model, 0.0, Curve(0.0, 1e-9), instances=(model,)))
-        found.append(served)
-    catalog = Catalog()
-    catalog.exchange(found)
-    catalog.finish()
-    return Routes(catalog, version="0", body_bytes=LARGEST_BODY, exposition=bytes, status=dict)
 
 
 def _ask(

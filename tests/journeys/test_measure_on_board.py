@@ -15,7 +15,7 @@ import pytest
 from agent.contract.manifest import EngineName
 from edge.config import FleetFolder
 from edge.inventory import Inventory
-from tests.beds.sshd import UID, SshdBoard
+from tests.beds.sshd import SshdBoard
 from tests.fleet.board_folder import make_board_folder, tree
 from tests.fleet.known_board import workspace_with
 from tests.journeys.bundles import MODELS, digits
@@ -60,9 +60,7 @@ def place(new_laptop: MakeLaptop, beds_swept: None) -> Iterator[Place]:
         if not bed.isolated:
             pytest.skip("the board's temporary folder is this machine's own")
         make_board_folder(bed.home / ".edge", EngineName.ONNXRUNTIME)
-        if bed.isolated:
-            for path in (bed.home / ".edge", *(bed.home / ".edge").rglob("*")):
-                os.chown(path, UID, UID, follow_symlinks=False)
+        bed.give(bed.home / ".edge")
         workspace_with(FleetFolder.open(laptop.folder), bed.board, name="pi", device_id="0123456789abcdef")
         Inventory(FleetFolder.open(laptop.folder)).update("pi", lambda it: replace(it, profile="sim-onnx"))
         yield Place(laptop, bed)

@@ -136,8 +136,8 @@ def test_the_fleet_folders_profile_takes_the_place_of_the_built_in_one(fleet: Fl
 
 
 def test_a_profile_extends_one_that_was_replaced(fleet: FleetFolder) -> None:
-    write(fleet, "linux-arm64", 'extends = "linux-arm64"\nrecipe = "fp32"\n')
-    assert load_profiles(fleet)["raspberry-pi-5"].recipe == "fp32"
+    write(fleet, "linux-arm64", 'extends = "linux-arm64"\naccelerator = "our own"\n')
+    assert load_profiles(fleet)["raspberry-pi-5"].accelerator == "our own"
 
 
 def test_of_two_that_fit_alike_the_fleet_folders_wins(fleet: FleetFolder) -> None:

@@ -201,7 +201,7 @@ from agent.contract.errors.transfer import (
     SudoRefused,
     TransferError,
 )
-from agent.contract.errors.tree import EdgeError, ExitCode, concrete_errors
+from agent.contract.errors.tree import EdgeError, ExitCode, concrete_errors, error_from_plain
 from agent.contract.errors.updates import (
     AttemptsExhausted,
     BoardDiskFull,
@@ -429,4 +429,5 @@ __all__ = [
     "WheelUnfit",
     "WrongBoard",
     "concrete_errors",
+    "error_from_plain",
 ]

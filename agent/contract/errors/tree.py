@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import string
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -77,3 +78,15 @@ def concrete_errors() -> list[type[EdgeError]]:
             found.append(kind)
         todo.extend(kind.__subclasses__())
     return found
+
+
+def error_from_plain(plain: Mapping[str, Any]) -> EdgeError | None:
+    """What `EdgeError.to_plain` wrote, as an instance of its class; None where this version does not know it."""
+    kinds = {kind.code: kind for kind in concrete_errors()}
+    kind, facts = kinds.get(str(plain.get("code"))), plain.get("facts")
+    if kind is None or not isinstance(facts, Mapping):
+        return None
+    try:
+        return kind(**facts)
+    except (TypeError, ValueError, KeyError):
+        return None

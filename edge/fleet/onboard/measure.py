@@ -81,12 +81,6 @@ def available() -> int | None:
     return int(found[0]) * 1024 if found else None
 
 
-def model() -> str:
-    with contextlib.suppress(OSError), open("/proc/device-tree/model") as file:
-        return file.read().rstrip("\0\n")
-    return ""
-
-
 def is_updated(root: str) -> bool:
     """Whether a generation is tried, or the update process has something to do."""
     names = ("trial", "inbox/request", "inbox/request.taken")
@@ -101,7 +95,6 @@ def look(root: str) -> dict[str, Any]:
         "engine": found.get("engine"),
         "version": found.get("engine_version"),
         "platform": found.get("platform"),
-        "model": model(),
         "available": available(),
         "disk": free.f_bavail * free.f_frsize,
         "folder": tempfile.gettempdir(),
