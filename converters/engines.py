@@ -70,6 +70,7 @@ def _answer_tflite(interpreter: Any, inputs: Sequence[NDArray[Any]]) -> Arrays:
     for sample in range(len(inputs[0])):
         for item, array in zip(details, inputs, strict=True):
             interpreter.set_tensor(item["index"], array[sample : sample + 1])
+        interpreter.reset_all_variables()
         interpreter.invoke()
         for answers, place in zip(found, places, strict=True):
             answers.append(np.array(interpreter.get_tensor(place)))

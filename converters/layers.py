@@ -176,6 +176,7 @@ def _tflite(path: Path) -> Traced:
     def run(inputs: Sequence[Array]) -> dict[str, Array]:
         for place, array in zip(takes, inputs, strict=True):
             interpreter.set_tensor(place, array)
+        interpreter.reset_all_variables()
         interpreter.invoke()
         found = {}
         for name, place in places.items():

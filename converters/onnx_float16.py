@@ -1,14 +1,15 @@
 """Half-precision ONNX: weights and arithmetic in float16, inputs and outputs float32, by ONNX Runtime's own tool.
 
 The rule: what is inside of a loop or a branch stays float32, with a cast where it reads a tensor from around it: the
-tool converts such bodies into files that no engine takes. Nodes stand behind what they read, which the tool leaves to
-others.
+tool converts such bodies into files that no engine takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from converters.onnx_nodes import read_from_around, sort_nodes
 
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
@@ -31,33 +32,9 @@ def to_float16(proto: Any, kept: Iterable[str] = ()) -> Any:
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *CONTROL_FLOW],
         node_block_list=list(kept),
     )
-    _sort(made.graph)
+    sort_nodes(made)
     _cast_what_bodies_read(made)
     return made
-
-
-def _sort(graph: Any) -> None:
-    """Order the nodes so that each stands behind what it reads, otherwise as they are."""
-    left = list(graph.node)
-    unmade = {name for node in left for name in node.output}
-    ordered: list[Any] = []
-    while left:
-        ready = [node for node in left if unmade.isdisjoint(_read(node))]
-        if not ready:
-            raise ValueError("its nodes read each other in a circle")
-        ordered += ready
-        unmade -= {name for node in ready for name in node.output}
-        done = {id(node) for node in ready}
-        left = [node for node in left if id(node) not in done]
-    nodes = [type(node).FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _read(node: Any) -> set[str]:
-    """Names of what a node reads, its bodies included."""
-    bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return {name for name in node.input if name}.union(*(read_from_around(body) for body in bodies))
 
 
 def _cast_what_bodies_read(proto: Any) -> None:
@@ -90,18 +67,6 @@ def _cast_what_bodies_read(proto: Any) -> None:
         nodes.append(type(node).FromString(node.SerializeToString()))
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def read_from_around(body: Any) -> set[str]:
-    """Names of tensors that a body reads and does not make."""
-    made = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-    made |= {name for node in body.node for name in node.output}
-    read = {name for node in body.node for name in node.input if name} | {value.name for value in body.output}
-    for node in body.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                read |= read_from_around(attribute.g)
-    return read - made
 
 
 def _rename_read(body: Any, old: str, new: str) -> None:

@@ -16,7 +16,7 @@ from agent.contract.errors import EdgeError, ModelUnsupported
 from converters import onnx_file
 from converters.calibration.data import Data
 from converters.job import Target
-from converters.onnx_nodes import float_weights, kept_float, name_nodes
+from converters.onnx_nodes import float_weights, kept_float, name_nodes, sort_nodes
 from converters.recipe import Scheme
 from converters.repair.apply import repair_onnx
 
@@ -75,6 +75,7 @@ def quantize(
     logging.disable(logging.WARNING)
     try:
         made = _made(proto, scheme, target, calibration, folder, source)
+        sort_nodes(made.proto)
     except EdgeError:
         raise
     except Exception as error:  # the tools raise plain exceptions of every kind

@@ -24,6 +24,8 @@ from converters.run_set import store
 
 OF_TENSORFLOW = "Flex"
 """What the names of such operators begin with."""
+ASSIGN_VARIABLE = 144
+"""An operator that keeps something for the next run, where no interpreter can be told to forget it."""
 
 
 class TFLiteModel:
@@ -54,6 +56,13 @@ class TFLiteModel:
                 reason=f"it needs TensorFlow's own operators (SELECT_TF_OPS), which no board's runtime has: "
                 f"{', '.join(foreign)}",
                 way_out="convert it with built-in operators only, or take a profile whose boards run ONNX",
+            )
+        if any(operator.code == ASSIGN_VARIABLE for operator in self.described.operators):
+            raise ModelUnsupported(
+                path=self.path,
+                target="an artifact for boards",
+                reason="it keeps a variable from one run to the next, and each request to a board stands alone",
+                way_out="give it what it keeps as an input and an output of its own",
             )
         tflite_engines(self.described, self.path)
         wrong = [spec for spec in self.inputs if not spec.shape or spec.shape[0] not in (1, -1)]

@@ -1,7 +1,8 @@
 """TFLite models in LiteRT, or in its elder tflite-runtime: the same interpreter under two names.
 
 The rule: the interpreter is never resized, so its memory is settled when the model is loaded. It takes the batch
-that the file was made with, which is 1 but for rare ones.
+that the file was made with, which is 1 but for rare ones. What a recurrent layer remembers is forgotten before each
+run: requests of different clients follow each other here.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class TfliteEngine:
         try:
             for index, array in zip(self._in, arrays):  # noqa: B905 - the caller checked the number; this is hot
                 interpreter.set_tensor(index, array)
+            interpreter.reset_all_variables()
             interpreter.invoke()
             return [interpreter.get_tensor(index) for index in self._out]
         except (ValueError, RuntimeError) as error:

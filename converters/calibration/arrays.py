@@ -16,7 +16,8 @@ import numpy as np
 
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
-from converters.calibration.data import Array, Data, check_arrays, checked_labels
+from converters.calibration.casting import Array
+from converters.calibration.data import Data, check_arrays, checked_labels
 from converters.calibration.memory import available_bytes
 from converters.calibration.source import LabelKind
 

@@ -1,15 +1,14 @@
 """Arrays of a model's inputs, checked against the model before they are used.
 
-The rule: shape and dtype must be the model's; a dtype is changed only where every value is kept (uint8 to float32);
-a value that is not finite, a label that is no class, or nothing at all is refused. Nothing is made up here.
+The rule: the shape must be the model's, and the numbers such as its type holds (`converters.calibration.casting`); a
+value that is not finite, a label that is no class, or nothing at all is refused. Nothing is made up here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +16,13 @@ from numpy.typing import NDArray
 from agent.contract.errors import DataMismatch
 from agent.contract.manifest import TensorSpec
 from converters.calibration.boxes import checked_boxes
+from converters.calibration.casting import Array, Place, cast, may_become, not_finite
 from converters.calibration.classes import check_count
 from converters.calibration.source import LabelKind
-
-Array = NDArray[Any]
 
 CALIBRATION = "calibration"
 EVALUATION = "evaluation"
 NUMBERS = 'numbers, with `task = "regression"` in --pipeline FILE'
-CHUNK_BYTES = 1 << 24
-"""Looked through at a time: the marks of what is finite take memory too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,26 +80,14 @@ def check_arrays(arrays: Mapping[str, Array], *, path: object, purpose: str) -> 
         if array.ndim < 2 or not len(array) or array.dtype.kind not in "biuf":
             reason = f"`{name}` is {array.dtype} of the shape {list(array.shape)}"
             raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
-        place = _not_finite(array) if array.dtype.kind == "f" else None
+        place = not_finite(array) if array.dtype.kind == "f" else None
         if place is not None:
-            inside = f" at {list(place[1:])}" if place[1:] else ""
-            reason = f"sample {place[0]} of `{name}` holds NaN or infinity{inside}"
+            reason = f"{_at(place, name)}: NaN or infinity"
             raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="finite numbers")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"`{name}` {len(array)}" for name, array in arrays.items())
         reason = f"its arrays hold different numbers of samples: {lengths}"
         raise DataMismatch(purpose=purpose, path=path, reason=reason, expected="as many of each input")
-
-
-def _not_finite(array: Array) -> tuple[int, ...] | None:
-    """Where the first value that is not finite stands, or None."""
-    rows = max(CHUNK_BYTES // max(array.nbytes // len(array), 1), 1)
-    for begin in range(0, len(array), rows):
-        finite = np.isfinite(array[begin : begin + rows])
-        if not finite.all():
-            place = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            return (begin + int(place[0]), *(int(axis) for axis in place[1:]))
-    return None
 
 
 def checked_labels(y: Array, samples: int, *, path: object, purpose: str, label_kind: LabelKind) -> Array:
@@ -125,8 +109,8 @@ def checked_labels(y: Array, samples: int, *, path: object, purpose: str, label_
     raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
 
 
-def check_inputs(data: Data, specs: Sequence[TensorSpec], *, purpose: str) -> None:
-    """Refuse data that is not of the model's inputs.
+def fitted(data: Data, specs: Sequence[TensorSpec], *, purpose: str) -> Data:
+    """The data in the types of the model's inputs.
 
     Args:
         data: what was read, one array an input.
@@ -134,20 +118,38 @@ def check_inputs(data: Data, specs: Sequence[TensorSpec], *, purpose: str) -> No
         purpose: for the sentence of an error.
 
     Raises:
-        DataMismatch: shape or dtype of one is another.
+        DataMismatch: the shape of one is another, or its numbers are none of the input's type.
     """
+    arrays = []
     for array, spec in zip(data.inputs, specs, strict=True):
         name = "x" if len(specs) == 1 else spec.name
-        found, wanted = array.shape[1:], spec.shape[1:]
-        fits = len(found) == len(wanted) and all(
-            want in (-1, axis) for want, axis in zip(wanted, found, strict=True)
-        )
-        if not fits:
-            reason = f"`{name}` has the shape {['N', *found]}".replace("'", "")
-            raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=described(spec))
-        if not np.can_cast(array.dtype, real_dtype(spec), "safe") and array.dtype != np.dtype(spec.dtype):
-            reason = f"`{name}` is {array.dtype}, which {real_dtype(spec)} can't hold without loss"
-            raise DataMismatch(purpose=purpose, path=data.path, reason=reason, expected=described(spec))
+        try:
+            arrays.append(_fitted(array, spec, name))
+        except ValueError as error:
+            raise DataMismatch(
+                purpose=purpose, path=data.path, reason=str(error), expected=described(spec)
+            ) from error
+    return replace(data, inputs=tuple(arrays))
+
+
+def _fitted(array: Array, spec: TensorSpec, name: str) -> Array:
+    """One input's array; ValueError with the reason where it is none."""
+    found, axes = array.shape[1:], spec.shape[1:]
+    if len(found) != len(axes) or any(want not in (-1, axis) for want, axis in zip(axes, found, strict=True)):
+        raise ValueError(f"`{name}` has the shape {['N', *found]}".replace("'", ""))
+    wanted = np.dtype(real_dtype(spec))
+    if array.dtype == np.dtype(spec.dtype) or np.can_cast(array.dtype, wanted, "safe"):
+        return array
+    if not may_become(array.dtype, wanted):
+        raise ValueError(f"`{name}` is {array.dtype}, which can't stand for {wanted}")
+    made, place = cast(array, wanted)
+    if place is not None:
+        raise ValueError(f"{_at(place, name)}: {array[place]} is no {wanted}")
+    return made
+
+
+def _at(place: Place, name: str) -> str:
+    return f"sample {place[0]} of `{name}`{f' at {list(place[1:])}' if place[1:] else ''}"
 
 
 def check_labels(data: Data, classes: int | None, *, purpose: str) -> None:

@@ -20,8 +20,9 @@ from agent.contract.manifest import Step, TensorSpec
 from agent.transforms.frame import Frame
 from agent.transforms.images import MAX_BYTES
 from agent.transforms.inputs import prepared
+from converters.calibration.casting import Array
 from converters.calibration.classes import SHOWN
-from converters.calibration.data import Array, Data, check_arrays, described
+from converters.calibration.data import Data, check_arrays, described
 from converters.calibration.folders import Folder
 from converters.calibration.memory import check_fits
 

@@ -18,7 +18,8 @@ import numpy as np
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
 from converters.calibration.arrays import plain_name
-from converters.calibration.data import Array, Data, check_arrays, checked_labels, described
+from converters.calibration.casting import Array
+from converters.calibration.data import Data, check_arrays, checked_labels, described
 from converters.calibration.memory import check_fits
 from converters.calibration.source import DataSource, function_of
 from converters.own_code import module_of
@@ -100,7 +101,7 @@ def _inputs(x: Any, specs: Sequence[TensorSpec]) -> list[Any]:
 
 
 def _batch(array: Any, spec: TensorSpec) -> Array:
-    """`[n, ...]`, in the type that the model takes where no value is lost."""
+    """`[n, ...]`."""
     found = np.asarray(array)
     if found.ndim == len(spec.shape) - 1:
         found = found[np.newaxis]

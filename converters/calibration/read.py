@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from agent.contract.errors import DataMismatch
 from agent.contract.manifest import Step, TensorSpec
 from converters.calibration import arrays, functions
-from converters.calibration.data import EVALUATION, Data, check_inputs, check_labels, described
+from converters.calibration.data import EVALUATION, Data, check_labels, described, fitted
 from converters.calibration.files import read_files
 from converters.calibration.folders import survey
 from converters.calibration.source import DataKind, DataSource, LabelKind
@@ -61,8 +61,7 @@ def read(
     Raises:
         DataUnreadable, DataMismatch, ExtraMissing: it can't be used.
     """
-    data = _read(source, specs, steps, purpose)
-    check_inputs(data, specs, purpose=purpose)
+    data = fitted(_read(source, specs, steps, purpose), specs, purpose=purpose)
     if purpose == EVALUATION and source.label_kind is LabelKind.CLASSES:
         check_labels(data, classes, purpose=purpose)
     return data

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from agent.contract.errors import DataMismatch, DataUnreadable, ExtraMissing
 from agent.contract.manifest import TensorSpec
+from converters.calibration.casting import Array, cast
 from converters.calibration.classes import Classes, numbered
-from converters.calibration.data import EVALUATION, Array, Data, checked_labels, real_dtype
+from converters.calibration.data import EVALUATION, Data, checked_labels, real_dtype
 from converters.calibration.memory import check_fits
 from converters.calibration.source import DataKind, DataSource, LabelKind
 
@@ -77,17 +78,15 @@ class Table:
         return numbered(found, source.labels, path=self.path, purpose=purpose, what="label", numbers=True)
 
     def _cast(self, wanted: np.dtype[Any], purpose: str) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            cast = self.features.astype(wanted)
-        lost = ~np.isfinite(cast) if wanted.kind == "f" else cast != self.features
-        if lost.any():
-            row, column = (int(place) for place in np.unravel_index(int(np.argmax(lost)), lost.shape))
+        made, place = cast(self.features, wanted)
+        if place is not None:
+            row, column = place
             value = f"{self.features[row, column]:g}"
             reason = f"row {row + 1}, column `{self.columns[column]}`: {value} is no {wanted}"
             raise DataMismatch(
                 purpose=purpose, path=self.path, reason=reason, expected=f"numbers of the type {wanted}"
             )
-        return cast
+        return made
 
     def _quantities(self, purpose: str) -> Array:
         try:

@@ -72,6 +72,7 @@ class TFLiteGraph:
         for sample in samples:
             for place, array in zip(places, sample, strict=True):
                 interpreter.set_tensor(place, array)
+            interpreter.reset_all_variables()
             interpreter.invoke()
             for index, layer in self._layers.items():
                 array = interpreter.get_tensor(int(self._graph.operators[index].inputs[0]))

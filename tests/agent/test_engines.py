@@ -121,6 +121,15 @@ def test_a_batch_is_the_same_as_its_samples(tmp_path: Path) -> None:
     assert np.array_equal(together, np.concatenate(apart))
 
 
+def test_what_a_recurrent_layer_remembers_is_forgotten_between_requests() -> None:
+    engine = open_engine(EngineName.LITERT, MODELS / "lstm.tflite")
+    rows = np.random.default_rng(1).normal(size=engine.inputs[0].shape).astype(np.float32)
+
+    first, _, again = engine.run([rows]), engine.run([-rows]), engine.run([rows])
+
+    assert again[0].tolist() == first[0].tolist()
+
+
 def test_a_manifest_that_tells_of_other_tensors_is_refused(tmp_path: Path) -> None:
     for spec in (
         TensorSpec(name="x", dtype="float32", shape=(-1, 63)),

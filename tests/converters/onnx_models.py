@@ -81,7 +81,7 @@ def digits_cnn(*, opset: int = 17, last: str = "Gemm") -> onnx.ModelProto:
 
 
 def counting_loop() -> onnx.ModelProto:
-    """A loop whose body reads a weight and a float tensor from around it: `y = x W + 3 (x W) W`."""
+    """A loop whose body alone reads a float tensor from around it, and a weight: `y = 3 (x W) W`."""
     make, value = helper.make_node, helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -99,8 +99,13 @@ def counting_loop() -> onnx.ModelProto:
     )
     nodes = [
         make("MatMul", ["x", "w"], ["h"], name="first/MatMul"),
-        make("Loop", ["times", "go", "h"], ["looped"], name="loop/Loop", body=body),
+        make("Loop", ["times", "go", "nothing"], ["looped"], name="loop/Loop", body=body),
         make("Identity", ["looped"], ["y"], name="end/Identity"),
     ]
-    held = {"w": random(6, 6) / 3, "times": np.array(3, np.int64), "go": np.array(True)}
+    held = {
+        "w": random(6, 6) / 3,
+        "times": np.array(3, np.int64),
+        "go": np.array(True),
+        "nothing": np.zeros((1, 6), np.float32),
+    }
     return model(nodes, held)

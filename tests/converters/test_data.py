@@ -11,12 +11,14 @@ import pytest
 from agent.contract.errors import DataMismatch, DataUnreadable
 from agent.contract.manifest import TensorSpec
 from converters.calibration import memory
-from converters.calibration.data import CALIBRATION, CHUNK_BYTES, EVALUATION, Data, evenly
+from converters.calibration.casting import CHUNK_BYTES
+from converters.calibration.data import CALIBRATION, EVALUATION, Data, evenly
 from converters.calibration.read import read
 from converters.calibration.source import DataKind, DataSource, LabelKind, locate
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(-1, 8, 8, 1))
 ROW = TensorSpec(name="row", dtype="float32", shape=(-1, 4))
+WHOLE = TensorSpec(name="row", dtype="int32", shape=(-1, 4))
 LEFT, RIGHT = (
     TensorSpec(name="serving_default_left:0", dtype="float32", shape=(-1, 4)),
     TensorSpec(name="right", dtype="int32", shape=(-1, 2)),
@@ -52,16 +54,39 @@ def test_the_one_input_may_have_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "bool", "float16", "float32"])
-def test_a_dtype_that_keeps_every_value_is_taken(tmp_path: Path, dtype: str) -> None:
-    taken(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), IMAGE)
+def test_what_the_model_s_type_holds_is_taken_as_it_is(tmp_path: Path, dtype: str) -> None:
+    assert taken(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), IMAGE).x.dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "int32"])
-def test_a_dtype_that_loses_values_is_refused(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(DataMismatch, match=dtype) as refused:
-        taken(saved(tmp_path, x=np.zeros((2, 8, 8, 1), dtype)), IMAGE)
+def test_numbers_become_the_model_s_own(tmp_path: Path, dtype: str) -> None:
+    rows = (np.arange(12).reshape(3, 4) / 8).astype(dtype)
 
-    assert refused.value.hint == "the model takes float32 of the shape [N, 8, 8, 1]"
+    x = taken(saved(tmp_path, x=rows), ROW).x
+
+    assert x.dtype == np.float32
+    assert x.tolist() == rows.tolist()
+    assert taken(saved(tmp_path, x=np.full((2, 4), 0.1)), ROW).x[0, 0] == np.float32(0.1)
+    assert taken(saved(tmp_path, x=np.ones((2, 4), np.int64)), WHOLE).x.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("x", "spec", "words"),
+    [
+        ([[0, 1e39]], ROW, r"sample 0 of `x` at \[1\]: 1e\+39 is no float32"),
+        ([[0, 0], [2**24 + 1, 0]], ROW, r"sample 1 of `x` at \[0\]: 16777217 is no float32"),
+        ([[0, 2**31]], WHOLE, "2147483648 is no int32"),
+        ([[0.0, 1.0]], WHOLE, "`x` is float64, which can't stand for int32"),
+    ],
+    ids=["overflow", "lost units", "too large", "fractions"],
+)
+def test_numbers_that_would_be_others_are_refused_with_their_place(
+    tmp_path: Path, x: list[list[float]], spec: TensorSpec, words: str
+) -> None:
+    with pytest.raises(DataMismatch, match=words) as refused:
+        taken(saved(tmp_path, x=np.pad(np.array(x), ((0, 0), (0, 2)))), spec)
+
+    assert refused.value.hint == f"the model takes {spec.dtype} of the shape [N, 4]"
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 1, 8, 8), (2, 64), (2, 8, 8, 3), (2, 16, 16, 1)])
@@ -95,7 +120,7 @@ def test_what_is_not_finite_is_refused_with_its_place(tmp_path: Path, value: flo
     x = np.zeros((CHUNK_BYTES // (4 * 4) + 5, 4), np.float32)  # the last rows are looked at apart
     x[-2, 2] = value
 
-    with pytest.raises(DataMismatch, match=rf"sample {len(x) - 2} of `x` holds NaN or infinity at \[2\]"):
+    with pytest.raises(DataMismatch, match=rf"sample {len(x) - 2} of `x` at \[2\]: NaN or infinity"):
         taken(saved(tmp_path, x=x), ROW)
 
 

@@ -118,7 +118,7 @@ def test_nothing_is_run_before_it_is_read() -> None:
         ("text", "item 0 is no sample"),
         ("longer", "its items differ"),
         ("other", "`middle` is no input"),
-        ("not_finite", "sample 1 of `row` holds NaN"),
+        ("not_finite", r"sample 1 of `row` at \[0\]: NaN"),
     ],
 )
 def test_what_is_no_sample_is_refused(name: str, words: str) -> None:

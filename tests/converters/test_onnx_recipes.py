@@ -261,6 +261,15 @@ def test_a_loop_s_body_stays_float32_in_a_float16_file_that_runs(tmp_path: Path)
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in stored(artifact).values()}
 
 
+def test_what_a_loop_s_body_reads_from_around_it_stands_before_it_in_a_quantized_file(tmp_path: Path) -> None:
+    given, x = counting_loop(), random(40, 6)
+
+    artifact = convert(given, "int8", tmp_path, calibration=x)
+
+    whole = convert(given, "fp32", tmp_path)
+    assert answers(artifact.path, x) == pytest.approx(answers(whole.path, x), rel=0.1, abs=0.1)
+
+
 def test_what_stays_float_in_a_quantized_file_is_said(tmp_path: Path) -> None:
     make = onnx.helper.make_node
     nodes = [

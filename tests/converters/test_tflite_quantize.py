@@ -19,6 +19,7 @@ from converters.job import Target
 from converters.models import Artifact
 from converters.recipe import Recipe, Scheme, built_in
 from converters.tflite_model import TFLiteModel
+from tests.agent.boards import MODELS
 from tests.conversion.digits import DATA, digits
 from tests.converters.unmeasured import unmeasured
 
@@ -256,6 +257,20 @@ def test_operators_that_no_board_has_are_refused_when_the_file_is_read(
 
     with pytest.raises(ModelUnsupported, match=reason):
         TFLiteModel(edited(rename, tmp_path), unmeasured, interpreter=False)
+
+
+def test_a_variable_that_stays_from_one_run_to_the_next_is_refused() -> None:
+    with pytest.raises(ModelUnsupported, match="keeps a variable from one run to the next"):
+        TFLiteModel(MODELS / "counting.tflite", unmeasured, interpreter=False)
+
+
+def test_an_lstm_answers_each_sample_alone() -> None:
+    model = TFLiteModel(MODELS / "lstm.tflite", unmeasured, interpreter=False)
+    rows = np.random.default_rng(0).normal(size=(2, *model.inputs[0].shape[1:])).astype(np.float32)
+
+    (together,), apart = model.answer([rows]), [model.answer([row[None]])[0] for row in rows]
+
+    assert together.tolist() == np.concatenate(apart).tolist()
 
 
 def test_a_block_that_no_runtime_has_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
 `digits.tflite`        the same network from Keras, float32, batch 1
 `digits_int8.tflite`   that one, full int8: int8 in and out
 `sum_and_product.onnx` two inputs, two outputs
+`lstm.tflite`          UNIDIRECTIONAL_SEQUENCE_LSTM, which goes on from the state that its last run left
+`counting.tflite`      a variable that each run makes larger
 """
 
 from __future__ import annotations
@@ -88,7 +90,55 @@ def digits_tflite(path: Path, int8_path: Path) -> None:
     int8_path.write_bytes(converter.convert())
 
 
+def lstm_tflite(path: Path) -> None:
+    """As Keras 2 told TensorFlow what its layer computes: the converter takes the words, not the operators."""
+    import tensorflow as tf
+
+    random, steps, units = np.random.default_rng(0), 4, 5
+    said = {
+        "api_implements": "lstm_1",
+        "api_preferred_device": "CPU",
+        "time_major": False,
+        "go_backwards": False,
+    }
+
+    @tf.function(autograph=False, experimental_attributes=said)
+    def layer(rows, h, c, kernel, recurrent, bias):
+        for step in range(steps):
+            i, f, g, o = tf.split(rows[:, step] @ kernel + h @ recurrent + bias, 4, 1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            h = tf.sigmoid(o) * tf.tanh(c)
+        return h, tf.stack([h] * steps, 1), h, c, tf.constant(1.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, steps, 3], tf.float32, name="rows")])
+    def model(rows):
+        nothing = tf.zeros([1, units])
+        weights = [tf.constant(random.normal(size=(n, 4 * units)), tf.float32) for n in (3, units)]
+        return layer(rows, nothing, nothing, *weights, tf.zeros([4 * units]))[0]
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([model.get_concrete_function()], tf.Module())
+    path.write_bytes(converter.convert())
+
+
+def counting_tflite(path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.count = tf.Variable(np.zeros(1, np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 1], tf.float32, name="x")])
+    def count(x):
+        return module.count.assign_add(x[0])[None]
+
+    module.run = count
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([count.get_concrete_function()], module)
+    converter.experimental_enable_resource_variables = True
+    path.write_bytes(converter.convert())
+
+
 if __name__ == "__main__":
     digits_onnx(HERE / "digits.onnx")
     sum_and_product_onnx(HERE / "sum_and_product.onnx")
     digits_tflite(HERE / "digits.tflite", HERE / "digits_int8.tflite")
+    lstm_tflite(HERE / "lstm.tflite")
+    counting_tflite(HERE / "counting.tflite")
