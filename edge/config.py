@@ -207,6 +207,11 @@ def frameworks_dir() -> Path:
     return cache_dir() / "frameworks"
 
 
+def conversions_dir() -> Path:
+    """Where what conversions made is kept."""
+    return cache_dir() / "conversions"
+
+
 def log_file(name: str) -> Path:
     """A new file for what a process of edge says, its folder made."""
     folder = cache_dir() / "logs"

@@ -41,7 +41,7 @@ def _row(row: Row) -> tuple[str, ...]:
     return (
         f"{row.recipe}{' (taken)' if row.chosen else ''}",
         output.size(row.size_bytes) if row.size_bytes else "–",
-        f"{-drop.drop_points:+.2f} ({-drop.high:+.2f} … {-drop.low:+.2f})" if drop else "–",
+        drop.difference if drop else "–",
         f"{row.agreement:.1%}" if row.agreement is not None else "–",
         f"{row.latency_ms:.3f} ms" if row.latency_ms is not None else "–",
         f"{memory:.1f} MB" if memory is not None else "–",

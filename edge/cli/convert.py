@@ -101,6 +101,9 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--name", help="The model's name. Default: the file's.")
 @click.option(
+    "--no-cache", is_flag=True, help="Make every artifact anew, also where the same was converted before."
+)
+@click.option(
     "--keep-failed", is_flag=True, help="Write the bundle although it missed its budget. Still exit code 3."
 )
 @click.option(
@@ -136,6 +139,7 @@ def convert(
     metric: str | None,
     prefer: str | None,
     name: str | None,
+    no_cache: bool,
     keep_failed: bool,
     target: Path,
     report: Path | None,
@@ -179,6 +183,7 @@ def convert(
         pipeline=read_pipeline(pipeline) if pipeline is not None else DeclaredPipeline(),
         signature=signature,
         trust=Trust(code=trust_code, pickle=trust_pickle),
+        use_cache=not no_cache,
     )
     there = measures_on(boards, chosen, steps)
     outcome = run(request, measure_for=measure_for(steps, there), boards=there, progress=steps)
@@ -342,7 +347,7 @@ def _row(result: ProfileResult) -> tuple[str, ...]:
         f"{output.size(result.size_bytes)}" if result.size_bytes else "–",
         _worth(drop.metric, drop.accuracy) if drop else "–",
         _worth(drop.metric, drop.float_accuracy) if drop else "–",
-        f"{-drop.drop_points:+.2f} ({-drop.high:+.2f} … {-drop.low:+.2f})" if drop else "–",
+        drop.difference if drop else "–",
         f"{result.agreement:.1%}" if result.agreement is not None else "–",
         f"{result.p50_ms:.3f} ms" if result.p50_ms is not None else "–",
         result.verdict,

@@ -17,7 +17,8 @@ from converters.contract import Contract
 from converters.convert import Conversion
 from converters.convert import convert as run_job
 from converters.job import ConversionJob, Stage, Target
-from edge.config import frameworks_dir, log_file
+from edge.config import conversions_dir, frameworks_dir, log_file
+from edge.conversion import kept
 from edge.conversion.candidates import Plan, plan
 from edge.conversion.choice import LATENCY
 from edge.conversion.finish import Finishing
@@ -135,7 +136,17 @@ def _run(
             what = f"{stage.name}, {stage.target}" if stage.target else stage.name
             progress.step(f"{what}: {stage.seconds:.1f} s")
 
-    return run_job(job, log=log, on_stage=tell, environments=frameworks_dir())
+    key = kept.key_of(job) if request.use_cache else None
+    if key is not None and (found := kept.take(conversions_dir(), key, folder)) is not None:
+        progress.step(kept.told(found[1]))
+        return found[0]
+    conversion = run_job(job, log=log, on_stage=tell, environments=frameworks_dir())
+    if key is not None:
+        try:
+            kept.keep(conversions_dir(), key, folder, conversion)
+        except OSError as error:
+            progress.step(f"what was converted could not be kept for the next time: {error.strerror}")
+    return conversion
 
 
 def _contract(request: ConversionRequest, given: Given) -> Contract:

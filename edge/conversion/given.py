@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -20,6 +19,7 @@ from converters.metrics.metric import check as check_metric
 from converters.recipe import AUTO
 from converters.source import SourceFormat, check_trust, recognise
 from edge.bundle import MANIFEST
+from edge.conversion.digest import digest_of
 from edge.conversion.request import ConversionRequest, Measure
 
 
@@ -86,11 +86,11 @@ def check(request: ConversionRequest) -> Given:
     labels = _labels(request.labels)
     calibration = _data(request, request.calibration, labels, CALIBRATION)
     evaluation = _data(request, request.evaluation, labels, EVALUATION)
-    digest, size = _measured(request.model)
+    digest = digest_of(request.model)
     return Given(
         source=source,
-        sha256=digest,
-        size_bytes=size,
+        sha256=digest.sha256,
+        size_bytes=digest.size_bytes,
         name=name,
         labels=labels,
         calibration=calibration,
@@ -137,19 +137,6 @@ def _data(
     )
     look(source, purpose=purpose)
     return source
-
-
-def _measured(model: Path) -> tuple[str, int]:
-    """SHA-256 and length of a file; of a folder, that of the names and digests in it, and their sum."""
-    if model.is_file():
-        with model.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), model.stat().st_size
-    found, size = hashlib.sha256(), 0
-    for path in sorted(item for item in model.rglob("*") if item.is_file()):
-        inner, length = _measured(path)
-        found.update(f"{path.relative_to(model).as_posix()}\0{inner}\n".encode())
-        size += length
-    return found.hexdigest(), size
 
 
 def _labels(path: Path | None) -> tuple[str, ...]:

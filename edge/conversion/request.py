@@ -40,6 +40,7 @@ class ConversionRequest:
         pipeline: what the outputs mean and the steps around the model, where they are not to be derived.
         signature: which of a SavedModel's signatures; None where it has one.
         trust: which kinds of files may run code when they are read.
+        use_cache: what the same job made before is taken.
     """
 
     model: Path
@@ -59,6 +60,7 @@ class ConversionRequest:
     pipeline: DeclaredPipeline = field(default_factory=DeclaredPipeline)
     signature: str | None = None
     trust: Trust = field(default_factory=Trust)
+    use_cache: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,12 @@ class Drop:
     needed: int | None = None
     metric: str = "top-1"
     method: str = TANGO
+
+    @property
+    def difference(self) -> str:
+        """Artifact less original, in points, with its interval; what is lost is below 0."""
+        points, low, high = (0.0 - value for value in (self.drop_points, self.high, self.low))
+        return f"{points:+.2f} ({low:+.2f} … {high:+.2f})"
 
 
 @dataclass(frozen=True, kw_only=True)
