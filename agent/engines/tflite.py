@@ -1,8 +1,8 @@
 """TFLite models in LiteRT, or in its elder tflite-runtime: the same interpreter under two names.
 
 The rule: the interpreter is never resized, so its memory is settled when the model is loaded. It takes the batch
-that the file was made with, which is 1 but for rare ones. What a recurrent layer remembers is forgotten before each run:
-requests of different clients follow each other here.
+that the file was made with, which is 1 but for rare ones. What a recurrent layer remembers is forgotten before each
+run: requests of different clients follow each other here.
 """
 
 from __future__ import annotations
