@@ -48,6 +48,6 @@ def few_samples(calibration: Data | None) -> tuple[str, ...]:
     """A warning where a calibration rests on little."""
     if calibration is not None and calibration.samples < FEW_SAMPLES:
         return (
-            f"only {calibration.samples} calibration samples; {FEW_SAMPLES} or more find the ranges better",
+            f"only {calibration.samples} calibration sample{'s' * (calibration.samples > 1)}; {FEW_SAMPLES} or more find the ranges better",
         )
     return ()

@@ -41,8 +41,10 @@ class Answers:
 
 
 def check(name: str) -> None:
-    """Raise OptionInvalid where there is no such metric."""
-    if name not in NAMES and _top(name) is None and not own.is_own(name):
+    """Raise OptionInvalid where there is no such metric; a function of the user's own is imported for that."""
+    if own.is_own(name):
+        own.load(name)
+    elif name not in NAMES and _top(name) is None:
         raise OptionInvalid(
             option=f"--metric {name}",
             reason=f"it is none of {', '.join(NAMES)}, MODULE:FUNCTION, FILE.py:FUNCTION",
