@@ -1,8 +1,8 @@
 """Functions of the user's own: `module:function`, `FILE.py:function`.
 
-The rule: whatever the user's code raises is told, `sys.exit` too, which must not end edge. A module is looked for in the
-folder where edge was started, as Python itself would there; a file becomes a module under a name that no other module
-has, so that a `json.py` of the user's is never taken for Python's.
+The rule: whatever the user's code raises is told, `sys.exit` too, which must not end edge. A module is looked for in
+the folder where edge was started, as Python itself would there; a file becomes a module under a name that no other
+module has, so that a `json.py` of the user's is never taken for Python's.
 """
 
 from __future__ import annotations

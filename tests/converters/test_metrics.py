@@ -150,7 +150,7 @@ def test_a_metric_that_ends_the_program_is_told(tmp_path: Path) -> None:
     file.write_text("import sys\n\ndef leave(outputs, y):\n    sys.exit()\n")
     answers = Answers(outputs=[np.zeros((3, 1))])
 
-    with pytest.raises(OptionInvalid, match="mine.py:leave: SystemExit"):
+    with pytest.raises(OptionInvalid, match="leave: SystemExit"):
         compare(f"{file}:leave", answers, answers, np.zeros(3))
 
 
