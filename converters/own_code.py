@@ -1,7 +1,8 @@
 """Functions of the user's own: `module:function`, `FILE.py:function`.
 
-The rule: a module is looked for in the folder where edge was started, as Python itself would there; a file becomes a
-module under a name that no other module has, so that a `json.py` of the user's is never taken for Python's.
+The rule: whatever the user's code raises is told, `sys.exit` too, which must not end edge. A module is looked for in
+the folder where edge was started, as Python itself would there; a file becomes a module under a name that no other
+module has, so that a `json.py` of the user's is never taken for Python's.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+FAULTS = (Exception, SystemExit)
+"""What the user's code may raise, and what is told of it."""
+
 
 def module_of(place: str) -> Any:
     """Import a module by its name, or a file that ends in `.py`.
 
     Raises:
-        Exception: whatever the user's code raises.
+        Exception, SystemExit: whatever the user's code raises.
     """
     here = str(Path.cwd())
     if here not in sys.path:

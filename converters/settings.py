@@ -47,7 +47,6 @@ def calibration_settings(calibration: Data, method: str) -> dict[str, Any]:
 def few_samples(calibration: Data | None) -> tuple[str, ...]:
     """A warning where a calibration rests on little."""
     if calibration is not None and calibration.samples < FEW_SAMPLES:
-        return (
-            f"only {calibration.samples} calibration samples; {FEW_SAMPLES} or more find the ranges better",
-        )
+        held = f"only {calibration.samples} calibration sample{'s' * (calibration.samples > 1)}"
+        return (f"{held}; {FEW_SAMPLES} or more find the ranges better",)
     return ()

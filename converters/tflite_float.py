@@ -14,6 +14,8 @@ import numpy as np
 
 SIGNATURE = b"serving_default"
 """The name that TensorFlow gives to the only one."""
+SPLITS = ("SPLIT", "SPLIT_V", "UNPACK")
+"""What makes parts of one tensor, all of its type."""
 
 
 class Unfit(Exception):
@@ -53,10 +55,34 @@ def with_dead_ends(content: bytes) -> bytes:
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     graph = model.subgraphs[0]
-    taken = {*graph.outputs, *(place for operator in graph.operators for place in operator.inputs)}
-    made = [place for operator in graph.operators for place in operator.outputs]
+    taken, made = _taken(graph), [place for operator in graph.operators for place in operator.outputs]
     graph.outputs = [*graph.outputs, *(place for place in made if place not in taken)]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def with_whole_splits(content: bytes) -> bytes:
+    """A quantized model, with the part of a split that no operator takes in the type of the other parts.
+
+    AI Edge Quantizer leaves it in float, and LiteRT does not load that.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    for graph in model.subgraphs:
+        taken = _taken(graph)
+        for operator in graph.operators:
+            if flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) not in SPLITS:
+                continue
+            parts = [graph.tensors[place] for place in operator.outputs]
+            whole = next((graph.tensors[place] for place in operator.outputs if place in taken), parts[0])
+            for part in parts:
+                part.type, part.quantization = whole.type, whole.quantization
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _taken(graph: Any) -> set[int]:
+    """Tensors that somebody takes: an operator, or who runs the model."""
+    return {*graph.outputs, *(place for operator in graph.operators for place in operator.inputs)}
 
 
 def _refuse_integers(model: Any, graph: Any) -> None:
@@ -101,7 +127,10 @@ def _values(model: Any, tensor: Any) -> Any:
     """A constant's real numbers, float32 in its own shape."""
     stored = _stored(tensor)
     raw = bytes(bytearray(model.buffers[tensor.buffer].data))
-    values = np.frombuffer(raw, stored).astype(np.float32).reshape([int(axis) for axis in tensor.shape])
+    shape = (
+        [] if tensor.shape is None else [int(axis) for axis in tensor.shape]
+    )  # a single number's may be left out
+    values = np.frombuffer(raw, stored).astype(np.float32).reshape(shape)
     scales = _scales(tensor)
     if scales is None:
         return values

@@ -26,7 +26,7 @@ from converters.recipe import Scheme
 from converters.repair.apply import repair_tflite
 from converters.requirements import tflite_engines
 from converters.settings import few_samples, tflite_settings
-from converters.tflite_float import Unfit, as_float, with_dead_ends
+from converters.tflite_float import Unfit, as_float, with_dead_ends, with_whole_splits
 from converters.tflite_stamp import stamp
 
 EVERYTHING = ".*"
@@ -35,6 +35,11 @@ INT4_OPERATORS = ("CONV_2D", "FULLY_CONNECTED", "EMBEDDING_LOOKUP")
 """What the runtime has in int4; with calibrated activations it has no EMBEDDING_LOOKUP, in blocks no CONV_2D."""
 INT4_CALIBRATED = ("CONV_2D", "FULLY_CONNECTED")
 INT4_IN_BLOCKS = ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")
+ONE_SCALE = ("BATCH_MATMUL",)
+"""What has one scale for all of its weights in every scheme with integer activations: with one for each channel, LiteRT
+2.3 answers zeros, and says nothing."""
+INTEGERS = ("INT32", "INT64")
+"""What shapes are computed in."""
 THREADS = 2
 
 _ranges: dict[tuple[Path, str], Any] = {}
@@ -108,7 +113,7 @@ class _Quantizer:
         """The quantized file's bytes."""
         with _quiet(), self._refusing():
             result = self._tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-            return bytes(result.quantized_model)
+            return with_whole_splits(bytes(result.quantized_model))
 
     def ranges(self, calibration: Data) -> Any:
         """Smallest and largest value of every tensor over the calibration data."""
@@ -158,6 +163,8 @@ class _Quantizer:
         self._add(EVERYTHING, ("*",), "int8" if everywhere else scheme.weights)
         if everywhere:
             self._add(EVERYTHING, self._int4_operators(), "int4", blocks=True)
+        if scheme.calibrated:
+            self._add(EVERYTHING, ONE_SCALE, scheme.weights, granularity="tensor")
         if scheme.fully_connected:
             self._add(EVERYTHING, ("FULLY_CONNECTED",), scheme.fully_connected)
         if scheme.granularity == "block":
@@ -173,29 +180,34 @@ class _Quantizer:
             return INT4_IN_BLOCKS
         return INT4_CALIBRATED if self.scheme.calibrated else INT4_OPERATORS
 
-    def _add(self, where: str, operators: tuple[str, ...], weights: str, *, blocks: bool = False) -> None:
+    def _add(
+        self,
+        where: str,
+        operators: tuple[str, ...],
+        weights: str,
+        *,
+        granularity: str = "",
+        blocks: bool = False,
+    ) -> None:
         from ai_edge_quantizer import qtyping
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
         scheme, granularities = self.scheme, qtyping.QuantGranularity
-        granularity = (
-            granularities.TENSORWISE if scheme.granularity == "tensor" else granularities.CHANNELWISE
-        )
+        by_tensor = (granularity or scheme.granularity) == "tensor"
+        scales = granularities.TENSORWISE if by_tensor else granularities.CHANNELWISE
         if blocks and scheme.granularity == "block":
-            granularity = self._blocks()
+            scales = self._blocks()
         for operator in map(qtyping.TFLOperationName, operators):
             if scheme.calibrated:
-                self._tool.add_static_config(
-                    where, operator, BITS[scheme.activations], BITS[weights], granularity
-                )
+                self._tool.add_static_config(where, operator, BITS[scheme.activations], BITS[weights], scales)
             elif scheme.activations == "dynamic":
-                self._tool.add_dynamic_config(where, operator, BITS[weights], granularity)
+                self._tool.add_dynamic_config(where, operator, BITS[weights], scales)
             elif weights == "float16":
                 self._tool.add_weight_only_config(
                     where, operator, BITS[weights], algorithm_key=AlgorithmName.FLOAT_CASTING
                 )
             else:
-                self._tool.add_weight_only_config(where, operator, BITS[weights], granularity)
+                self._tool.add_weight_only_config(where, operator, BITS[weights], scales)
 
     def _blocks(self) -> Any:
         from ai_edge_quantizer import qtyping
@@ -231,11 +243,18 @@ class _Quantizer:
             )
 
     def _measure(self, calibration: Data) -> Any:
-        from ai_edge_quantizer import calibrator, recipe, recipe_manager
+        from ai_edge_quantizer import calibrator, qtyping, recipe, recipe_manager
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
         from ai_edge_quantizer.utils import qsv_utils
 
         everything = recipe_manager.RecipeManager()
         everything.load_quantization_recipe(recipe.static_wi8_ai8())
+        for scope in _giving_integers(self._content):
+            everything.add_quantization_config(
+                re.escape(scope),
+                qtyping.TFLOperationName.ALL_SUPPORTED,
+                algorithm_key=AlgorithmName.NO_QUANTIZE,
+            )
         content = with_dead_ends(self._content)
         measuring = calibrator.Calibrator(
             content, num_threads=THREADS, qsv_update_func=qsv_utils.min_max_update
@@ -302,6 +321,23 @@ def _undivided(given: Path, block: int) -> list[str]:
         for operator in graph.operators
         if flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) == "FULLY_CONNECTED"
         and int(graph.tensors[operator.inputs[1]].shape[-1]) % block
+    ]
+
+
+def _giving_integers(content: bytes) -> list[str]:
+    """Scopes of the operators that compute shapes: they have no ranges, and the tool fails where one is empty."""
+    from ai_edge_litert.tools import flatbuffer_utils
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils
+
+    model, name = (
+        flatbuffer_utils.read_model_from_bytearray(bytearray(content)),
+        flatbuffer_utils.type_to_name,
+    )
+    return [
+        tfl_flatbuffer_utils.get_op_scope(operator, graph.tensors)
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if all(name(graph.tensors[place].type) in INTEGERS for place in operator.outputs)
     ]
 
 

@@ -104,7 +104,7 @@ def checked_labels(y: Array, samples: int, *, path: object, purpose: str, label_
         return y.astype(np.float64)
     if not quantities and fits and y.ndim == 1 and y.dtype.kind in "iu":
         return y.astype(np.int64)
-    reason = f"`y` is {y.dtype} of the shape {list(y.shape)} for {samples} samples"
+    reason = f"`y` is {y.dtype} of the shape {list(y.shape)}, for {samples} sample{'s' * (samples > 1)}"
     expected = "finite numbers [N, ...]" if quantities else f"class indices, integers [N]; or {NUMBERS}"
     raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
 

@@ -22,7 +22,7 @@ from converters.calibration.casting import Array
 from converters.calibration.data import Data, check_arrays, checked_labels, described
 from converters.calibration.memory import check_fits
 from converters.calibration.source import DataSource, function_of
-from converters.own_code import module_of
+from converters.own_code import FAULTS, module_of
 
 
 def call(source: DataSource, specs: Sequence[TensorSpec], *, purpose: str) -> Data:
@@ -123,7 +123,7 @@ def _yielded(source: DataSource) -> Iterator[Any]:
         yield from made()
     except DataUnreadable:
         raise
-    except Exception as error:  # code of the user's own: anything
+    except FAULTS as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "its call"
         reason = f"{type(error).__name__} in {place}: {' '.join(str(error).split())[:200]}"

@@ -54,8 +54,13 @@ def answered(outputs: Sequence[Array], detecting: Detecting | None) -> Answers:
 
 
 def check(name: str, task: Task | None = None) -> None:
-    """Raise OptionInvalid where there is no such metric, or it is not one of this task's."""
-    if name not in NAMES and _top(name) is None and not own.is_own(name):
+    """Raise OptionInvalid where there is no such metric, or it is not one of this task's.
+
+    A function of the user's own is imported for that.
+    """
+    if own.is_own(name):
+        own.load(name)
+    elif name not in NAMES and _top(name) is None:
         raise OptionInvalid(
             option=f"--metric {name}",
             reason=f"it is none of {', '.join(NAMES)}, MODULE:FUNCTION, FILE.py:FUNCTION",

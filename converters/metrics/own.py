@@ -8,13 +8,14 @@ all samples or an array of one number a sample, whose mean counts. More is bette
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.errors import OptionInvalid
-from converters.own_code import module_of
+from converters.own_code import FAULTS, module_of
 
 Array = NDArray[Any]
 Own = Callable[[Sequence[Array], Array], Any]
@@ -26,19 +27,20 @@ def is_own(name: str) -> bool:
     return bool(colon and module and function.isidentifier())
 
 
+@cache
 def load(name: str) -> Own:
-    """Import the function.
+    """Import the function, once in a process.
 
     Raises:
         OptionInvalid: there is none, or importing it fails.
     """
     place, _, function = name.rpartition(":")
     try:
-        found = getattr(module_of(place), function)
-    except Exception as error:  # whatever the user's module raises
-        raise OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}") from error
+        found = getattr(module_of(place), function, None)
+    except FAULTS as error:
+        raise _refused(name, error) from error
     if not callable(found):
-        raise OptionInvalid(option=f"--metric {name}", reason="it is no function")
+        raise OptionInvalid(option=f"--metric {name}", reason=f"`{place}` has no function `{function}`")
     return found  # type: ignore[no-any-return]
 
 
@@ -50,8 +52,12 @@ def value(name: str, function: Own, outputs: Sequence[Array], y: Array) -> float
     """
     try:
         found = float(np.mean(np.asarray(function(outputs, y), dtype=np.float64)))
-    except Exception as error:  # whatever the user's function raises
-        raise OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}") from error
+    except FAULTS as error:
+        raise _refused(name, error) from error
     if not np.isfinite(found):
         raise OptionInvalid(option=f"--metric {name}", reason=f"it gives {found}")
     return found
+
+
+def _refused(name: str, error: BaseException) -> OptionInvalid:
+    return OptionInvalid(option=f"--metric {name}", reason=f"{type(error).__name__}: {error}")

@@ -41,10 +41,11 @@ def compare(first: Path, second: Path, data: Path | None, samples: int, as_json:
         for layer in found.layers
     ]
     output.table(("layer", "kind", "signal to noise"), rows, right=(2,))
+    seen = f"{found.samples} sample{'s' * (found.samples != 1)}"
     worst = min(found.layers, key=lambda layer: layer.sqnr_db, default=None)
     if worst is None:
         output.line("doubt", "they have no layer in common")
     elif worst.sqnr_db < DOUBTFUL_DB:
-        output.line("doubt", f"the worst: {worst.name}, {worst.sqnr_db:.1f} dB on {found.samples} samples")
+        output.line("doubt", f"the worst: {worst.name}, {worst.sqnr_db:.1f} dB on {seen}")
     else:
-        output.line("good", f"no layer below {worst.sqnr_db:.1f} dB on {found.samples} samples")
+        output.line("good", f"no layer below {worst.sqnr_db:.1f} dB on {seen}")

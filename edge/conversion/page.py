@@ -87,15 +87,19 @@ def _summary(report: Mapping[str, Any]) -> str:
     said = f'<span class="verdict {escape(verdict)}">{escape(verdict)}</span>'
     if accuracy is not None:
         said += (
-            f": {escape(accuracy['metric'])} {accuracy['accuracy']:.4f} on {accuracy['samples']:,} samples, the float"
-            f" model {accuracy['float_accuracy']:.4f}; lost {accuracy['drop_points']:+.2f} points (95 % interval"
+            f": {escape(accuracy['metric'])} {accuracy['accuracy']:.4f} on {_samples(accuracy)}, the float model"
+            f" {accuracy['float_accuracy']:.4f}; lost {accuracy['drop_points']:+.2f} points (95 % interval"
             f" {accuracy['low']:+.2f} to {accuracy['high']:+.2f}), the budget is {accuracy['budget_points']:.2f}."
         )
     elif report["agreement"]["value"] is not None:
         agreement = report["agreement"]
-        said += f": agreement {agreement['value']:.1%} on {agreement['samples']} samples; without labels, no accuracy."
+        said += f": agreement {agreement['value']:.1%} on {_samples(agreement)}; without labels, no accuracy."
     size = f"{report['artifact']['size_bytes']:,} bytes {report['artifact']['format']}"
     return f"<p>{said}</p><p class=soft>{size}, from {escape(report['source']['file'])}</p>"
+
+
+def _samples(found: Mapping[str, Any]) -> str:
+    return f"{found['samples']:,} sample{'s' * (found['samples'] != 1)}"
 
 
 def _candidates(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -48,6 +48,9 @@ def fails():
     yield row
     raise KeyError("photo 7")
 
+def leaves():
+    raise SystemExit(0)
+
 def endless():
     while True:
         yield row
@@ -114,6 +117,7 @@ def test_nothing_is_run_before_it_is_read() -> None:
     [
         ("nothing", "yields nothing"),
         ("fails", r"KeyError in samples_of_mine\.py, line \d+: 'photo 7'"),
+        ("leaves", "SystemExit in samples_of_mine"),
         ("absent", "has no function `absent`"),
         ("text", "item 0 is no sample"),
         ("longer", "its items differ"),

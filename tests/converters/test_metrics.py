@@ -149,15 +149,23 @@ def test_a_metric_of_the_users_own_is_a_function_in_a_file(tmp_path: Path) -> No
     assert found.float_value == 1.0
     assert found.verdict(1.0) == "outside"
 
-    with pytest.raises(OptionInvalid, match="far"):
-        compare(f"{file}:far", Answers(outputs=[y[:, None]]), Answers(outputs=[y[:, None]]), y)
+
+def test_a_metric_that_ends_the_program_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import sys\n\ndef leave(outputs, y):\n    sys.exit()\n")
+    answers = Answers(outputs=[np.zeros((3, 1))])
+
+    with pytest.raises(OptionInvalid, match="leave: SystemExit"):
+        compare(f"{file}:leave", answers, answers, np.zeros(3))
 
 
-def test_a_metric_that_does_not_exist_is_told_before_anything_is_done() -> None:
-    for good in ("top-1", "top-3", "package.module:function"):
+def test_a_metric_that_does_not_exist_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("near = 1\n")
+    for good in ("top-1", "top-3", "statistics:mean"):
         check(good)
     check("map50", Task.DETECTION)
-    for bad in ("top-0", "f1", "top-"):
+    for bad in ("top-0", "f1", "top-", f"{file}:near", f"{file}:far", "statistics:far", "no_such_module:far"):
         with pytest.raises(OptionInvalid, match=bad):
             check(bad)
 

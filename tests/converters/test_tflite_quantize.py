@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -257,6 +258,35 @@ def test_operators_that_no_board_has_are_refused_when_the_file_is_read(
 
     with pytest.raises(ModelUnsupported, match=reason):
         TFLiteModel(edited(rename, tmp_path), unmeasured, interpreter=False)
+
+
+def test_products_with_constant_matrices_have_one_scale_for_their_weights(tmp_path: Path) -> None:
+    """LiteRT answers zeros where a BATCH_MATMUL has one for each channel."""
+
+    def multiply(model: Any) -> None:
+        graph = model.subgraphs[0]
+        names = [flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) for op in graph.operators]
+        product = graph.operators[names.index("FULLY_CONNECTED")]
+        code = model.operatorCodes[product.opcodeIndex]
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.BATCH_MATMUL
+        product.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
+        product.builtinOptions = schema.BatchMatMulOptionsT(adjY=True)
+        product.inputs = product.inputs[:2]
+
+    model = edited(multiply, tmp_path)
+    x = data()[1]
+
+    artifact = made(built_in()["int8"], tmp_path, model=model)
+
+    assert float((answers(artifact.path, x) == answers(model, x)).mean()) > LEAST
+
+
+def test_a_single_number_without_a_shape_is_read(tmp_path: Path) -> None:
+    def add_number(model: Any) -> None:
+        model.buffers.append(schema.BufferT(data=np.frombuffer(np.float32(0.5).tobytes(), np.uint8)))
+        model.subgraphs[0].tensors.append(schema.TensorT(buffer=len(model.buffers) - 1, name=b"half"))
+
+    made(built_in()["int8"], tmp_path, model=edited(add_number, tmp_path))
 
 
 def test_a_variable_that_stays_from_one_run_to_the_next_is_refused() -> None:

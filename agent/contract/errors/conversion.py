@@ -106,7 +106,7 @@ class AgreementBelowFloor(ConvertError):
 
 class AccuracyUndecided(ConvertError):
     code = "accuracy.undecided"
-    template = "`{profile}`: {samples} samples can't tell whether the drop is within {max_drop:.2f} points (95 % interval {low:.2f} to {high:.2f})"
+    template = "`{profile}`: too few samples ({samples}) to tell whether the drop is within {max_drop:.2f} points (95 % interval {low:.2f} to {high:.2f})"
     hint_template = "about {needed} samples would tell"
     exit_code = ExitCode.INCOMPLETE
 
