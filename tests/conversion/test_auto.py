@@ -174,7 +174,7 @@ def test_without_enough_samples_nothing_is_decided(given: Path, tmp_path: Path) 
     error = outcome.results[0].error
     assert isinstance(error, AccuracyUndecided)
     assert outcome.exit_code is ExitCode.INCOMPLETE
-    assert "20 samples" in str(error)
+    assert "too few samples (20)" in str(error)
     assert not (tmp_path / "out" / "sim-onnx").exists()
 
 
