@@ -15,10 +15,6 @@ def measured() -> dict[Cell, Figures]:
     return dict(read())
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="the cells of ONNX are not recorded yet")
-
-
-@NOT_YET
 def test_every_cell_was_measured_or_refused_with_its_reason(measured: dict[Cell, Figures]) -> None:
     assert list(measured) == list(cells())
 
@@ -34,7 +30,6 @@ def test_every_way_that_there_is_or_is_not_has_cells() -> None:
     assert {(cell.source, cell.format) for cell in cells()} == set(ROUTES)
 
 
-@NOT_YET
 def test_what_has_a_way_is_made_of_at_least_one_network_and_what_has_none_of_none(
     measured: dict[Cell, Figures],
 ) -> None:
