@@ -125,7 +125,8 @@ def _made(
     name_nodes(named)
     if scheme.repairs and not scheme.calibrated and calibration is not None:
         prepared, _ = prepare(named, folder)
-        named = onnx.load(str(repair_onnx(prepared, scheme, calibration, onnx_file.inputs(proto))))
+        repaired = repair_onnx(prepared, scheme, calibration, onnx_file.inputs(proto), folder)
+        named = onnx.load(str(repaired))
         name_nodes(named)
     kept = kept_float(named, scheme.keep_float, source=source, target=target.title)
     if scheme.weights == "float16":

@@ -64,7 +64,7 @@ def to_static(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     prepared, how = prepare(proto, folder)
-    prepared = repair_onnx(prepared, scheme, calibration, onnx_file.inputs(proto))
+    prepared = repair_onnx(prepared, scheme, calibration, onnx_file.inputs(proto), folder)
     activations = _activations(scheme, architecture)
     made = folder / "static.onnx"
     quantize_static(

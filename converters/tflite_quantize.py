@@ -65,7 +65,7 @@ def quantize_file(
     """
     scheme = target.recipe.scheme(target.format)
     if scheme.repairs and calibration is not None:
-        given = repair_tflite(given, scheme, calibration)
+        given = repair_tflite(given, scheme, calibration, folder)
     quantizer = _Quantizer(given, target, scheme, source)
     used, ranges = calibration if scheme.calibrated else None, None
     if used is not None:

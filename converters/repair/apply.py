@@ -6,6 +6,7 @@ graph, change the weights, write it.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,17 @@ ONNX_STEPS, TFLITE_STEPS = 64, 127
 """Integers on each side of 0: 7 bits in ONNX (see `converters.onnx_static`), 8 in TFLite."""
 
 
-def repair_onnx(prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[TensorSpec, ...]) -> Path:
-    """Repair an ONNX file; the result lies beside it, or is the file itself where there is nothing to do.
+def repair_onnx(
+    prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[TensorSpec, ...], folder: Path
+) -> Path:
+    """Repair an ONNX file; the result lies in `folder`, or is the file itself where there is nothing to do.
 
     Args:
         prepared: float, constants folded, shapes inferred.
         scheme: names the repairs.
         calibration: representative inputs.
         specs: of the model's inputs.
+        folder: for files in between.
     """
     import onnx
 
@@ -41,7 +45,7 @@ def repair_onnx(prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[
 
     if not scheme.repairs:
         return prepared
-    path = _beside(prepared, scheme)
+    path = _place(prepared, scheme, calibration, folder)
     if not path.exists():
         graph = OnnxGraph(onnx.load(str(prepared)))
         _repair(graph, scheme, samples(calibration, specs), ONNX_STEPS)
@@ -49,7 +53,7 @@ def repair_onnx(prepared: Path, scheme: Scheme, calibration: Data, specs: tuple[
     return path
 
 
-def repair_tflite(given: Path, scheme: Scheme, calibration: Data) -> Path:
+def repair_tflite(given: Path, scheme: Scheme, calibration: Data, folder: Path) -> Path:
     """Repair a float `.tflite`; see `repair_onnx`."""
     from converters import tflite_file
     from converters.repair.tflite_graph import TFLiteGraph
@@ -57,7 +61,7 @@ def repair_tflite(given: Path, scheme: Scheme, calibration: Data) -> Path:
 
     if not scheme.repairs:
         return given
-    path = _beside(given, scheme)
+    path = _place(given, scheme, calibration, folder)
     if not path.exists():
         graph = TFLiteGraph(as_float(given.read_bytes()))
         _repair(graph, scheme, samples(calibration, tflite_file.read(given).inputs), TFLITE_STEPS)
@@ -65,9 +69,11 @@ def repair_tflite(given: Path, scheme: Scheme, calibration: Data) -> Path:
     return path
 
 
-def _beside(path: Path, scheme: Scheme) -> Path:
-    """Where the repaired file lies; bias correction depends on the granularity too."""
-    return path.with_stem(f"{path.stem}-{'-'.join(scheme.repairs)}-{scheme.granularity}")
+def _place(given: Path, scheme: Scheme, calibration: Data, folder: Path) -> Path:
+    """Where the repaired file lies: never beside the user's own, and under all that it depends on."""
+    found = hashlib.sha256(given.read_bytes())
+    found.update(f"{calibration.sha256} {scheme.repairs} {scheme.granularity}".encode())
+    return folder / f"repaired-{found.hexdigest()[:16]}{given.suffix}"
 
 
 def samples(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from agent.contract.errors import (
@@ -22,7 +23,7 @@ from agent.transforms.golden import read_golden
 from converters.source import Trust
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, ProfileResult, convert
-from tests.conversion.digits import DATA, write_data
+from tests.conversion.digits import DATA, digits, write_data
 from tests.conversion.frameworks import environment, link, saved_by, write_shaped
 from tests.conversion.proving import PROFILES, measure_here
 
@@ -167,6 +168,29 @@ def test_a_classifier_answers_scores_and_labels_like_scikit_learn(
     golden = read_golden(tmp_path / "out" / ONNX.name / "golden.npz")
     assert np.mean(golden.proof[0].argmax(1) == golden.proof[1]) > 0.99
     assert np.mean(golden.proof[1] == golden.float_outputs[1]) > 0.99
+
+
+def test_a_table_in_parquet_is_read_in_the_environment_of_the_framework(
+    sklearn_models: Path, tmp_path: Path
+) -> None:
+    x, y = digits()
+    columns = {f"pixel {place}": x[897:].reshape(-1, 64)[:, place] for place in range(64)}
+    pyarrow.parquet.write_table(pyarrow.table({**columns, "digit": y[897:]}), tmp_path / "held-out.parquet")
+
+    outcome = convert(
+        ConversionRequest(
+            model=sklearn_models / "pipeline.skops",
+            profiles=(ONNX,),
+            output=tmp_path / "out",
+            recipe="fp32",
+            evaluation=tmp_path / "held-out.parquet",
+            label_column="digit",
+            max_drop_points=1.5,
+        ),
+        measure_for=measure_here,
+    )
+
+    right(outcome.results[0])
 
 
 def test_the_artifact_has_the_opset_of_the_boards_once(sklearn_models: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from agent.contract.errors import AccuracyUndecided, ExitCode
 from edge.conversion import ConversionRequest, convert
+from edge.conversion.pipeline_file import read_pipeline
 from tests.conversion.proving import PROFILES, measure_here
+from tests.conversion.test_same_as_the_agent import PHOTOS
 
 BOTH = (PROFILES["sim-tflite"], PROFILES["sim-onnx"])
 
@@ -77,3 +79,30 @@ def test_keywords_are_taken_as_they_are_and_are_no_pictures(real_models: Path, t
     assert result.drop.accuracy == pytest.approx(0.905)
     assert result.agreement == 1.0
     assert any("no picture's" in note for note in outcome.notes)
+
+
+@pytest.mark.bed
+def test_what_rounding_takes_from_a_mobilenet_is_repaired(real_models: Path, tmp_path: Path) -> None:
+    """As the recipe says it loses 22 points of 75: see docs/benchmarks.md."""
+    (tmp_path / "photos.toml").write_text(PHOTOS)
+
+    outcome = convert(
+        ConversionRequest(
+            model=real_models / "mobilenet_v1_0.25_224_float32.tflite",
+            profiles=BOTH[:1],
+            output=tmp_path / "out",
+            calibration=real_models / "photos",
+            evaluation=real_models / "photos",
+            labels=real_models / "imagenet_labels.txt",
+            pipeline=read_pipeline(tmp_path / "photos.toml"),
+            recipe="int8",
+        ),
+        measure_for=measure_here,
+    )
+
+    result = outcome.results[0]
+    first, last = result.candidates[0].rungs[0], result.candidates[0].rungs[-1]
+    assert (first.drop_points or 0) > 15
+    assert last.name == "cross-layer-equalization, bias-correction"
+    assert (last.drop_points or 0) < 5
+    assert (result.agreement or 0) > 0.85

@@ -53,6 +53,15 @@ def pretended(name: str, root: Path) -> Path:
     return folder / "bin/python"
 
 
+def test_an_environment_that_converts_reads_every_kind_of_data() -> None:
+    converting = {name for way in ROUTES.values() for name in way.frameworks}
+
+    assert converting == set(frameworks()) - {"onnx2tf"}
+    for name in converting:
+        packages = {package.partition("==")[0] for package in find(name).packages}
+        assert packages >= {"pillow", "pyarrow"}, name
+
+
 def test_pins_are_versions_and_no_addresses() -> None:
     for framework in frameworks().values():
         for package in framework.packages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,26 @@ def test_operators_that_no_board_has_are_refused_when_the_file_is_read(
 
     with pytest.raises(ModelUnsupported, match=reason):
         TFLiteModel(edited(rename, tmp_path), unmeasured, interpreter=False)
+
+
+def test_nothing_is_left_beside_the_users_model_and_nothing_of_it_taken_for_another(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    model = edited(lambda model: None, given)
+    plain = built_in()["int8"].tflite
+    assert plain is not None
+    scheme = dataclasses.replace(plain, repairs=("bias-correction",))
+    recipe = Recipe(name="repaired", title="of a test", tflite=scheme)
+    other = Data(path=Path("digits.npz"), sha256="other", inputs=(data()[0].x[:3],))
+
+    artifacts = [
+        made(recipe, tmp_path, model=model, calibration=calibration).path.read_bytes()
+        for calibration in (data()[0], other)
+    ]
+
+    assert [path.name for path in given.iterdir()] == [model.name]
+    assert artifacts[0] != artifacts[1]
+    assert len(list(tmp_path.glob("repaired-*.tflite"))) == 2
 
 
 def test_products_with_constant_matrices_have_one_scale_for_their_weights(tmp_path: Path) -> None:
