@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from agent.contract.errors import OptionInvalid
 from edge.cli import output
-from edge.cli.candidates import show_candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agent.contract.profile import DeviceProfile
-    from edge.conversion import ConversionOutcome, Measure, MeasureResult, ProfileResult
-    from edge.conversion.convert import MeasureFor
-    from edge.rollouts.measuring import BoardMeasure
+from edge.cli.conversion import outcome_plain, show
+from edge.cli.proofs import measure_for, measures_on
 
 FILE = click.Path(path_type=Path)
 
@@ -209,178 +200,6 @@ def check_report(path: Path) -> None:
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise OptionInvalid(option="--report", reason=f"`{path}` is no file in a folder that is there")
     check_place(path.absolute().parent, option="--report")
-
-
-def measures_on(
-    names: tuple[str, ...], profiles: tuple[DeviceProfile, ...], progress: output.Steps
-) -> Mapping[str, BoardMeasure]:
-    """The measure functions of the boards that were named, by profile; a board that runs another version of the engine
-    than the next flash brings is told of.
-
-    Raises:
-        FleetFolderMissing: boards are named, and this is no fleet folder.
-        as `boards_for`.
-    """
-    if not names:
-        return {}
-    from edge.cli.passphrase import asker
-    from edge.rollouts.measuring import boards_for
-    from edge.rollouts.workspace import Workspace
-    from edge.runtimes.lockfile import engine_versions
-
-    found = boards_for(Workspace.find(asker()), names, profiles, progress)
-    for profile in profiles:
-        board = found.get(profile.name)
-        there = engine_versions(profile, profile.engine)
-        if board is not None and board.runtime.version not in there:
-            output.line(
-                "note",
-                f"{board.name} runs {board.runtime.engine} {board.runtime.version}; flashed again it runs"
-                f" {' or '.join(there) or 'none'}: what is measured now is said of what it runs now",
-            )
-    return found
-
-
-def measure_for(progress: output.Steps, boards: Mapping[str, BoardMeasure] | None = None) -> MeasureFor:
-    """A function from profile to the measure function of its engine's proof environment, or None without one; then
-    its board proves, where there is one, else the board's trial."""
-    from agent.contract.errors import PlatformUnsupported
-    from agent.contract.manifest import EngineName
-    from edge.config import cache_dir
-    from edge.conversion import proof_measure
-    from edge.runtimes.lockfile import engine_versions
-    from edge.runtimes.proof import ProofEnvironment, proof_environment
-
-    @cache
-    def environment_of(engine: EngineName, version: str) -> ProofEnvironment:
-        return proof_environment(engine, cache_dir(), progress, version=version)
-
-    def choose(profile: DeviceProfile) -> Measure | None:
-        board = (boards or {}).get(profile.name)
-        instead = f"it is run on {board.name} instead" if board else "the board's trial is the first run"
-        engine = profile.engine
-        try:
-            environment = environment_of(engine, profile.engine_version)
-        except PlatformUnsupported as error:
-            output.line("note", f"no proof run here for `{profile.name}`: {error}; {instead}")
-            return None
-        here, there = environment.runtime.engine_version, engine_versions(profile, engine)
-        if here not in there:
-            versions = " or ".join(there) or "none"
-            output.line(
-                "note",
-                f"no proof run here for `{profile.name}`: its boards run {engine.value} {versions}, this one {here};"
-                f" {instead}",
-            )
-            return None
-        if len(there) > 1:
-            versions = " or ".join(there)
-            output.line(
-                "note",
-                f"`{profile.name}`: its boards run {engine.value} {versions}, by their Python; the proof run here is in"
-                f" {here}, and each board's trial judges in its own",
-            )
-        return proof_measure(environment)
-
-    return choose
-
-
-def show(outcome: ConversionOutcome) -> None:
-    """The table of what was made, then the notes and errors."""
-    headers = (
-        "profile",
-        "recipe",
-        "size",
-        "accuracy",
-        "float",
-        "difference (95 %)",
-        "agreement",
-        "latency here",
-        "verdict",
-    )
-    output.table(headers, [_row(result) for result in outcome.results], right=(2, 3, 4, 6, 7))
-    for result in outcome.results:
-        if len(result.candidates) > 1 or any(row.rungs[1:] for row in result.candidates):
-            show_candidates(result)
-    _show_boards(outcome)
-    for note in dict.fromkeys((*outcome.notes, *(note for r in outcome.results for note in r.notes))):
-        output.line("note", note)
-    for result in outcome.results:
-        if result.error is not None:
-            output.show_error(result.error)
-        elif result.bundle is not None:
-            output.line(
-                "good",
-                f"{result.bundle}  {(result.digest or '')[:12]}  proved in {result.proved_in or 'the trial'}",
-            )
-        if result.error is not None and result.bundle is not None:
-            output.line("doubt", f"{result.bundle} was written all the same (--keep-failed)")
-
-
-def _show_boards(outcome: ConversionOutcome) -> None:
-    """What runs on boards showed, where boards were asked for."""
-    measured = [result.board for result in outcome.results if result.board is not None]
-    if measured:
-        click.echo()
-        headers = ("on the board", "p50", "p95", "memory", "peak", "°C", "throttled")
-        output.table(headers, [_board_row(board) for board in measured], right=(1, 2, 3, 4, 5))
-
-
-def _board_row(board: MeasureResult) -> tuple[str, ...]:
-    before, after = board.temperature_c_before, board.temperature_c
-    return (
-        f"{board.engine} {board.engine_version}, {board.platform}",
-        f"{board.p50_ms:.3f} ms",
-        f"{board.p95_ms:.3f} ms",
-        f"{board.memory_mb:.1f} MB",
-        f"{board.peak_memory_mb:.1f} MB" if board.peak_memory_mb is not None else "–",
-        f"{before:.0f} to {after:.0f}" if before is not None and after is not None else "–",
-        board.throttled or "–",
-    )
-
-
-def _row(result: ProfileResult) -> tuple[str, ...]:
-    drop = result.drop
-    return (
-        result.profile,
-        f"{result.format} {result.recipe}",
-        f"{output.size(result.size_bytes)}" if result.size_bytes else "–",
-        _worth(drop.metric, drop.accuracy) if drop else "–",
-        _worth(drop.metric, drop.float_accuracy) if drop else "–",
-        drop.difference if drop else "–",
-        f"{result.agreement:.1%}" if result.agreement is not None else "–",
-        f"{result.p50_ms:.3f} ms" if result.p50_ms is not None else "–",
-        result.verdict,
-    )
-
-
-def _worth(metric: str, value: float) -> str:
-    """Accuracy as a percentage; another metric by its name, in its unit."""
-    return f"{value:.2%}" if metric == "top-1" else f"{metric} {value:.4g}"
-
-
-def outcome_plain(outcome: ConversionOutcome) -> dict[str, object]:
-    """The outcome as JSON-ready values."""
-    from agent.contract.codec import to_plain
-
-    results = []
-    for result in outcome.results:
-        plain = {
-            key: value for key, value in vars(result).items() if key not in ("error", "bundle", "report")
-        }
-        results.append(
-            {
-                **to_plain(plain),
-                "bundle": str(result.bundle) if result.bundle else None,
-                "error": result.error.to_plain() if result.error else None,
-            }
-        )
-    return {
-        "model": outcome.model,
-        "exit_code": int(outcome.exit_code),
-        "notes": list(outcome.notes),
-        "results": results,
-    }
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import ReleaseUnknown
 from edge.cli import output
-from edge.cli.convert import measure_for
+from edge.cli.proofs import measure_for
 from edge.rollouts.boards import probe_device
 from edge.rollouts.workspace import Workspace
 
