@@ -7,9 +7,11 @@ its converter drops their weights.
 
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 from agent.contract.errors import ModelHoldsCode, ModelUnreadable, ModelUnsupported
 from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.data import Data
+from converters.fine_tuning import STEPS, can_learn, fine_tune
 from converters.job import Target
 from converters.keras_code import code_in, kept_elsewhere, objects
 from converters.models import Artifact, Staged, open_axes, scores
+from converters.recipe import FINE_TUNING
 from converters.run_set import store
 from converters.source import SourceFormat
 
@@ -85,6 +89,8 @@ class KerasModel:
                 "build it with that length in `keras.Input(…)`, take over its weights, and save it again"
             )
             raise self._unsupported(target.format.value, reason, way_out)
+        if FINE_TUNING in target.recipe.scheme(target.format).repairs:
+            return self._fine_tuned(target, calibration, folder, stage)
         if target.format is ModelFormat.TFLITE:
             from converters.keras_to_tflite import to_tflite
 
@@ -92,6 +98,27 @@ class KerasModel:
         from converters.keras_to_onnx import to_onnx
 
         return to_onnx(self, target, calibration, folder, stage)
+
+    def _fine_tuned(self, target: Target, calibration: Data | None, folder: Path, stage: Staged) -> Artifact:
+        """The artifact of a copy whose weights were trained to be rounded; its files lie apart until it is made."""
+        scheme = target.recipe.scheme(target.format)
+        if calibration is None or not can_learn(calibration, self.classes):
+            raise self._unsupported(
+                target.title,
+                "it is fine-tuned, which takes a classifier and calibration data with a class for each sample",
+                "give `y` beside `x` in the calibration data",
+            )
+        learned, apart = copy.copy(self), folder / f"{target.key}-{FINE_TUNING}"
+        apart.mkdir(exist_ok=True)
+        with stage("fine-tune", target.key):
+            learned.model = fine_tune(self.model, calibration, scheme, probabilities=self.probabilities)
+        rest = replace(scheme, repairs=tuple(name for name in scheme.repairs if name != FINE_TUNING))
+        recipe = target.recipe
+        tflite = target.format is ModelFormat.TFLITE
+        recipe = replace(recipe, tflite=rest) if tflite else replace(recipe, onnx=rest)
+        made = learned.convert(replace(target, recipe=recipe), calibration, apart, stage)
+        note = f"its weights were trained anew, {STEPS} steps on {calibration.samples:,} labelled calibration samples"
+        return replace(made, path=made.path.replace(folder / made.path.name), notes=(*made.notes, note))
 
     def unrolled(self) -> Any:
         """The model with its recurrent layers unrolled; itself where it has none.

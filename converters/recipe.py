@@ -45,7 +45,7 @@ CHOICES = {
     "outputs": ("float32", "int8", "int16"),
     "calibration": ("", "min-max", "entropy", "percentile"),
 }
-EQUALIZATION, BIAS = REPAIRS = ("cross-layer-equalization", "bias-correction")
+EQUALIZATION, BIAS, FINE_TUNING = REPAIRS = ("cross-layer-equalization", "bias-correction", "fine-tuning")
 CALIBRATED = ("int8", "uint8", "int16", "board")
 
 
@@ -246,5 +246,13 @@ def check(
             )
         return
     route(source, target, path=path)
-    if recipe.scheme(target).calibrated and not calibrated:
+    learns = FINE_TUNING in recipe.scheme(target).repairs
+    if learns and not source.is_keras:
+        raise ModelUnsupported(
+            path=path,
+            target=f"{target.value} by `{recipe.name}`",
+            reason=f"it is fine-tuned, and what can be trained here is Keras, not {source.label}",
+            way_out=f"give the Keras model, or take `{FINE_TUNING}` out of the recipe's repairs",
+        )
+    if (learns or recipe.scheme(target).calibrated) and not calibrated:
         raise CalibrationMissing(recipe=recipe.name)

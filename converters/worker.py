@@ -111,7 +111,12 @@ def _prepare(job: ConversionJob, talk: Talk) -> tuple[Model, RunSet, Data | None
     keeper = None
     if job.contract is not None and calibration is not None and answers is not None:
         keeper = Keeper(
-            contract=job.contract, model=model, run_set=run_set, floats=answers, calibration=calibration
+            contract=job.contract,
+            model=model,
+            run_set=run_set,
+            floats=answers,
+            calibration=calibration,
+            trainable=job.source_format.is_keras,
         )
     return model, run_set, calibration, keeper
 

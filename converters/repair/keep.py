@@ -19,6 +19,7 @@ from agent.transforms.quantization import dequantize
 from converters.calibration.data import Data
 from converters.contract import Contract, task_of
 from converters.engines import Engine
+from converters.fine_tuning import can_learn
 from converters.job import RunOrigin, Target
 from converters.metrics import metric
 from converters.metrics.compare import Comparison, proportions, resampled
@@ -44,6 +45,7 @@ class Keeper:
         run_set: that is judged.
         floats: the original's answers to it.
         calibration: representative inputs.
+        trainable: the model can be trained here.
     """
 
     contract: Contract
@@ -51,6 +53,7 @@ class Keeper:
     run_set: RunSet
     floats: Arrays
     calibration: Data
+    trainable: bool = False
 
     def keep(self, target: Target, make: Callable[[Target], Artifact]) -> Climbed | None:
         """Climb the ladder for a target; None where it has no rungs for it, or nothing here runs the artifact."""
@@ -65,6 +68,7 @@ class Keeper:
             probe=lambda artifact: answers(artifact, target, probes),
             expected=self.model.answer(probes),
             budget_points=self.contract.max_drop_points,
+            learns=self.trainable and can_learn(self.calibration, self.model.classes),
         )
         return Ladder(target, steps).climb()
 

@@ -4,7 +4,8 @@ The rule: a rung is a change of the recipe's scheme, so that whatever is made at
 written into the bundle. The rungs in their order: a scale a channel; cross-layer equalization, then bias correction
 with it; other ways to find the activations' ranges; layers that stay float, those first that lose most when they
 alone are quantized, and never more than a third of them, because more would be no quantized model. What has no 8-bit
-activations that are calibrated has the repairs of weights alone.
+activations that are calibrated has the repairs of weights alone. At last, where the calibration data have labels and
+the model can be trained here, its weights are: what comes of that is no longer quite the model that was given.
 
 The climb begins where the best estimate lies over the budget and ends where the whole interval lies within; the rungs
 that take long are tried only while the estimate is over it, and the best of all is taken. The samples that judge are
@@ -26,7 +27,7 @@ from converters.job import Target
 from converters.metrics.compare import Comparison
 from converters.metrics.scores import sqnr_db
 from converters.models import Artifact
-from converters.recipe import BIAS, EQUALIZATION, Scheme
+from converters.recipe import BIAS, EQUALIZATION, FINE_TUNING, Scheme
 from converters.repair.layers import quantized_layers
 from converters.statistics import WITHIN
 
@@ -47,6 +48,7 @@ class Steps:
         probe: an artifact's answers to a few samples, real numbers.
         expected: the original's answers to these.
         budget_points: that may be lost.
+        learns: the model can be trained, and there are samples to do so.
     """
 
     make: Callable[[Target], Artifact]
@@ -54,6 +56,7 @@ class Steps:
     probe: Callable[[Artifact], Arrays]
     expected: Arrays
     budget_points: float
+    learns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +137,13 @@ class Ladder:
         yield EQUALIZATION, replace(scheme, repairs=(EQUALIZATION,))
         if scheme.weights == "int8":  # how 4-bit weights will be rounded is not known beforehand
             yield f"{EQUALIZATION}, {BIAS}", replace(scheme, repairs=(EQUALIZATION, BIAS))
-        if self._near() or not has_all_rungs(scheme):
-            return
+        if not self._near() and has_all_rungs(scheme):
+            yield from self._long_changes()
+        if not self._near() and self.steps.learns:
+            yield FINE_TUNING, replace(scheme, repairs=(FINE_TUNING,))
+
+    def _long_changes(self) -> Iterator[tuple[str, Scheme]]:
+        """Those of what has calibrated 8-bit activations."""
         scheme = _requantized(self._best_scheme(), self.given.format)
         for method in METHODS[self.given.format]:
             if method != scheme.calibration:
