@@ -20,8 +20,6 @@ DOOR_SCHEMA = "edge.door/1"
 DOOR_FILE = "door.json"
 DOOR_PORT = 8471
 MOST_TOKENS = 64
-SHORTEST_TOKEN = 32
-"""Characters. A token is random, so that its SHA-256 says nothing of it."""
 
 
 class Scope(str, Enum):
@@ -35,7 +33,8 @@ class Scope(str, Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """Who may come in. `sha256`: of the token's characters. `made`: seconds since 1970."""
+    """Who may come in. `sha256`: of the token's characters, which are random, so that it says nothing of them. `made`:
+    seconds since 1970."""
 
     name: str
     sha256: str

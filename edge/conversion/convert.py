@@ -24,6 +24,7 @@ from edge.conversion.choice import LATENCY
 from edge.conversion.finish import Finishing
 from edge.conversion.given import Given, check
 from edge.conversion.request import ConversionOutcome, ConversionRequest, Measure
+from edge.conversion.shared import Shared
 from edge.progress import Progress, Silent
 
 MeasureFor = Callable[[DeviceProfile], Measure | None]
@@ -73,8 +74,9 @@ def convert(
         with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
             conversion = _run(request, given, plans, Path(folder), log, progress)
             given.labels = given.labels or _named_by_data(conversion)
-            finishing = Finishing(request, given, conversion, Path(folder), progress)
-            finishing.check_labels()
+            shared = Shared(request, given, conversion, Path(folder))
+            shared.check_labels()
+            finishing = Finishing(shared, progress)
             results = tuple(finishing.profile(one) for one in plans)
         crashed = any(isinstance(result.error, ConversionCrashed) for result in results)
     except ConversionCrashed:
@@ -83,7 +85,7 @@ def convert(
     finally:
         if not crashed:
             log.unlink(missing_ok=True)
-    return ConversionOutcome(model=given.name, results=results, notes=finishing.notes)
+    return ConversionOutcome(model=given.name, results=results, notes=shared.notes)
 
 
 def _refuse_impossible(plans: Sequence[Plan]) -> None:

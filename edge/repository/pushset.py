@@ -30,11 +30,6 @@ class PushSet:
     targets: Mapping[str, Path]
     blobs: Mapping[str, Path]
 
-    @property
-    def blob_bytes(self) -> int:
-        """Length of all blobs together."""
-        return sum(path.stat().st_size for path in self.blobs.values())
-
 
 def link_set(
     outbox: Path, *, metadata: Mapping[str, Path], targets: Mapping[str, Path], blobs: Mapping[str, Path]

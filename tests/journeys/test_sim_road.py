@@ -1,8 +1,10 @@
-"""A simulated board from bare to wiped, with the command that a user types."""
+"""A simulated board from bare to wiped, with the command that a user types, and what it tells the laptop meanwhile."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import ssl
 import urllib.error
@@ -12,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.collector import records
+from edge.config import FleetFolder
+from tests.journeys.arrivals import all_streams, arrive, way
 from tests.journeys.boards import SimBoard
 from tests.journeys.bundles import digits
 from tests.journeys.laptop import Client, Laptop, forwarded, wait_until
@@ -20,23 +25,59 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def board(sims: Laptop) -> SimBoard:
-    return SimBoard.take(sims, 1)
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a digit."""
+    path = tmp_path_factory.mktemp("digit") / "one.npy"
+    np.save(path, digits()[0][1])
+    return path
 
 
-def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def board(sims: Laptop, one: Path) -> SimBoard:
+    """A board that was bare, and serves `digits@1` now."""
+    sims.settings(interval_s="0.5")
+    board = SimBoard.take(sims, 1)
     name = board.name
     probed = sims.does("device", "probe", name, "--json").json
     assert (probed["profile"], probed["facts"]["simulated"]) == ("sim-onnx", True)
-    samples, truths = digits()
-    sample, truth = samples[1], truths[1]
-    np.save(tmp_path / "one.npy", sample)
-    assert "[board.not-flashed]" in sims.does("infer", name, str(tmp_path / "one.npy"), code=1).err
+    assert "[board.not-flashed]" in sims.does("infer", name, str(one), code=1).err
 
     flashed = sims.does("flash", name, "digits@1")
     for word in ("runtime pushed", "installed", "trial", "confirmed", f"{name} runs digits@1"):
         assert word in flashed.err
+    assert "the collector runs in the background" in flashed.err
     assert flashed.out == ""
+    return board
+
+
+def test_a_flash_brings_the_boards_telemetry_to_the_laptop(sims: Laptop, board: SimBoard) -> None:
+    arrive(sims, 4)
+    assert way(sims, board.name)["tunnel"] == "up"
+
+    os.kill(collector(sims), signal.SIGKILL)
+    assert "does not run" in sims.does("collect", "status", code=4).err
+    sims.does("collect")
+    arrive(sims, 4)
+
+    sims.does("sim", "break", board.name, "unplug")
+    wait_until(lambda: way(sims, board.name)["tunnel"] == "down", what="the cut", seconds=60)
+    sims.does("sim", "break", board.name, "mend")
+    arrive(sims, 4)
+
+    (stream,) = all_streams(sims)
+    assert stream.gaps == stream.breaks == 0
+    assert stream.high_water == stream.samples + stream.events
+
+
+def collector(laptop: Laptop) -> int:
+    found = records.read_running(FleetFolder.open(laptop.folder))
+    assert found is not None
+    return found.pid
+
+
+def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, one: Path) -> None:
+    name = board.name
+    sample, truth = (part[1] for part in digits())
     reported = sims.reported(name)
     assert (reported["state"], reported["current"]["models"][0]["release"]) == ("confirmed", "digits@1")
     assert reported["verified"].startswith("tuf root 1")
@@ -47,7 +88,7 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
     assert "nothing to do" in again.err
     assert board.agent() == agent, "the agent was not touched"
 
-    answered = sims.does("infer", name, str(tmp_path / "one.npy"), "--json").json
+    answered = sims.does("infer", name, str(one), "--json").json
     assert answered["answers"][0]["label"] == str(truth)
     with forwarded(sims, name) as port:
         v2 = Client(port, sample.tolist()).ask()
@@ -64,6 +105,11 @@ def test_from_a_bare_board_to_a_wiped_one(sims: Laptop, board: SimBoard, tmp_pat
     sims.does("device", "remove", name, "--wipe", "-y")
     assert not board_folder.exists()
     assert board.processes() == ()
+    wait_until(
+        lambda: not sims.does("collect", "status", "--json").json["boards"],
+        what="the end of the way",
+        seconds=20,
+    )
     assert sims.does("device", "show", name, code=2).err.count("[device.unknown]") == 1
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.update.world import Board, Fleet, copied_fleet, make_fleet
+from tests.update.world import Board, Fleet, copied_fleet, copy_with_fleet, make_fleet, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,28 @@ def board(bare: Board) -> Board:
     """The same with its supervisor."""
     bare.supervise()
     return bare
+
+
+@pytest.fixture(scope="session")
+def flashed_once(made_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A board, cut off, that serves generation 1: `digits@1`, which is good. It waits to be copied."""
+    path = tmp_path_factory.mktemp("flashed")
+    fleet = copied_fleet(made_once, path)
+    board = Board(path / "board", fleet, made_once.work / "placed")
+    board.supervise()
+    board.flash(1, fleet.publish("good"))
+    board.stop()
+    return board
+
+
+@pytest.fixture
+def flashed(flashed_once: Board, tmp_path: Path) -> Iterator[Board]:
+    """The same, with its supervisor, and a fleet of its own."""
+    board = copy_with_fleet(flashed_once, tmp_path / "flashed")
+    board.supervise()
+    wait_until(lambda: board.served().get("generation") == 1, "it serves")
+    yield board
+    board.stop()
 
 
 @pytest.fixture

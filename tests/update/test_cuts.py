@@ -5,15 +5,13 @@ kills without end, from damage and from power cycles. Cuts of the whole board ar
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.update.world import QUICK, Board, Fleet, copied_fleet, wait_until
+from tests.update.world import QUICK, Board, copy_of, copy_with_fleet, wait_until
 
 pytestmark = pytest.mark.bed
 
@@ -27,31 +25,12 @@ STEP = 10
 
 
 @pytest.fixture(scope="module")
-def begun(made_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def begun(flashed_once: Board, tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A board that serves generation 1, cut off, with generation 2 in its inbox."""
-    path = tmp_path_factory.mktemp("begun")
-    fleet = copied_fleet(made_once, path)
-    board = Board(path / "board", fleet, made_once.work / "placed")
-    board.supervise()
-    board.flash(1, fleet.publish("good one"))
-    board.stop()
-    board.assign(2, fleet.publish("good two"), terms=replace(QUICK, max_attempts=4))
+    board = copy_with_fleet(flashed_once, tmp_path_factory.mktemp("begun"))
+    board.assign(2, board.fleet.publish("good two"), terms=replace(QUICK, max_attempts=4))
     board.fill_inbox()
     return board
-
-
-def copy_of(board: Board, path: Path) -> Board:
-    def link_objects(source: str, destination: str) -> str:
-        link = os.link if "/objects/" in source else shutil.copy2
-        link(source, destination)
-        return destination
-
-    shutil.copytree(board.root, path, symlinks=True, copy_function=link_objects)
-    copied = object.__new__(Board)
-    copied.__dict__.update(board.__dict__, root=path, supervisor=None, more_environment={})
-    shutil.rmtree(path / "run")
-    (path / "run").mkdir()
-    return copied
 
 
 def changes_of_an_update(board: Board, path: Path) -> list[str]:

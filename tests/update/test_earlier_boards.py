@@ -16,18 +16,17 @@ ENDED = {"at", "code", "counter", "message", "state", "title"}
 """The fields that the first version wrote; all others came later."""
 
 
-def test_a_board_whose_record_is_from_before_the_later_fields_takes_the_next_flash(board: Board) -> None:
-    assert board.flash(1, board.fleet.publish("good first")).state is UpdateState.CONFIRMED
-    board.stop()
-    record = board.record
+def test_a_board_whose_record_is_from_before_the_later_fields_takes_the_next_flash(flashed: Board) -> None:
+    flashed.stop()
+    record = flashed.record
     assert record.keys() - RECORD, "there are later fields"
     earlier = {name: value for name, value in record.items() if name in RECORD}
     earlier["history"] = [{name: entry[name] for name in ENDED & entry.keys()} for entry in record["history"]]
-    (board.root / "state/update.json").write_text(json.dumps(earlier))
+    (flashed.root / "state/update.json").write_text(json.dumps(earlier))
 
-    board.supervise()
-    report = board.flash(2, board.fleet.publish("good second"))
-    assert (report.state, board.served()["generation"]) == (UpdateState.CONFIRMED, 2)
+    flashed.supervise()
+    report = flashed.flash(2, flashed.fleet.publish("good second"))
+    assert (report.state, flashed.served()["generation"]) == (UpdateState.CONFIRMED, 2)
     assert report.previous is not None
     assert [entry.counter for entry in report.history] == [2, 1]
-    assert not (board.root / "state/update.damaged").exists()
+    assert not (flashed.root / "state/update.damaged").exists()

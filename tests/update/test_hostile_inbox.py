@@ -132,25 +132,25 @@ def test_folders_of_the_inbox_that_are_links_are_not_followed(pushed: Board) -> 
         pushed.push()
 
 
-def test_an_older_desired_state_that_was_signed_once_is_not_taken_again(board: Board) -> None:
-    board.flash(1, first := board.fleet.publish("good"))
-    shutil.copytree(board.root / "inbox", board.root / "kept")
-    board.flash(2, board.fleet.publish("good two"))
-    board.stop()
-    shutil.rmtree(board.root / "inbox")
-    shutil.copytree(board.root / "kept", board.root / "inbox")
-    (board.root / "inbox/request").write_text("replay")
-    assert apply(board) == (3, "artifact.replay-refused")
-    assert board.link("current") == 2
-    assert first.title not in board.report.history[0].title
+def test_an_older_desired_state_that_was_signed_once_is_not_taken_again(flashed: Board) -> None:
+    first = flashed.fleet.repository.release("digits@1")
+    shutil.copytree(flashed.root / "inbox", flashed.root / "kept")
+    flashed.flash(2, flashed.fleet.publish("good two"))
+    flashed.stop()
+    shutil.rmtree(flashed.root / "inbox")
+    shutil.copytree(flashed.root / "kept", flashed.root / "inbox")
+    (flashed.root / "inbox/request").write_text("replay")
+    assert apply(flashed) == (3, "artifact.replay-refused")
+    assert flashed.link("current") == 2
+    assert first.title not in flashed.report.history[0].title
 
 
-def test_another_desired_state_with_the_same_counter_is_refused(board: Board) -> None:
-    board.flash(2, board.fleet.publish("good"))
-    board.stop()
-    state = replace(board.fleet.desired(2), nonce="f" * 32)
-    sign_desired(board.fleet, desired_target(DEVICE), encode(state), board)
-    assert apply(board) == (3, "artifact.replay-refused")
+def test_another_desired_state_with_the_same_counter_is_refused(flashed: Board) -> None:
+    flashed.flash(2, flashed.fleet.publish("good"))
+    flashed.stop()
+    state = replace(flashed.fleet.desired(2), nonce="f" * 32)
+    sign_desired(flashed.fleet, desired_target(DEVICE), encode(state), flashed)
+    assert apply(flashed) == (3, "artifact.replay-refused")
 
 
 def sign_desired(fleet: Fleet, path: str, data: bytes, board: Board) -> None:
@@ -237,21 +237,20 @@ def old_repository(fleet: Fleet, *, years: float) -> Repository:
     return Repository(fleet.folder.repository, fleet.keys, passphrase, clock=clock)
 
 
-def test_expired_metadata_start_no_update_and_serving_goes_on(board: Board) -> None:
-    board.flash(1, board.fleet.publish("good"))
-    served = board.served()
-    repository = old_repository(board.fleet, years=1.5)
-    state = replace(board.fleet.desired(2, board.fleet.repository.release("digits@1")), not_before=0)
+def test_expired_metadata_start_no_update_and_serving_goes_on(flashed: Board) -> None:
+    served = flashed.served()
+    repository = old_repository(flashed.fleet, years=1.5)
+    state = replace(flashed.fleet.desired(2, flashed.fleet.repository.release("digits@1")), not_before=0)
     repository.assign(state)
-    report = board.push_and_wait()
+    report = flashed.push_and_wait()
     assert (report.code, report.state.value, report.counter) == ("artifact.metadata-expired", "confirmed", 1)
-    assert board.served() == served
-    repository = Repository(board.fleet.folder.repository, board.fleet.keys, passphrase)
+    assert flashed.served() == served
+    repository = Repository(flashed.fleet.folder.repository, flashed.fleet.keys, passphrase)
     repository.refresh(force=True)
     repository.assign(
         replace(state, counter=3, generation=replace(state.generation, number=3), nonce="a" * 32)
     )
-    assert board.push_and_wait().counter == 3
+    assert flashed.push_and_wait().counter == 3
 
 
 def test_time_that_a_desired_state_was_made_after_its_metadata_expired_is_refused(bare: Board) -> None:

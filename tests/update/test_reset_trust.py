@@ -17,8 +17,15 @@ from edge.config import FleetFolder
 from edge.identity import KeyRing
 from edge.repository import Repository, Trust
 from tests.update.bare import Bare
-from tests.update.test_cuts import copy_of
-from tests.update.world import Board, Fleet, copied_fleet, passphrase, wait_until
+from tests.update.world import (
+    Board,
+    Fleet,
+    copied_fleet,
+    copy_of,
+    copy_with_fleet,
+    passphrase,
+    wait_until,
+)
 
 pytestmark = pytest.mark.timeout(300)
 STEP = 5
@@ -42,14 +49,9 @@ def other_root(fleet: Fleet, path: Path, *, same_name: bool = False) -> Fleet:
 
 
 @pytest.fixture(scope="module")
-def lost(made_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def lost(flashed_once: Board, tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A board, cut off, that serves generation 1 of a fleet whose folder is lost; it waits to be copied."""
-    path = tmp_path_factory.mktemp("lost")
-    fleet = copied_fleet(made_once, path)
-    board = Board(path / "board", fleet, made_once.work / "placed")
-    board.supervise()
-    board.flash(1, fleet.publish("good one"))
-    board.stop()
+    board = copy_with_fleet(flashed_once, tmp_path_factory.mktemp("lost"))
     for name in ("link", "outbox"):
         (board.root / name).mkdir()
         (board.root / name / "of-the-earlier-life").write_text("x")

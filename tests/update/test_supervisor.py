@@ -26,22 +26,21 @@ def test_the_socket_that_children_speak_to_is_kept_open_over_an_execution() -> N
     after.close()
 
 
-def test_an_agent_is_told_of_its_new_links_whatever_the_clock_says(board: Board) -> None:
-    assert board.flash(1, board.fleet.publish("good first")).state is UpdateState.CONFIRMED
-    before = board.served()["pid"]
+def test_an_agent_is_told_of_its_new_links_whatever_the_clock_says(flashed: Board) -> None:
+    before = flashed.served()["pid"]
     ended = threading.Event()
 
     def put_back() -> None:
         """The clock stood ahead when the agent was started."""
         while not ended.wait(0.002):
-            os.utime(board.root, (1, 1))
+            os.utime(flashed.root, (1, 1))
 
     clock = threading.Thread(target=put_back)
     clock.start()
     try:
-        report = board.flash(2, board.fleet.publish("good second"))
+        report = flashed.flash(2, flashed.fleet.publish("good second"))
     finally:
         ended.set()
         clock.join()
     assert report.state is UpdateState.CONFIRMED
-    assert board.served()["pid"] == before, "it executed itself anew, and was not killed for not listening"
+    assert flashed.served()["pid"] == before, "it executed itself anew, and was not killed for not listening"

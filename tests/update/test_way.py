@@ -56,63 +56,61 @@ def test_a_first_generation_that_is_refused_leaves_none_and_says_why(board: Boar
     assert board.flash(3, board.fleet.publish("good")).state is UpdateState.CONFIRMED
 
 
-def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(board: Board) -> None:
+def test_what_fails_its_check_is_refused_and_the_agent_is_not_touched(flashed: Board) -> None:
     budgets = Budgets(p95_ms=20.0, memory_mb=100.0)
-    board.flash(1, board.fleet.publish("good"))
-    before = board.served()
-    terms = replace(QUICK, check_timeout_s=4.0)
+    before = flashed.served()
     for counter, (behaviour, code) in enumerate(REFUSED.items(), start=2):
-        report = board.flash(counter, board.fleet.publish(behaviour, budgets=budgets), terms=terms)
+        terms = replace(QUICK, check_timeout_s=1.0) if code == "trial.timed-out" else QUICK
+        report = flashed.flash(counter, flashed.fleet.publish(behaviour, budgets=budgets), terms=terms)
         assert (report.state, report.code) == (UpdateState.REFUSED, code), (behaviour, report.message)
         assert report.message
         assert report.history[0].counter == counter
-        assert board.served() == before, behaviour
-        assert (board.link("current"), board.link("trial")) == (1, None)
-    wait_until(lambda: not list((board.root / "generations").glob("[2-9]")), "what was refused is reclaimed")
+        assert flashed.served() == before, behaviour
+        assert (flashed.link("current"), flashed.link("trial")) == (1, None)
+    wait_until(
+        lambda: not list((flashed.root / "generations").glob("[2-9]")), "what was refused is reclaimed"
+    )
 
 
 @pytest.mark.bed
-def test_what_fails_its_probation_is_taken_back(board: Board) -> None:
-    board.flash(1, board.fleet.publish("good"))
+def test_what_fails_its_probation_is_taken_back(flashed: Board) -> None:
     for counter, (behaviour, code) in enumerate(TAKEN_BACK.items(), start=2):
         start_timeout_s = 2.0 if code == "trial.timed-out" else 20.0
         terms = replace(QUICK, start_timeout_s=start_timeout_s, probation_s=1.5)
-        report = board.flash(counter, board.fleet.publish(behaviour), terms=terms)
+        report = flashed.flash(counter, flashed.fleet.publish(behaviour), terms=terms)
         assert (report.state, report.code) == (UpdateState.ROLLED_BACK, code), (behaviour, report.message)
-        assert board.served()["generation"] == 1, behaviour
-        assert (board.link("current"), board.link("trial")) == (1, None)
+        assert flashed.served()["generation"] == 1, behaviour
+        assert (flashed.link("current"), flashed.link("trial")) == (1, None)
 
 
-def test_a_good_version_replaces_and_the_one_before_stays_pinned_until_finalised(board: Board) -> None:
-    first, second = board.fleet.publish("good"), board.fleet.publish("good second")
-    board.flash(1, first)
-    report = board.flash(2, second)
+def test_a_good_version_replaces_and_the_one_before_stays_pinned_until_finalised(flashed: Board) -> None:
+    first, second = flashed.fleet.repository.release("digits@1"), flashed.fleet.publish("good second")
+    report = flashed.flash(2, second)
     assert report.previous is not None
     assert report.previous.number == 1
-    first_bundle = board.root / "objects" / next(iter(first.bundles.values()))
-    board.apply()  # by its end all is reclaimed that may be
+    first_bundle = flashed.root / "objects" / next(iter(first.bundles.values()))
+    flashed.apply()  # by its end all is reclaimed that may be
     assert first_bundle.is_dir()
-    report = board.flash(3, second, finalise=2)
+    report = flashed.flash(3, second, finalise=2)
     assert (report.state, report.counter, report.previous) == (UpdateState.FINALISED, 3, None)
     assert report.current is not None
     assert report.current.number == 2, "the same content needs no trial"
     wait_until(lambda: not first_bundle.exists(), "what nothing refers to is reclaimed")
-    report = board.flash(4, first)
-    assert (report.state, board.served()["releases"]) == (UpdateState.CONFIRMED, ["digits@1"])
+    report = flashed.flash(4, first)
+    assert (report.state, flashed.served()["releases"]) == (UpdateState.CONFIRMED, ["digits@1"])
 
 
-def test_an_agent_that_was_started_after_the_links_changed_is_not_started_anew(board: Board) -> None:
-    board.flash(1, board.fleet.publish("good"))
-    first = alive(board)
+def test_an_agent_that_was_started_after_the_links_changed_is_not_started_anew(flashed: Board) -> None:
+    first = alive(flashed)
     assert first is not None
     os.kill(first[0], signal.SIGKILL)
-    wait_until(lambda: alive(board) not in (None, first), "the agent is started again")
-    served = alive(board)
+    wait_until(lambda: alive(flashed) not in (None, first), "the agent is started again")
+    served = alive(flashed)
 
-    os.kill(json.loads((board.root / "run/supervisor.json").read_text())["pid"], signal.SIGHUP)
+    os.kill(json.loads((flashed.root / "run/supervisor.json").read_text())["pid"], signal.SIGHUP)
     time.sleep(1.0)
 
-    assert alive(board) == served
+    assert alive(flashed) == served
 
 
 def alive(board: Board) -> tuple[int, str] | None:
@@ -122,34 +120,31 @@ def alive(board: Board) -> tuple[int, str] | None:
     return (running["pid"], running["boot"]) if there and running["ready"] else None
 
 
-def test_flashing_the_same_again_does_nothing_and_says_so(bare: Board) -> None:
-    bare.supervise()
-    bare.flash(1, bare.fleet.publish("good"))
-    served = bare.served()
-    bare.push("again")
-    wait_until(lambda: bare.report.request == "again", "it was looked at")
-    assert "nothing to do" in (bare.root / "run/update.log").read_text()
-    assert bare.served() == served
+def test_flashing_the_same_again_does_nothing_and_says_so(flashed: Board) -> None:
+    served = flashed.served()
+    flashed.push("again")
+    wait_until(lambda: flashed.report.request == "again", "it was looked at")
+    assert "nothing to do" in (flashed.root / "run/update.log").read_text()
+    assert flashed.served() == served
 
 
-def test_a_refused_desired_state_stays_refused_when_it_is_pushed_again(board: Board) -> None:
-    board.flash(1, board.fleet.publish("disagrees"))
-    board.stop()
-    board.push()
-    assert board.apply() == 3
-    assert board.report.state is UpdateState.REFUSED
-    assert board.report.code == "trial.golden-disagrees"
+def test_a_refused_desired_state_stays_refused_when_it_is_pushed_again(flashed: Board) -> None:
+    flashed.flash(2, flashed.fleet.publish("disagrees"))
+    flashed.stop()
+    flashed.push()
+    assert flashed.apply() == 3
+    assert flashed.report.state is UpdateState.REFUSED
+    assert flashed.report.code == "trial.golden-disagrees"
 
 
-def test_a_newer_desired_state_in_mid_trial_first_returns_to_current(board: Board) -> None:
-    first, second, third = (board.fleet.publish(f"good {name}") for name in ("a", "b", "c"))
-    board.flash(1, first)
-    board.assign(2, second, terms=replace(QUICK, probation_s=30.0))
-    board.push("second")
-    wait_until(lambda: board.served().get("generation") == 2, "the second is on trial")
-    report = board.flash(3, third)
+def test_a_newer_desired_state_in_mid_trial_first_returns_to_current(flashed: Board) -> None:
+    second, third = (flashed.fleet.publish(f"good {name}") for name in ("b", "c"))
+    flashed.assign(2, second, terms=replace(QUICK, probation_s=30.0))
+    flashed.push("second")
+    wait_until(lambda: flashed.served().get("generation") == 2, "the second is on trial")
+    report = flashed.flash(3, third)
     assert (report.state, report.counter) == (UpdateState.CONFIRMED, 3)
-    assert board.served()["releases"] == ["digits@3"]
+    assert flashed.served()["releases"] == ["digits@3"]
     ended = {entry.counter: (entry.state, entry.code) for entry in report.history}
     assert ended[2] == (UpdateState.ROLLED_BACK, "update.superseded")
     assert report.previous is not None
@@ -157,30 +152,29 @@ def test_a_newer_desired_state_in_mid_trial_first_returns_to_current(board: Boar
 
 
 @pytest.mark.bed
-def test_a_new_runtime_comes_in_a_generation_and_a_broken_one_is_refused(board: Board) -> None:
-    release = board.fleet.publish("good")
-    board.flash(1, release)
-    broken = board.fleet.another_agent({"agent/update/verify.py": b"import nothing_of_the_kind\n"})
-    report = board.flash(2, release, runtime=broken)
+def test_a_new_runtime_comes_in_a_generation_and_a_broken_one_is_refused(flashed: Board) -> None:
+    release = flashed.fleet.repository.release("digits@1")
+    broken = flashed.fleet.another_agent({"agent/update/verify.py": b"import nothing_of_the_kind\n"})
+    report = flashed.flash(2, release, runtime=broken)
     assert (report.state, report.code) == (UpdateState.REFUSED, "trial.crashed")
     assert "update process" in (report.message or "")
-    silent = board.fleet.another_agent(
+    silent = flashed.fleet.another_agent(
         {"agent/app.py": b"import time\n\ndef main(root, *, generation=None):\n    time.sleep(600)\n"},
         version="0.1.2",
     )
-    report = board.flash(3, release, runtime=silent, terms=replace(QUICK, start_timeout_s=2.0))
-    assert (report.state, board.served()["generation"]) == (UpdateState.ROLLED_BACK, 1)
-    supervisor = board.supervisor
+    report = flashed.flash(3, release, runtime=silent, terms=replace(QUICK, start_timeout_s=2.0))
+    assert (report.state, flashed.served()["generation"]) == (UpdateState.ROLLED_BACK, 1)
+    supervisor = flashed.supervisor
     assert supervisor is not None
-    better = board.fleet.another_agent({"agent/better.py": b""}, version="0.1.3")
-    report = board.flash(4, release, runtime=better)
-    assert (report.state, board.served()["generation"]) == (UpdateState.CONFIRMED, 4)
+    better = flashed.fleet.another_agent({"agent/better.py": b""}, version="0.1.3")
+    report = flashed.flash(4, release, runtime=better)
+    assert (report.state, flashed.served()["generation"]) == (UpdateState.CONFIRMED, 4)
     wait_until(lambda: "\0supervise" in _command(supervisor.pid), "the supervisor goes on in the new runtime")
-    assert board.served()["generation"] == 4
+    assert flashed.served()["generation"] == 4
 
 
-def test_the_device_of_the_report_is_the_boards(board: Board) -> None:
-    assert board.flash(1).device == DEVICE, "a generation without models is one too"
+def test_the_device_of_the_report_is_the_boards(flashed: Board) -> None:
+    assert flashed.flash(2).device == DEVICE, "a generation without models is one too"
 
 
 def _command(pid: int) -> str:

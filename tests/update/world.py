@@ -361,6 +361,29 @@ class Board:
         return found
 
 
+def copy_of(board: Board, path: Path) -> Board:
+    """The same board, cut off, in another folder."""
+
+    def link_objects(source: str, destination: str) -> str:
+        link = os.link if "/objects/" in source else shutil.copy2
+        link(source, destination)
+        return destination
+
+    shutil.copytree(board.root, path, symlinks=True, copy_function=link_objects)
+    copied = object.__new__(Board)
+    copied.__dict__.update(board.__dict__, root=path, supervisor=None, more_environment={})
+    shutil.rmtree(path / "run")
+    (path / "run").mkdir()
+    return copied
+
+
+def copy_with_fleet(board: Board, path: Path) -> Board:
+    """The same board with a fleet of its own, both in `path`."""
+    copied = copy_of(board, path / "board")
+    copied.fleet = copied_fleet(board.fleet, path)
+    return copied
+
+
 class Quiet:
     """Nobody runs an agent: for the update process in the test's own process. A trial would fail at once."""
 
