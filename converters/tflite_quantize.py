@@ -114,9 +114,10 @@ class _Quantizer:
 
     def check_gain(self, path: Path, described: tflite_file.TFLiteFile) -> None:
         """Raise ModelUnsupported where the file is not what its recipe's name says."""
-        wanted = {self.scheme.weights, self.scheme.fully_connected}
-        if "int4" in wanted and not any("int4" in operator.types for operator in described.operators):
-            raise self._unsupported("no operator of it can be int4", "take recipe int8 or int8-dynamic")
+        for width in {self.scheme.weights, self.scheme.fully_connected} - {"", "float32"}:
+            if not any(width in operator.types for operator in described.operators):
+                way_out = "take recipe int8 or int8-dynamic" if width == "int4" else "take recipe fp32"
+                raise self._unsupported(f"no operator of it can be {width}", way_out)
         if self.scheme.granularity == "block" and not any(
             "int4/block" in operator.types for operator in described.operators
         ):

@@ -324,6 +324,15 @@ def test_an_lstm_answers_each_sample_alone() -> None:
     assert together.tolist() == np.concatenate(apart).tolist()
 
 
+@pytest.mark.parametrize(("name", "width"), [("fp16", "float16"), ("int8-dynamic", "int8"), ("int4", "int4")])
+def test_a_file_in_which_nothing_has_become_small_is_not_given_out_as_one(
+    name: str, width: str, tmp_path: Path
+) -> None:
+    """AI Edge Quantizer leaves an LSTM as it is."""
+    with pytest.raises(ModelUnsupported, match=f"no operator of it can be {width}"):
+        made(built_in()[name], tmp_path, model=MODELS / "lstm.tflite")
+
+
 def test_a_block_that_no_runtime_has_is_refused(tmp_path: Path) -> None:
     recipe = Recipe(
         name="blocks-of-7",
