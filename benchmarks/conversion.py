@@ -6,18 +6,26 @@ One child process makes all artifacts, as for `edge convert --for … --for …`
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from agent.contract.manifest import ModelFormat
+from converters.calibration.source import DataSource, locate
 from converters.convert import convert
 from converters.job import ConversionJob, Target
 from converters.recipe import built_in
 from converters.source import recognise
 
 RECIPES = ("tflite:fp32", "tflite:int8", "onnx:fp32", "onnx:int8")
+
+
+def source(data: Path) -> DataSource:
+    """Where data are."""
+    location, kind = locate(data)
+    return DataSource(location=location, kind=kind)
 
 
 def main(model: Path, calibration: Path, evaluation: Path, recipes: list[str]) -> None:
@@ -34,14 +42,15 @@ def main(model: Path, calibration: Path, evaluation: Path, recipes: list[str]) -
             source_format=recognise(model),
             targets=tuple(targets),
             folder=folder,
-            calibration=str(calibration),
-            evaluation=str(evaluation),
+            calibration=source(calibration),
+            evaluation=source(evaluation),
         )
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         result = convert(job, log=Path(folder) / "log")
-        seconds = time.perf_counter() - began
+        seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         sizes = {key: (Path(folder) / made.file).stat().st_size for key, made in result.converted.items()}
-    print(f"`{model.name}`: {seconds:.1f} s in all\n")
+    print(f"`{model.name}`: {seconds:.1f} s in all, {cpu_s:.1f} s of CPU\n")
     print("| stage | artifact | seconds | peak memory, MB |\n|---|---|---:|---:|")
     for stage in result.stages:
         print(f"| {stage.name} | {stage.target or ''} | {stage.seconds:.2f} | {stage.peak_memory_mb:.0f} |")
