@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.source import DataKind, DataSource
+from converters.capability.measured import Use
 from converters.contract import Contract, LayerLoss, Rung
 from converters.recipe import Recipe
 from converters.source import SourceFormat, Trust
@@ -160,6 +161,7 @@ class Converted:
         file: its name in the job's folder.
         inputs, outputs: its tensors.
         engines: engine name to the least version that runs it.
+        uses: what it asks of an engine.
         settings: how it was made, as data.
         notes: what a person should know.
         answered_by: what answered the run set here into `<key>.npz` (`output_k`), or None.
@@ -177,6 +179,7 @@ class Converted:
     answered_by: str | None = None
     rungs: tuple[Rung, ...] = ()
     layers: tuple[LayerLoss, ...] = ()
+    uses: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import OnnxFile
 from converters.onnx_quantize import quantize
-from converters.requirements import onnx_engines
+from converters.requirements import onnx_uses
 from converters.run_set import store
 
 
@@ -100,7 +100,7 @@ class OnnxModel:
             path=path,
             inputs=self.inputs,
             outputs=self.outputs,
-            engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, self.path),
+            uses=onnx_uses(proto),
             settings={"converter": "none"},
             notes=notes,
         )
@@ -142,7 +142,7 @@ def finish(
         path=path,
         inputs=onnx_file.inputs(proto),
         outputs=onnx_file.outputs(proto),
-        engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, source),
+        uses=onnx_uses(proto),
         settings=made,
         notes=notes,
     )

@@ -19,7 +19,7 @@ from converters.calibration.data import Data
 from converters.engines import tflite_engine
 from converters.job import Target
 from converters.models import Artifact, Staged, scores
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.run_set import store
 
 OF_TENSORFLOW = "Flex"
@@ -55,7 +55,7 @@ class TFLiteModel:
                 f"{', '.join(foreign)}",
                 way_out="convert it with built-in operators only, or take a profile whose boards run ONNX",
             )
-        tflite_engines(self.described, self.path)
+        tflite_uses(self.described, self.path)
         wrong = [spec for spec in self.inputs if not spec.shape or spec.shape[0] not in (1, -1)]
         if wrong or not self.inputs:
             raise ModelUnsupported(
@@ -103,6 +103,6 @@ class TFLiteModel:
             path=path,
             inputs=self.inputs,
             outputs=self.outputs,
-            engines=tflite_engines(self.described, self.path),
+            uses=tflite_uses(self.described, self.path),
             settings={"converter": "none"},
         )

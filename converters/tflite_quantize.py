@@ -24,7 +24,7 @@ from converters.job import MOST_CALIBRATION_SAMPLES, Target
 from converters.models import Artifact, Staged
 from converters.recipe import Scheme
 from converters.repair.apply import repair_tflite
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.settings import few_samples, tflite_settings
 from converters.tflite_float import Unfit, as_float, with_dead_ends
 from converters.tflite_stamp import stamp
@@ -76,7 +76,7 @@ def quantize_file(
         path=path,
         inputs=described.inputs,
         outputs=described.outputs,
-        engines=tflite_engines(described, path),
+        uses=tflite_uses(described, path),
         settings={"converter": "ai-edge-quantizer", **tflite_settings(scheme, used)},
         notes=(*quantizer.notes, *few_samples(used)),
     )

@@ -15,12 +15,10 @@ import time
 from pathlib import Path
 
 from benchmarks.capabilities import onnx_table, tflite_table
-from benchmarks.capabilities.environments import VERSIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "converters" / "capability"
 PARTS = {"tflite": tflite_table.measure, "onnx": onnx_table.measure}
 WRITERS = {"tflite": ("tensorflow-cpu", "keras", "ai-edge-quantizer"), "onnx": ("onnx",)}
-ENGINES = {"tflite": tflite_table.ENGINES, "onnx": (onnx_table.ENGINE,)}
 
 
 def main() -> None:
@@ -35,6 +33,7 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory(prefix="edge-capabilities-") as folder:
             lines = PARTS[part](Path(folder), tell)
+        FOLDER.mkdir(exist_ok=True)
         (FOLDER / f"{part}.toml").write_text("\n".join([*_head(part), *lines]) + "\n", encoding="utf-8")
         tell(f"wrote {part}.toml")
 
@@ -46,13 +45,7 @@ def _head(part: str) -> list[str]:
         "# Made by `python -m benchmarks.capabilities`: what each engine version was seen to run.",
         f"date = {today}",
         f'written_by = "{writers}"',
-        *(_versions(engine) for engine in ENGINES[part]),
     ]
-
-
-def _versions(engine: str) -> str:
-    listed = ", ".join(f'"{version}"' for version in VERSIONS[engine])
-    return f"versions.{engine} = [{listed}]"
 
 
 if __name__ == "__main__":

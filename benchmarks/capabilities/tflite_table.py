@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.capabilities import table, tflite_cut, tflite_nets
+from agent.contract.manifest import ModelFormat
+from benchmarks.capabilities import own_recipes, rows, tflite_cut, tflite_nets
 from benchmarks.capabilities.environments import VERSIONS, Environment, environment
 from benchmarks.capabilities.probes import OK, REFUSED, Outcome, Probe, compared, run
 from converters import tflite_file
@@ -22,7 +23,7 @@ from converters import tflite_file
 ENGINES = ("tflite-runtime", "litert")
 NEWEST = "litert"
 UNLISTED = "Didn't find op"
-REAL, HYBRID = 1e-3, 5e-2
+REAL, HYBRID, NETWORK = 1e-3, 5e-2, 0.2
 """Relative difference that is alike; where activations become integers on the way, kernels round as they like."""
 
 
@@ -32,7 +33,7 @@ class Probes:
 
     Attributes:
         operators: one operator a model, each kind once.
-        nets: whole nets; the key is (net, 0, recipe).
+        nets: whole networks, as edge makes them; the key is (network, 0, recipe).
     """
 
     operators: tuple[Probe, ...]
@@ -100,23 +101,38 @@ def lines(made: Probes, measured: Sequence[Measurement]) -> list[str]:
     return [f"names = [{listed}]", *(line for each in measured for line in _engine(made, each))]
 
 
+def _engine(made: Probes, measured: Measurement) -> list[str]:
+    engine, versions = measured.engine, VERSIONS[measured.engine]
+    tried = {name: max(p.key[1] for p in made.operators if p.key[0] == name) for name, _, _ in
+             (probe.key for probe in made.operators)}  # fmt: skip
+    found = rows.firsts(made.operators, measured.outcomes, versions)
+    return [
+        *rows.listed(engine, {version: measured.listed[version] for version in versions}, tried),
+        *rows.recipes(engine, made.nets, measured.outcomes, versions),
+        *rows.kernels(engine, found, lambda name, number: versions[0]),
+    ]
+
+
 def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
-    """Make the nets by every recipe and cut them."""
+    """Make the networks by every recipe, and groups of operators by every converter, and cut them."""
     operators: dict[tuple[str, int, str], Probe] = {}
     nets: list[Probe] = []
-    every = tflite_nets.nets()
-    for net in every:
-        for recipe, name, data in tflite_nets.converted(net):
+    for made in own_recipes.artifacts(ModelFormat.TFLITE, folder / "networks", tell):
+        tell(f"{made.network} by {made.recipe}")
+        data, inputs = made.artifact.path.read_bytes(), list(made.inputs)
+        key = (made.network, 0, made.recipe)
+        net = _write(folder, f"net-{len(nets):03}", key, data, inputs, tolerance=NETWORK)
+        nets.append(replace(net, whole=True))
+        for cut in tflite_cut.cuts(data, inputs):
+            _add(operators, folder, cut)
+    for net_of_operators in tflite_nets.nets():
+        for recipe, name, data in tflite_nets.converted(net_of_operators):
             tell(f"{name} by {recipe}")
-            inputs = _stored(data, net.samples()[0])
-            probe = _write(folder, f"net-{len(nets):03}", (name, 0, recipe), data, inputs, tolerance=HYBRID)
-            nets.append(probe)
-            for cut in tflite_cut.cuts(data, inputs):
+            for cut in tflite_cut.cuts(data, _stored(data, net_of_operators.samples()[0])):
                 _add(operators, folder, cut)
-    whole = {net.name for net in every if len(net.parts) == 1}
-    return Probes(
-        operators=tuple(operators.values()), nets=tuple(probe for probe in nets if probe.key[0] in whole)
-    )
+                for squeezed in tflite_cut.squeezed(cut):
+                    _add(operators, folder, squeezed)
+    return Probes(operators=tuple(operators.values()), nets=tuple(nets))
 
 
 def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut.Cut) -> None:
@@ -215,19 +231,3 @@ def names() -> list[str]:
 
     codes = {code: name for name, code in vars(BuiltinOperator).items() if name.isupper()}
     return [codes.get(code, "") for code in range(max(codes) + 1)]
-
-
-def _engine(made: Probes, measured: Measurement) -> list[str]:
-    engine, versions = measured.engine, VERSIONS[measured.engine]
-    anywhere = [replace(probe, key=(probe.key[0], 0, probe.key[2])) for probe in made.operators]
-    found = table.found(engine, table.findings(anywhere, measured.outcomes))
-    found += table.recipes(engine, made.nets, measured.outcomes, versions)
-    for name, firsts in table.by_operator(anywhere, measured.outcomes, versions).items():
-        newest = {version: measured.listed[version][name] for version in versions}
-        growing = {
-            version: newest[version]
-            for version, before in zip(versions, ("", *versions), strict=False)
-            if newest[version] != newest.get(before)
-        }
-        found += table.operator(engine, name, growing, firsts[0])
-    return found

@@ -20,7 +20,6 @@ from agent.contract.errors import (
     DataMismatch,
     EdgeError,
     InventoryError,
-    ModelUnsupported,
     ProofFailed,
     TransferError,
 )
@@ -45,6 +44,7 @@ from edge.conversion.package import ORIGINS, Package
 from edge.conversion.proof import prove
 from edge.conversion.report import report
 from edge.conversion.request import ConversionRequest, ProfileResult
+from edge.conversion.runnable import check_runnable
 from edge.conversion.tried import Answers, Judged, Tried
 from edge.progress import Progress
 
@@ -117,7 +117,7 @@ class Finishing:
             if candidate.target.key in self.conversion.errors:
                 raise self.conversion.errors[candidate.target.key]
             converted = self.conversion.converted[candidate.target.key]
-            self._check_engine(profile, converted)
+            check_runnable(profile, converted, self.request.model)
             return Tried(candidate=candidate, judged=self._judged(profile, candidate.recipe, converted))
         except (InventoryError, TransferError):
             raise
@@ -179,15 +179,6 @@ class Finishing:
         elif self.original.evaluation is None:
             notes.append("no held-out data: accuracy is not measured")
         return tuple(notes)
-
-    def _check_engine(self, profile: DeviceProfile, converted: Converted) -> None:
-        if profile.engine.value not in converted.engines:
-            raise ModelUnsupported(
-                path=self.request.model,
-                target=f"an artifact for `{profile.name}`",
-                reason=f"{profile.engine.value} does not run it, only {', '.join(converted.engines)}",
-                way_out="take a profile with another engine, or convert the model with another recipe",
-            )
 
     def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> Judged:
         inputs = self._inputs(converted)
