@@ -34,6 +34,7 @@ class Target:
         recipe: how.
         architecture: of the boards; decides the integer types of a quantized ONNX file.
         answer_here: the worker answers the run set with its own engine, because no proof environment will.
+        newest_opset, newest_ir: that an ONNX file may have; 0 where nothing but the engine's version says so.
     """
 
     key: str
@@ -41,6 +42,8 @@ class Target:
     recipe: Recipe
     architecture: str
     answer_here: bool = False
+    newest_opset: int = 0
+    newest_ir: int = 0
 
     @property
     def title(self) -> str:

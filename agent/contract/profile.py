@@ -108,8 +108,8 @@ class DeviceProfile:
         simulated, emulated: not a real board; such a profile is chosen for such a board only.
         notes: for people.
         engine_version: that its boards run, where it is not the one that edge brings by itself, or empty.
-        newest_opset, newest_ir: of ONNX files that its engine takes, where that is a build that was not measured; 0
-            takes what was measured of the engine's version.
+        newest_opset, newest_ir: of ONNX files that its engine takes, where that is less than its version takes by
+            itself; 0 leaves it at what was measured of the version.
     """
 
     name: str

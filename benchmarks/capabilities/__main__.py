@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.capabilities import onnx_table, tflite_table
+from benchmarks.capabilities.agreement import disagreements
 
 FOLDER = Path(__file__).resolve().parents[2] / "converters" / "capability"
 PARTS = {"tflite": tflite_table.measure, "onnx": onnx_table.measure}
@@ -32,10 +33,11 @@ def main() -> None:
             print(f"{time.monotonic() - began:7.0f} s  {text}", file=sys.stderr, flush=True)
 
         with tempfile.TemporaryDirectory(prefix="edge-capabilities-") as folder:
-            lines = PARTS[part](Path(folder), tell)
-        FOLDER.mkdir(exist_ok=True)
-        (FOLDER / f"{part}.toml").write_text("\n".join([*_head(part), *lines]) + "\n", encoding="utf-8")
-        tell(f"wrote {part}.toml")
+            lines, networks = PARTS[part](Path(folder), tell)
+            (FOLDER / f"{part}.toml").write_text("\n".join([*_head(part), *lines]) + "\n", encoding="utf-8")
+            tell(f"wrote {part}.toml")
+            for line in (line for each in networks for line in disagreements(each)):
+                tell(line)
 
 
 def _head(part: str) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.contract.manifest import ModelFormat
 from benchmarks.capabilities import onnx_nodes, own_recipes, rows
+from benchmarks.capabilities.agreement import Networks
 from benchmarks.capabilities.environments import VERSIONS, environment
 from benchmarks.capabilities.probes import OK, Outcome, Probe, compared, run
 
@@ -42,9 +43,10 @@ class Measurement:
     outcomes: Mapping[str, Mapping[str, Outcome]]
 
 
-def measure(folder: Path, tell: Callable[[str], None]) -> list[str]:
-    """Lines of the table."""
-    return lines(measurements(folder, tell))
+def measure(folder: Path, tell: Callable[[str], None]) -> tuple[list[str], list[Networks]]:
+    """Lines of the table, and what became of the networks."""
+    measured = measurements(folder, tell)
+    return lines(measured), [Networks(engine=ENGINE, nets=measured.nets, outcomes=measured.outcomes)]
 
 
 def measurements(folder: Path, tell: Callable[[str], None]) -> Measurement:

@@ -6,6 +6,7 @@ what differs between runtimes is the operator and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,14 +42,9 @@ def cuts(net: bytes, inputs: list[NDArray[Any]]) -> Iterator[Cut]:
         net: a `.tflite` file.
         inputs: one array an input of the net, stored as its tensors are.
     """
-    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_litert.schema_py_generated import ModelT
 
-    interpreter = Interpreter(model_content=net, num_threads=1, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(detail["index"], array)
-    interpreter.invoke()
+    interpreter = _run(net, inputs)
     whole = ModelT.InitFromPackedBuf(net, 0)
     kinds = [_kind(whole, operator) for operator in whole.subgraphs[0].operators]
     for place, kind in enumerate(kinds):
@@ -59,6 +55,29 @@ def cuts(net: bytes, inputs: list[NDArray[Any]]) -> Iterator[Cut]:
         yield Cut(
             data=packed(model), inputs=tuple(np.array(interpreter.get_tensor(index)) for index in given)
         )
+
+
+def _run(net: bytes, inputs: list[NDArray[Any]]) -> Any:
+    """An interpreter that has run the net and kept every tensor.
+
+    XNNPACK, which computes what is between its ends in places of its own, is left out unless it alone can run the net.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    for kernels in (OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, OpResolverType.AUTO):
+        interpreter = Interpreter(
+            model_content=net,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=kernels,
+        )
+        with contextlib.suppress(RuntimeError):
+            interpreter.allocate_tensors()
+            for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+                interpreter.set_tensor(detail["index"], array)
+            interpreter.invoke()
+            return interpreter
+    raise RuntimeError("a net that ran in the same runtime before")
 
 
 def squeezed(cut: Cut) -> Iterator[Cut]:

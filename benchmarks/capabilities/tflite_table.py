@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from agent.contract.manifest import ModelFormat
 from benchmarks.capabilities import own_recipes, rows, tflite_cut, tflite_nets
+from benchmarks.capabilities.agreement import Networks
 from benchmarks.capabilities.environments import VERSIONS, Environment, environment
 from benchmarks.capabilities.probes import OK, REFUSED, Outcome, Probe, compared, run
 from converters import tflite_file
 
 ENGINES = ("tflite-runtime", "litert")
-NEWEST = "litert"
+"""The last one's newest version is what all others are compared with."""
 UNLISTED = "Didn't find op"
+EXAMPLES = 4
+"""So many of the same operator on the same types: a kernel that is wrong may be right on one of them."""
 REAL, HYBRID, NETWORK = 1e-3, 5e-2, 0.2
 """Relative difference that is alike; where activations become integers on the way, kernels round as they like."""
 
@@ -32,7 +35,7 @@ class Probes:
     """All there is to be run.
 
     Attributes:
-        operators: one operator a model, each kind once.
+        operators: one operator a model, a few of each kind.
         nets: whole networks, as edge makes them; the key is (network, 0, recipe).
     """
 
@@ -55,9 +58,11 @@ class Measurement:
     listed: Mapping[str, Mapping[str, int]]
 
 
-def measure(folder: Path, tell: Callable[[str], None]) -> list[str]:
-    """Lines of the table."""
-    return lines(*measurements(probes(folder, tell), folder, tell))
+def measure(folder: Path, tell: Callable[[str], None]) -> tuple[list[str], list[Networks]]:
+    """Lines of the table, and what became of the networks."""
+    made, measured = measurements(probes(folder, tell), folder, tell)
+    whole = [Networks(engine=each.engine, nets=made.nets, outcomes=each.outcomes) for each in measured]
+    return lines(made, measured), whole
 
 
 def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> tuple[Probes, list[Measurement]]:
@@ -115,7 +120,7 @@ def _engine(made: Probes, measured: Measurement) -> list[str]:
 
 def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
     """Make the networks by every recipe, and groups of operators by every converter, and cut them."""
-    operators: dict[tuple[str, int, str], Probe] = {}
+    operators: dict[tuple[str, int, str], list[Probe]] = {}
     nets: list[Probe] = []
     for made in own_recipes.artifacts(ModelFormat.TFLITE, folder / "networks", tell):
         tell(f"{made.network} by {made.recipe}")
@@ -132,11 +137,12 @@ def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
                 _add(operators, folder, cut)
                 for squeezed in tflite_cut.squeezed(cut):
                     _add(operators, folder, squeezed)
-    return Probes(operators=tuple(operators.values()), nets=tuple(nets))
+    every = tuple(probe for each in operators.values() for probe in each)
+    return Probes(operators=every, nets=tuple(nets))
 
 
-def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut.Cut) -> None:
-    """Write the probe of an operator unless there is one that shows the same."""
+def _add(found: dict[tuple[str, int, str], list[Probe]], folder: Path, cut: tflite_cut.Cut) -> None:
+    """Write the probe of an operator unless there are enough that show the same."""
     path = folder / "cut.tflite"
     path.write_bytes(cut.data)
     used = tflite_file.read(path).operators
@@ -145,18 +151,13 @@ def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut
     if len(used) != 1:  # a custom operator
         return
     key = (names()[used[0].code], used[0].version, used[0].types)
-    if key not in found:
-        hybrid = "float32" in used[0].types and "int" in used[0].types.replace("int32", "").replace(
-            "int64", ""
-        )
-        found[key] = _write(
-            folder,
-            f"op-{len(found):04}",
-            key,
-            cut.data,
-            list(cut.inputs),
-            tolerance=HYBRID if hybrid else REAL,
-        )
+    known = found.setdefault(key, [])
+    if len(known) < EXAMPLES and all(probe.model.read_bytes() != cut.data for probe in known):
+        integers = used[0].types.replace("int32", "").replace("int64", "")
+        hybrid = "float32" in integers and "int" in integers
+        name = f"op-{sum(map(len, found.values())):04}"
+        tolerance = HYBRID if hybrid else REAL
+        known.append(_write(folder, name, key, cut.data, list(cut.inputs), tolerance=tolerance))
 
 
 def _write(
