@@ -154,6 +154,12 @@ class DeviceProfile:
                 document="DeviceProfile",
                 reason=f"`engine_version` must be a version like 1.18.1, found {self.engine_version!r}",
             )
+        for name in ("newest_opset", "newest_ir"):
+            if getattr(self, name) < 0:
+                raise DocumentInvalid(
+                    document="DeviceProfile",
+                    reason=f"`{name}` must be 0 or more, found {getattr(self, name)}",
+                )
         if self.threads < 1:
             raise DocumentInvalid(
                 document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}"

@@ -1,7 +1,7 @@
 """Whether the rows of operators say of whole networks what these did.
 
-The rule: nothing is corrected by it. Where a version ran a network that its rows refuse, a later version did not, or the
-rows are too strict; where it failed on one that they let through, only the proof tells.
+The rule: nothing is corrected by it. Where a version ran a network that its rows refuse, a later version did not, or
+the rows are too strict; where it failed on one that they let through, only the proof tells.
 """
 
 from __future__ import annotations

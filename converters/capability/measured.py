@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from agent.contract.manifest import EngineName, ModelFormat
 from agent.contract.profile import version_key
@@ -115,7 +116,7 @@ def operator_names() -> tuple[str, ...]:
 
 
 @cache
-def _read(name: str) -> Mapping[str, object]:
+def _read(name: str) -> Mapping[str, Any]:
     return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 

@@ -71,7 +71,9 @@ def test_a_version_older_than_all_that_were_measured_is_offered_nothing() -> Non
 def test_a_profile_lowers_what_was_measured_and_never_raises_it() -> None:
     older = replace(ONNX, newest_opset=13, newest_ir=7)
     assert reason(older, using(Use("opset", 14))) == "it has opset 14, and the profile takes 13 at most"
-    assert reason(older, using(Use("opset", 13), Use("ir", 8))) == "it has IR 8, and the profile takes 7 at most"
+    assert (
+        reason(older, using(Use("opset", 13), Use("ir", 8))) == "it has IR 8, and the profile takes 7 at most"
+    )
     raised = replace(ONNX, engine_version="1.18.1", newest_opset=28)
     assert "can't run opset 22" in reason(raised, using(Use("opset", 22)))
 
@@ -102,9 +104,11 @@ def test_a_file_that_is_taken_as_it_is_and_is_too_new_for_the_version_is_refused
     outcome = run(classifier_onnx(tmp_path / "m.onnx", opset=22, ir_version=10), stated, "as-is")
 
     result = outcome.results[0]
-    assert result.error is not None and result.error.code == "model.unsupported"
+    assert result.error is not None
+    assert result.error.code == "model.unsupported"
     assert "onnxruntime 1.18.1, which its boards run, can't run opset 22" in str(result.error)
-    assert result.candidates[0].verdict == "refused" and "opset 22" in result.candidates[0].reason
+    assert result.candidates[0].verdict == "refused"
+    assert "opset 22" in result.candidates[0].reason
     assert not (tmp_path / "out").exists()
 
 
