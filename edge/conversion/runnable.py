@@ -32,7 +32,8 @@ def check_runnable(profile: DeviceProfile, converted: Converted, model: Path) ->
             path=model,
             target=f"an artifact for `{profile.name}`",
             reason=reason,
-            way_out="convert it with another recipe, or take boards with another engine or a newer version of it",
+            way_out="convert it with another recipe, or take boards with another engine or a newer version of it"
+            " (`engine_version` of their profile)",
         )
 
 
