@@ -34,9 +34,10 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory(prefix="edge-capabilities-") as folder:
             lines, networks = PARTS[part](Path(folder), tell)
-            (FOLDER / f"{part}.toml").write_text("\n".join([*_head(part), *lines]) + "\n", encoding="utf-8")
+            text = "\n".join([*_head(part), *lines]) + "\n"
+            (FOLDER / f"{part}.toml").write_text(text, encoding="utf-8")
             tell(f"wrote {part}.toml")
-            for line in (line for each in networks for line in disagreements(each)):
+            for line in (line for each in networks for line in disagreements(text, each)):
                 tell(line)
 
 

@@ -6,6 +6,7 @@ the rows are too strict; where it failed on one that they let through, only the 
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from agent.contract.manifest import EngineName
 from benchmarks.capabilities.probes import OK, Probe
 from benchmarks.capabilities.rows import Measured
 from converters import requirements, tflite_file
-from converters.capability.measured import Use, engine
+from converters.capability.measured import Use, parsed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class Networks:
     outcomes: Measured
 
 
-def disagreements(networks: Networks) -> Iterator[str]:
-    """One line each."""
-    measured = engine(EngineName(networks.engine))
+def disagreements(text: str, networks: Networks) -> Iterator[str]:
+    """One line each; `text` is the file of tables."""
+    measured = parsed(EngineName(networks.engine), tomllib.loads(text))
     for net in networks.nets:
         uses = _uses(net.model)
         for version in measured.versions:

@@ -96,7 +96,12 @@ class Engine:
 @cache
 def engine(name: EngineName) -> Engine:
     """What was measured of an engine."""
-    found = _read(FILES[name])[name.value]
+    return parsed(name, _read(FILES[name]))
+
+
+def parsed(name: EngineName, tables: Mapping[str, Any]) -> Engine:
+    """What a file of tables says of an engine."""
+    found = tables[name.value]
     return Engine(
         name=name.value,
         versions=tuple(found["versions"]),
