@@ -40,14 +40,17 @@ def firsts(
         probes: of operators.
         measured: what became of them.
         versions: of the engine, oldest first.
-        one_is_enough: of several probes of one kind, one that is run right counts, else all have to be.
+        one_is_enough: of several probes of one kind, one that is run right counts, else all have to be; it is so for
+            loops and branches, whose bodies are counted by themselves.
     """
     order = [*versions, NEVER]
     each: dict[Key, list[str]] = defaultdict(list)
     for probe in probes:
         each[probe.key].append(first_version(measured, probe.name, versions))
-    choose = min if one_is_enough else max
-    return {key: choose(found, key=order.index) for key, found in sorted(each.items())}
+    return {
+        key: (min if one_is_enough or not key[2] else max)(found, key=order.index)
+        for key, found in sorted(each.items())
+    }
 
 
 def kernels(engine: str, found: Mapping[Key, str], soonest: Callable[[str, int], str]) -> list[str]:

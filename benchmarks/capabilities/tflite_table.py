@@ -110,12 +110,33 @@ def _engine(made: Probes, measured: Measurement) -> list[str]:
     engine, versions = measured.engine, VERSIONS[measured.engine]
     tried = {name: max(p.key[1] for p in made.operators if p.key[0] == name) for name, _, _ in
              (probe.key for probe in made.operators)}  # fmt: skip
-    found = rows.firsts(made.operators, measured.outcomes, versions)
+    found = hybrids_alike(rows.firsts(made.operators, measured.outcomes, versions), versions)
     return [
         *rows.listed(engine, {version: measured.listed[version] for version in versions}, tried),
         *rows.recipes(engine, made.nets, measured.outcomes, versions),
         *rows.kernels(engine, found, lambda name, number: versions[0]),
     ]
+
+
+def hybrids_alike(found: Mapping[rows.Key, str], versions: Sequence[str]) -> dict[rows.Key, str]:
+    """What was found, with the worst of an operator's versions for all of them where floats meet integer weights.
+
+    Kernels that lack these take them for something else, and are right on numbers of one sign and wrong on others.
+    """
+    order = [*versions, rows.NEVER]
+    worst: dict[tuple[str, str], str] = {}
+    for (name, _, types), first in found.items():
+        worst[name, types] = max(first, worst.get((name, types), first), key=order.index)
+    return {
+        (name, number, types): worst[name, types] if is_hybrid(types) else first
+        for (name, number, types), first in found.items()
+    }
+
+
+def is_hybrid(types: str) -> bool:
+    """Whether real numbers meet integers that stand for such."""
+    integers = types.replace("int32", "").replace("int64", "")
+    return "float32" in integers and "int" in integers
 
 
 def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
@@ -153,10 +174,8 @@ def _add(found: dict[tuple[str, int, str], list[Probe]], folder: Path, cut: tfli
     key = (names()[used[0].code], used[0].version, used[0].types)
     known = found.setdefault(key, [])
     if len(known) < EXAMPLES and all(probe.model.read_bytes() != cut.data for probe in known):
-        integers = used[0].types.replace("int32", "").replace("int64", "")
-        hybrid = "float32" in integers and "int" in integers
         name = f"op-{sum(map(len, found.values())):04}"
-        tolerance = HYBRID if hybrid else REAL
+        tolerance = HYBRID if is_hybrid(key[2]) else REAL
         known.append(_write(folder, name, key, cut.data, list(cut.inputs), tolerance=tolerance))
 
 
