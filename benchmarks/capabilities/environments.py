@@ -53,12 +53,14 @@ def environment(engine: str, version: str) -> Iterator[Environment]:
     first = FIRST_FOR_NUMPY_2[engine]
     old = first is None or version_key(version) < version_key(first)
     wanted = [f"{PACKAGES[engine]}=={version}", "numpy<2" if old else "numpy"]
+    if engine == "onnxruntime":
+        wanted.append("--no-deps")  # the rest of what it asks for is of its tools, which nothing here uses
     with tempfile.TemporaryDirectory(prefix=f"edge-{engine}-{version}-") as folder:
         subprocess.run([program, "-m", "venv", "--without-pip", folder], check=True)
         python = Path(folder, "bin", "python")
         subprocess.run(
             [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-cache-dir",
-             "--disable-pip-version-check", "--no-input", "--only-binary=:all:", *wanted],
+             "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--no-compile", *wanted],
             check=True,
         )  # fmt: skip
         yield Environment(engine=engine, version=version, python=python)

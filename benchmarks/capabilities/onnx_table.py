@@ -22,6 +22,7 @@ from benchmarks.capabilities.probes import OK, Outcome, Probe, compared, run
 ENGINE = "onnxruntime"
 LACKS = "NOT_IMPLEMENTED"
 LIMITS = ("ir", "opset")
+OWN = "com.microsoft."
 NETWORK = 0.2
 """Relative difference of a whole network's answers that is still alike: quantized kernels round as they like."""
 
@@ -98,11 +99,27 @@ def lines(measured: Measurement) -> list[str]:
         return versions[0] if "." in name else next(v for v in versions if newest[v]["opset"] >= number)
 
     found = rows.firsts(measured.nodes, measured.outcomes, versions, one_is_enough=True)
+    added = _added(found)
+    known = {
+        version: newest[version]
+        | {name: int(version in versions[versions.index(first) :]) for name, first in added}
+        for version in versions
+    }
     return [
-        *rows.listed(ENGINE, newest, tried),
+        *rows.listed(ENGINE, known, tried | dict.fromkeys(dict(added), 1)),
         *rows.recipes(ENGINE, measured.nets, measured.outcomes, versions),
         *rows.kernels(ENGINE, found, soonest),
     ]
+
+
+def _added(found: Mapping[rows.Key, str]) -> list[tuple[str, str]]:
+    """ONNX Runtime's own operators, each with the version that first runs it on any types."""
+    versions = VERSIONS[ENGINE]
+    firsts: dict[str, str] = {}
+    for (name, _, _), first in found.items():
+        if name.startswith(OWN) and first != rows.NEVER:
+            firsts[name] = min(first, firsts.get(name, first), key=versions.index)
+    return sorted(firsts.items())
 
 
 def _limits(outcomes: Mapping[str, Outcome], limits: Sequence[Probe]) -> dict[str, int]:
