@@ -50,7 +50,9 @@ def _table(title: str, found: Engine) -> str:
             columns[-1] = (columns[-1][0], version, cells)
         else:
             columns.append((version, version, cells))
-    heads = [_short(first) if first == last else f"{_short(first)} to {_short(last)}" for first, last, _ in columns]
+    heads = [
+        _short(first) if first == last else f"{_short(first)} to {_short(last)}" for first, last, _ in columns
+    ]
     lines = [f"| {title} | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     for place, recipe in enumerate(found.recipes):
         lines.append(f"| `{recipe}` | {' | '.join(cells[place] for _, _, cells in columns)} |")
