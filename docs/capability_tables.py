@@ -1,7 +1,7 @@
 """Tables of `converters.md`: recipes by the versions of each engine, as they were measured.
 
-The rule: numbers are those of `converters/capability/*.toml`, which `python -m benchmarks.capabilities` writes. Versions
-that are alike for every recipe share a column.
+The rule: numbers are those of `converters/capability/*.toml`, which `python -m benchmarks.capabilities` writes.
+Versions that are alike for every recipe share a column.
 """
 
 from __future__ import annotations
