@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.source import DataKind, DataSource
+from converters.capability.measured import Use
 from converters.contract import Contract, LayerLoss, Rung
 from converters.recipe import Recipe
 from converters.source import SourceFormat, Trust
@@ -33,6 +34,7 @@ class Target:
         recipe: how.
         architecture: of the boards; decides the integer types of a quantized ONNX file.
         answer_here: the worker answers the run set with its own engine, because no proof environment will.
+        newest_opset, newest_ir: that an ONNX file may have; 0 where nothing but the engine's version says so.
     """
 
     key: str
@@ -40,6 +42,8 @@ class Target:
     recipe: Recipe
     architecture: str
     answer_here: bool = False
+    newest_opset: int = 0
+    newest_ir: int = 0
 
     @property
     def title(self) -> str:
@@ -160,6 +164,7 @@ class Converted:
         file: its name in the job's folder.
         inputs, outputs: its tensors.
         engines: engine name to the least version that runs it.
+        uses: what it asks of an engine.
         settings: how it was made, as data.
         notes: what a person should know.
         answered_by: what answered the run set here into `<key>.npz` (`output_k`), or None.
@@ -177,6 +182,7 @@ class Converted:
     answered_by: str | None = None
     rungs: tuple[Rung, ...] = ()
     layers: tuple[LayerLoss, ...] = ()
+    uses: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True)

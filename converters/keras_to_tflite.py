@@ -21,7 +21,7 @@ from converters.calibration.data import Data, evenly
 from converters.job import MOST_CALIBRATION_SAMPLES, Target
 from converters.models import Artifact, KerasSource, Staged
 from converters.recipe import Scheme
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.settings import few_samples, tflite_settings
 
 LAST_WORDS_CHARACTERS = 300
@@ -51,7 +51,7 @@ def to_tflite(
         path=path,
         inputs=described.inputs,
         outputs=described.outputs,
-        engines=tflite_engines(described, path),
+        uses=tflite_uses(described, path),
         settings={"converter": "tensorflow", **tflite_settings(scheme, calibration), **unrolled},
         notes=(*_notes(source), *few_samples(calibration)),
     )

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from agent.contract.manifest import TensorSpec
+from agent.contract.manifest import ModelFormat, TensorSpec
 from converters.calibration.data import Data
+from converters.capability.measured import Use
 from converters.job import Target
+from converters.requirements import engines
 
 Staged = Callable[..., AbstractContextManager[None]]
 """`stage(name, target key)`: announces and measures what happens inside."""
@@ -25,7 +27,7 @@ class Artifact:
     Attributes:
         path: the file.
         inputs, outputs: its tensors.
-        engines: engine name to the least version that runs it.
+        uses: what it asks of an engine.
         settings: how it was made, as data.
         notes: what a person should know.
     """
@@ -33,9 +35,14 @@ class Artifact:
     path: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    engines: Mapping[str, str]
+    uses: tuple[Use, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """Engine name to the least version that runs it."""
+        return engines(ModelFormat(self.path.suffix[1:]), self.uses)
 
 
 class Model(Protocol):

@@ -19,7 +19,7 @@ from converters.job import Target
 from converters.models import Artifact, Staged, scores
 from converters.onnx_file import OnnxFile
 from converters.onnx_quantize import quantize
-from converters.requirements import onnx_engines
+from converters.requirements import onnx_uses
 from converters.run_set import store
 
 
@@ -100,7 +100,7 @@ class OnnxModel:
             path=path,
             inputs=self.inputs,
             outputs=self.outputs,
-            engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, self.path),
+            uses=onnx_uses(proto),
             settings={"converter": "none"},
             notes=notes,
         )
@@ -124,6 +124,10 @@ def finish(
     from converters.settings import calibration_settings, few_samples
 
     proto, notes, made = file.proto, file.notes, dict(settings)
+    if 0 < target.newest_opset < onnx_opset.opset(proto):
+        proto, prevented = onnx_opset.to_opset(proto, target.newest_opset)
+        if prevented is not None:
+            notes = (*notes, f"it could not be brought to opset {target.newest_opset}: {prevented}")
     scheme = target.recipe.scheme(target.format)
     if scheme.weights != "float32":
         with stage("quantize", target.key):
@@ -134,7 +138,7 @@ def finish(
         notes = (*notes, *few_samples(calibration))
     path = folder / f"{target.key}.onnx"
     with stage("write and check", target.key):
-        onnx_opset.to_ir(proto, onnx_file.IR_VERSION)
+        onnx_opset.to_ir(proto, min(onnx_file.IR_VERSION, target.newest_ir or onnx_file.IR_VERSION))
         save(proto, path, source=source)
         proto = _checked(path, target, source)
     made |= {"opset": onnx_opset.opset(proto), "ir_version": proto.ir_version}
@@ -142,7 +146,7 @@ def finish(
         path=path,
         inputs=onnx_file.inputs(proto),
         outputs=onnx_file.outputs(proto),
-        engines=onnx_engines(onnx_opset.opset(proto), proto.ir_version, source),
+        uses=onnx_uses(proto),
         settings=made,
         notes=notes,
     )

@@ -1,37 +1,24 @@
 """Which operators an ONNX model uses, in which version, on which types.
 
 The rule: everything that a runtime would have to run is counted: loops' and branches' bodies, functions of the model's
-own. A type that can't be told is `?`, and counts as the worst of what the operator is known with.
+own. Types are of what an operator is given and gives, without repetitions, `float32 int64 > float32`; none for loops
+and branches, which take whatever their bodies do. A type that can't be told is `?`, of which nothing is known. An
+operator's version is the opset in which it was last changed.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from converters.capability.measured import Use
 
 STANDARD = ("", "ai.onnx")
 UNKNOWN_TYPE = "?"
 
 
-@dataclass(frozen=True, order=True)
-class Operator:
-    """An operator as a model uses it.
-
-    Attributes:
-        name: with its domain where that is not the standard's: `Conv`, `com.microsoft.MatMulNBits`.
-        version: of the opset in which it was last changed.
-        types: of what it is given and gives, without repetitions: `float32 int64 > float32`; empty for loops and
-            branches, which take whatever their bodies do.
-    """
-
-    name: str
-    version: int
-    types: str
-
-
-def operators(proto: Any) -> tuple[Operator, ...]:
+def operators(proto: Any) -> tuple[Use, ...]:
     """What an onnx.ModelProto uses, sorted, each once."""
     opsets = {_domain(entry.domain): int(entry.version) for entry in proto.opset_import}
     functions = {(_domain(function.domain), function.name) for function in proto.functions}
@@ -72,7 +59,7 @@ def _inferred(proto: Any) -> Any:
 
 def _of_graph(
     graph: Any, outer: Mapping[str, str], opsets: Mapping[str, int], functions: set[tuple[str, str]]
-) -> Iterator[Operator]:
+) -> Iterator[Use]:
     stated = {
         value.name: type_name(value.type.tensor_type.elem_type)
         for value in (*graph.value_info, *graph.input, *graph.output)
@@ -86,7 +73,7 @@ def _of_nodes(
     types: Mapping[str, str],
     opsets: Mapping[str, int],
     functions: set[tuple[str, str]],
-) -> Iterator[Operator]:
+) -> Iterator[Use]:
     for node in nodes:
         bodies = bodies_of(node)
         for graph in bodies:
@@ -96,7 +83,7 @@ def _of_nodes(
             given, gives = (_joined(names, types) for names in (node.input, node.output))
             name = f"{domain}.{node.op_type}" if domain else node.op_type
             version = _version(node.op_type, domain, opsets.get(domain, 1))
-            yield Operator(name, version, "" if bodies else f"{given} > {gives}".strip())
+            yield Use(name, version, "" if bodies else f"{given} > {gives}".strip())
 
 
 def bodies_of(node: Any) -> list[Any]:

@@ -1,35 +1,24 @@
-"""Which engine versions load an artifact.
+"""What an artifact asks of the engine that runs it, and which engine versions have all of it.
 
-The rule: what was measured decides (files of each kind loaded in wheels of each version), not what the file says of
-itself. An engine that is not named is not to be used.
+The rule: what was measured decides (`converters.capability`), not what the file says of itself. An engine that is not
+named is not to be used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from agent.contract.errors import ModelUnsupported
+from agent.contract.manifest import ModelFormat
+from converters import onnx_operators, onnx_opset
+from converters.capability.measured import ENGINES, Use, engine, operator_names
 from converters.tflite_file import TFLiteFile
 
-FULLY_CONNECTED = 9
-LITERT = "1.0.0"
-TFLITE_RUNTIME = "2.13.0"
-FULLY_CONNECTED_OF_TFLITE_RUNTIME = 11
-"""Newest version of that operator that tflite-runtime 2.14 has; it refuses 12."""
 
-ONNXRUNTIME = (
-    # newest opset, newest IR, least ONNX Runtime; measured with CPU wheels of each
-    (19, 9, "1.15.0"),
-    (20, 9, "1.17.0"),
-    (21, 10, "1.18.0"),
-    (22, 10, "1.22.0"),
-    (23, 11, "1.23.0"),
-    (28, 14, "1.32.0"),
-)
-
-
-def tflite_engines(file: TFLiteFile, path: Path) -> dict[str, str]:
-    """Engine name to least version for a `.tflite`.
+def tflite_uses(file: TFLiteFile, path: Path) -> tuple[Use, ...]:
+    """The operators of a `.tflite`.
 
     Raises:
         ModelUnsupported: it holds operators that no engine of a board has.
@@ -41,29 +30,25 @@ def tflite_engines(file: TFLiteFile, path: Path) -> dict[str, str]:
             reason=f"it holds operators that are not built in: {', '.join(file.custom)}",
             way_out="convert it with built-in operators only",
         )
-    engines = {"litert": LITERT, "tflite-runtime": TFLITE_RUNTIME}
-    if any(
-        "int4" in operator.types
-        or (operator.code == FULLY_CONNECTED and operator.types.startswith("float32 int8/channel"))
-        or (operator.code == FULLY_CONNECTED and operator.version > FULLY_CONNECTED_OF_TFLITE_RUNTIME)
+    names = operator_names()
+    return tuple(
+        Use(name=_name(names, operator.code), version=operator.version, types=operator.types)
         for operator in file.operators
-    ):
-        del engines["tflite-runtime"]
-    return engines
-
-
-def onnx_engines(opset: int, ir_version: int, path: Path) -> dict[str, str]:
-    """Engine name to least version for an ONNX file.
-
-    Raises:
-        ModelUnsupported: it is newer than every ONNX Runtime that is known here.
-    """
-    for newest_opset, newest_ir, version in ONNXRUNTIME:
-        if opset <= newest_opset and ir_version <= newest_ir:
-            return {"onnxruntime": version}
-    raise ModelUnsupported(
-        path=path.name,
-        target="an artifact for boards",
-        reason=f"opset {opset} with IR {ir_version} is newer than ONNX Runtime {ONNXRUNTIME[-1][2]} takes",
-        way_out="export it with opset 17",
     )
+
+
+def onnx_uses(proto: Any) -> tuple[Use, ...]:
+    """The opset, the IR and the operators of an onnx.ModelProto."""
+    limits = Use(name="opset", version=onnx_opset.opset(proto)), Use(name="ir", version=proto.ir_version)
+    return (*limits, *onnx_operators.operators(proto))
+
+
+def engines(kind: ModelFormat, uses: Iterable[Use]) -> dict[str, str]:
+    """Engine name to the least version that runs all of it; without those engines of which no version does."""
+    uses = tuple(uses)
+    found = {name.value: engine(name).least(uses) for name in ENGINES[kind]}
+    return {name: least for name, least in found.items() if least is not None}
+
+
+def _name(names: tuple[str, ...], code: int) -> str:
+    return names[code] if code < len(names) else f"operator {code}"

@@ -11,7 +11,7 @@ from converters import tflite_file
 from converters.calibration.data import Data
 from converters.job import Target
 from converters.models import Artifact, Staged
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 
 
 def artifact(
@@ -42,7 +42,7 @@ def artifact(
         path=path,
         inputs=described.inputs,
         outputs=described.outputs,
-        engines=tflite_engines(described, path),
+        uses=tflite_uses(described, path),
         settings=settings,
         notes=notes,
     )

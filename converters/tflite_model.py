@@ -19,7 +19,7 @@ from converters.calibration.data import Data
 from converters.engines import tflite_engine
 from converters.job import Target
 from converters.models import Artifact, Staged, scores
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.run_set import store
 
 OF_TENSORFLOW = "Flex"
@@ -64,7 +64,7 @@ class TFLiteModel:
                 reason="it keeps a variable from one run to the next, and each request to a board stands alone",
                 way_out="give it what it keeps as an input and an output of its own",
             )
-        tflite_engines(self.described, self.path)
+        tflite_uses(self.described, self.path)
         wrong = [spec for spec in self.inputs if not spec.shape or spec.shape[0] not in (1, -1)]
         if wrong or not self.inputs:
             raise ModelUnsupported(
@@ -112,6 +112,6 @@ class TFLiteModel:
             path=path,
             inputs=self.inputs,
             outputs=self.outputs,
-            engines=tflite_engines(self.described, self.path),
+            uses=tflite_uses(self.described, self.path),
             settings={"converter": "none"},
         )

@@ -20,7 +20,7 @@ from converters.job import Target
 from converters.models import Artifact, Staged
 from converters.recipe import Scheme
 from converters.repair.apply import repair_tflite
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.settings import few_samples, tflite_settings
 from converters.tflite_float import Unfit, as_float, with_whole_splits
 from converters.tflite_plan import NoPlan, Plan
@@ -66,7 +66,7 @@ def quantize_file(
         path=path,
         inputs=described.inputs,
         outputs=described.outputs,
-        engines=tflite_engines(described, path),
+        uses=tflite_uses(described, path),
         settings={"converter": "ai-edge-quantizer", **tflite_settings(scheme, used)},
         notes=(*quantizer.notes, *few_samples(used)),
     )

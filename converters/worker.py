@@ -180,6 +180,7 @@ def _attempt(
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         engines=artifact.engines,
+        uses=artifact.uses,
         settings={**artifact.settings, **(climbed.repairs if climbed is not None else {})},
         notes=artifact.notes,
         answered_by=answered_by,

@@ -17,7 +17,8 @@ from edge.cli.main import COMMANDS, cli
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from contract_tables import message_tables, topics_table  # noqa: E402 - beside this file
+from capability_tables import limits_table, versions_tables  # noqa: E402 - beside this file
+from contract_tables import message_tables, topics_table  # noqa: E402
 from converter_tables import frameworks_table, matrix, recipes_table, ways_table  # noqa: E402
 from rollout_tables import deadlines_table, member_states_table, rollout_states_table  # noqa: E402
 
@@ -124,6 +125,8 @@ def converters_page() -> str:
             "ways": ways_table,
             "frameworks": frameworks_table,
             "recipes": recipes_table,
+            "versions": versions_tables,
+            "limits": limits_table,
             "matrix": matrix,
         },
     )

@@ -107,8 +107,8 @@ class DeviceProfile:
         simulated, emulated: not a real board; such a profile is chosen for such a board only.
         notes: for people.
         engine_version: that its boards run, where it is not the one that edge brings by itself, or empty.
-        newest_opset, newest_ir: of ONNX files that its engine takes, where that is a build that was not measured; 0
-            takes what was measured of the engine's version.
+        newest_opset, newest_ir: of ONNX files that its engine takes, where that is less than its version takes by
+            itself; 0 leaves it at what was measured of the version.
     """
 
     name: str
@@ -152,6 +152,12 @@ class DeviceProfile:
                 document="DeviceProfile",
                 reason=f"`engine_version` must be a version like 1.18.1, found {self.engine_version!r}",
             )
+        for name in ("newest_opset", "newest_ir"):
+            if getattr(self, name) < 0:
+                raise DocumentInvalid(
+                    document="DeviceProfile",
+                    reason=f"`{name}` must be 0 or more, found {getattr(self, name)}",
+                )
         if self.threads < 1:
             raise DocumentInvalid(
                 document="DeviceProfile", reason=f"`threads` must be 1 or more, found {self.threads}"

@@ -6,7 +6,9 @@
     tflite_nets    small nets that cover what converters and quantizers write
     tflite_cut     a net becomes models of one operator each, with the numbers that it met in the net
     onnx_nodes     one node a model, from the standard's own examples, in every version and for every type
-    table          outcomes become `converters/capability/table.toml`
+    own_recipes    networks by every recipe, as edge makes them
+    agreement      whether what the rows say of the networks is what these did
+    rows           outcomes become the rows of `converters/capability/*.toml`
 
 The rule: nothing is asked of a file or a document; a runtime has loaded it, run it, and answered like the newest.
 """

@@ -15,12 +15,11 @@ import time
 from pathlib import Path
 
 from benchmarks.capabilities import onnx_table, tflite_table
-from benchmarks.capabilities.environments import VERSIONS
+from benchmarks.capabilities.agreement import disagreements
 
 FOLDER = Path(__file__).resolve().parents[2] / "converters" / "capability"
 PARTS = {"tflite": tflite_table.measure, "onnx": onnx_table.measure}
 WRITERS = {"tflite": ("tensorflow-cpu", "keras", "ai-edge-quantizer"), "onnx": ("onnx",)}
-ENGINES = {"tflite": tflite_table.ENGINES, "onnx": (onnx_table.ENGINE,)}
 
 
 def main() -> None:
@@ -34,9 +33,12 @@ def main() -> None:
             print(f"{time.monotonic() - began:7.0f} s  {text}", file=sys.stderr, flush=True)
 
         with tempfile.TemporaryDirectory(prefix="edge-capabilities-") as folder:
-            lines = PARTS[part](Path(folder), tell)
-        (FOLDER / f"{part}.toml").write_text("\n".join([*_head(part), *lines]) + "\n", encoding="utf-8")
-        tell(f"wrote {part}.toml")
+            lines, networks = PARTS[part](Path(folder), tell)
+            text = "\n".join([*_head(part), *lines]) + "\n"
+            (FOLDER / f"{part}.toml").write_text(text, encoding="utf-8")
+            tell(f"wrote {part}.toml")
+            for line in (line for each in networks for line in disagreements(text, each)):
+                tell(line)
 
 
 def _head(part: str) -> list[str]:
@@ -46,13 +48,7 @@ def _head(part: str) -> list[str]:
         "# Made by `python -m benchmarks.capabilities`: what each engine version was seen to run.",
         f"date = {today}",
         f'written_by = "{writers}"',
-        *(_versions(engine) for engine in ENGINES[part]),
     ]
-
-
-def _versions(engine: str) -> str:
-    listed = ", ".join(f'"{version}"' for version in VERSIONS[engine])
-    return f"versions.{engine} = [{listed}]"
 
 
 if __name__ == "__main__":

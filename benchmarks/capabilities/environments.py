@@ -1,7 +1,7 @@
 """Real runtimes of every age, each in a virtual environment that is gone afterwards.
 
-The rule: one at a time (70 to 300 MB each), of the first release of each minor version, so that "from 1.18.0" was
-measured with 1.18.0. Interpreters are looked for by name, pyenv's too.
+The rule: one at a time (70 to 300 MB each), of the first release of each minor version that starts at all, so that
+"from 1.18.0" was measured with 1.18.0. Interpreters are looked for by name, pyenv's too.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from agent.contract.profile import version_key
 PACKAGES = {"tflite-runtime": "tflite-runtime", "litert": "ai-edge-litert", "onnxruntime": "onnxruntime"}
 VERSIONS = {
     "tflite-runtime": ("2.11.0", "2.12.0", "2.13.0", "2.14.0"),
-    "litert": ("1.0.1", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "2.0.2", "2.1.0", "2.2.0", "2.3.0"),
+    "litert": ("1.0.0", "1.1.1", "1.2.0", "1.3.0", "1.4.0", "2.0.2", "2.1.0", "2.2.0", "2.3.0"),
     "onnxruntime": (
         "1.16.0", "1.17.0", "1.18.0", "1.19.0", "1.20.0", "1.21.0", "1.22.0", "1.23.0", "1.24.1", "1.25.0",
         "1.26.0", "1.27.0", "1.28.0", "1.29.0", "1.30.0", "1.31.0", "1.32.0",
     ),
 }  # fmt: skip
 """Oldest first; the last is what the others are compared with."""
-FIRST_FOR_NUMPY_2 = {"tflite-runtime": None, "litert": "1.0.1", "onnxruntime": "1.19.0"}
+FIRST_FOR_NUMPY_2 = {"tflite-runtime": None, "litert": "1.4.0", "onnxruntime": "1.19.0"}
 """Those before were built against NumPy 1 and fail on every model with NumPy 2."""
 
 
@@ -53,12 +53,14 @@ def environment(engine: str, version: str) -> Iterator[Environment]:
     first = FIRST_FOR_NUMPY_2[engine]
     old = first is None or version_key(version) < version_key(first)
     wanted = [f"{PACKAGES[engine]}=={version}", "numpy<2" if old else "numpy"]
+    if engine == "onnxruntime":
+        wanted.append("--no-deps")  # the rest of what it asks for is of its tools, which nothing here uses
     with tempfile.TemporaryDirectory(prefix=f"edge-{engine}-{version}-") as folder:
         subprocess.run([program, "-m", "venv", "--without-pip", folder], check=True)
         python = Path(folder, "bin", "python")
         subprocess.run(
             [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-cache-dir",
-             "--disable-pip-version-check", "--no-input", "--only-binary=:all:", *wanted],
+             "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--no-compile", *wanted],
             check=True,
         )  # fmt: skip
         yield Environment(engine=engine, version=version, python=python)

@@ -26,8 +26,22 @@ from converters.onnx_operators import bodies_of, joined, type_name
 LEAST_OPSET = 7
 """ONNX Runtime does not promise anything below."""
 FIRST_IR = 3
-EXAMPLES = 4
+EXAMPLES = 2
 """So many of the same operator on the same types: they differ in their attributes, of which some are not built."""
+USUAL = {"float32", "float16", "int8", "uint8", "int32", "int64", "bool", "string", ">"}
+WIDE = {"float64", "int16", "uint16"}
+"""Types that boards' models hold, and those that a few of their operators do."""
+WIDELY_TYPED = (
+    "Cast",
+    "Resize",
+    "Relu",
+    "MatMul",
+    "Conv",
+    "Add",
+    "Mul",
+    "QuantizeLinear",
+    "DequantizeLinear",
+)
 TYPES = ("float", "float16", "double", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool")
 """That an operator is tried on beside what its examples hold."""
 FED = {np.dtype(name) for name in ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32",
@@ -183,7 +197,7 @@ def _add(
     name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     types = f"{given} > {joined(type_name(kind) for kind in outputs)}".strip()
     key = (name, since, "" if bodies_of(node) else types)
-    if len(found.get(key, ())) == EXAMPLES:
+    if len(found.get(key, ())) == EXAMPLES or not _usual(name, types):
         return
     model = _model(node, arrays, outputs, opset)
     if node.domain in DOMAINS and not _allowed(model):
@@ -191,6 +205,12 @@ def _add(
     name = f"n{sum(map(len, found.values())):05}"
     fed = [array for array in arrays if array.dtype in FED]
     found.setdefault(key, []).append(_write(folder, name, key, model, fed))
+
+
+def _usual(name: str, types: str) -> bool:
+    """Whether a model for boards may hold such a node."""
+    unusual = {*types.split()} - USUAL
+    return not unusual or (unusual <= WIDE and ("." in name or name in WIDELY_TYPED))
 
 
 def _allowed(model: Any) -> bool:

@@ -35,6 +35,7 @@ class Probe:
         key: what it shows: (operator, version, types).
         model, inputs: its files.
         tolerance: relative difference of real numbers that is still alike.
+        whole: it is a network, whose integers are taken for real numbers: many roundings add up.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Probe:
     model: Path
     inputs: Path
     tolerance: float = 1e-3
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,26 +129,27 @@ def compared(
     judged = dict(outcomes)
     for probe in probes:
         if judged[probe.name].kind == OK:
-            reason = difference(places[probe.name], references[probe.name], probe.tolerance)
+            reason = difference(
+                places[probe.name], references[probe.name], probe.tolerance, whole=probe.whole
+            )
             if reason:
                 judged[probe.name] = Outcome(kind=WRONG, reason=reason)
     return judged
 
 
-def difference(found: Path, expected: Path, tolerance: float) -> str:
+def difference(found: Path, expected: Path, tolerance: float, *, whole: bool = False) -> str:
     """How answers differ, or an empty string where they are alike."""
     with np.load(found) as here, np.load(expected) as there:
         if here.files != there.files:
             return "other outputs"
-        return next(
-            (text for name in there.files if (text := _apart(here[name], there[name], tolerance))), ""
-        )
+        apart = (_apart(here[name], there[name], tolerance, whole=whole) for name in there.files)
+        return next(filter(None, apart), "")
 
 
-def _apart(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> str:
+def _apart(found: NDArray[Any], expected: NDArray[Any], tolerance: float, *, whole: bool) -> str:
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return f"{found.dtype}{found.shape} for {expected.dtype}{expected.shape}"
-    if found.dtype.kind in "fc":
+    if found.dtype.kind in ("fciu" if whole else "fc"):
         known = np.isfinite(expected)
         if not np.array_equal(found[~known], expected[~known], equal_nan=True):
             return "other infinities"

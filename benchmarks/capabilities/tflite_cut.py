@@ -6,6 +6,7 @@ what differs between runtimes is the operator and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from converters import tflite_file
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = "serving_default"
-SHIFT = 128
+PACKED = (17, 19, 20)
+"""int4, int2 and uint4, which no caller can give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,9 @@ def cuts(net: bytes, inputs: list[NDArray[Any]]) -> Iterator[Cut]:
         net: a `.tflite` file.
         inputs: one array an input of the net, stored as its tensors are.
     """
-    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_litert.schema_py_generated import ModelT
 
-    interpreter = Interpreter(model_content=net, num_threads=1, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(detail["index"], array)
-    interpreter.invoke()
+    interpreter = _run(net, inputs)
     whole = ModelT.InitFromPackedBuf(net, 0)
     kinds = [_kind(whole, operator) for operator in whole.subgraphs[0].operators]
     for place, kind in enumerate(kinds):
@@ -58,6 +55,54 @@ def cuts(net: bytes, inputs: list[NDArray[Any]]) -> Iterator[Cut]:
         yield Cut(
             data=packed(model), inputs=tuple(np.array(interpreter.get_tensor(index)) for index in given)
         )
+
+
+def _run(net: bytes, inputs: list[NDArray[Any]]) -> Any:
+    """An interpreter that has run the net and kept every tensor.
+
+    XNNPACK, which computes what is between its ends in places of its own, is left out unless it alone can run the net.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    for kernels in (OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, OpResolverType.AUTO):
+        interpreter = Interpreter(
+            model_content=net,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=kernels,
+        )
+        with contextlib.suppress(RuntimeError):
+            interpreter.allocate_tensors()
+            for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+                interpreter.set_tensor(detail["index"], array)
+            interpreter.invoke()
+            return interpreter
+    raise RuntimeError("a net that ran in the same runtime before")
+
+
+def squeezed(cut: Cut) -> Iterator[Cut]:
+    """A RESHAPE that only leaves out axes of length 1, as the SQUEEZE that other converters write for it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(cut.data, 0)
+    graph, codes = model.subgraphs[0], schema.BuiltinOperator
+    if (
+        len(graph.operators) > 1
+        or model.operatorCodes[0].builtinCode != codes.RESHAPE
+        or len(graph.inputs) > 1
+    ):
+        return
+    operator = graph.operators[0]
+    before, after = (list(graph.tensors[i].shape) for i in (operator.inputs[0], operator.outputs[0]))
+    axes = [axis for axis, length in enumerate(before) if length == 1]
+    if not axes or [length for length in before if length != 1] != after:
+        return
+    model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = codes.SQUEEZE
+    operator.inputs = [operator.inputs[0]]
+    operator.builtinOptionsType = schema.BuiltinOptions.SqueezeOptions
+    operator.builtinOptions = schema.SqueezeOptionsT()
+    operator.builtinOptions.squeezeDims = axes
+    yield Cut(data=packed(model), inputs=cut.inputs)
 
 
 def with_version(model: bytes, version: int) -> bytes:
@@ -90,22 +135,6 @@ def with_signature(data: bytes) -> bytes:
 def named(sample: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """A sample by the names of `with_signature`."""
     return {f"input_{number}": array for number, array in enumerate(sample)}
-
-
-def as_uint8(data: bytes) -> bytes:
-    """An int8 file with a scale a tensor as TensorFlow 1 wrote it: the same numbers, 128 higher."""
-    from ai_edge_litert.schema_py_generated import ModelT, TensorType
-
-    model = ModelT.InitFromPackedBuf(data, 0)
-    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        if tensor.type == TensorType.INT8 and tensor.quantization is not None:
-            tensor.type = TensorType.UINT8
-            tensor.quantization.zeroPoint = [int(point) + SHIFT for point in tensor.quantization.zeroPoint]
-            held = model.buffers[tensor.buffer].data
-            if held is not None:
-                shifted = np.frombuffer(bytes(held), np.int8).astype(np.int16) + SHIFT
-                model.buffers[tensor.buffer].data = shifted.astype(np.uint8)
-    return packed(model)
 
 
 def packed(model: Any) -> bytes:
@@ -141,6 +170,10 @@ def _reduce(model: Any, place: int) -> list[int]:
     filled = {i for i in used if _is_constant(model, tensors[i])}
     given = [i for i in dict.fromkeys(int(i) for i in operator.inputs if i >= 0)
              if i not in filled and not tensors[i].isVariable]  # fmt: skip
+    if not given:  # a runtime would have its answer before it is asked
+        given = [i for i in map(int, operator.inputs) if tensors[i].type not in PACKED][:1]
+        for index in given:
+            tensors[index].buffer = 0
     new = {old: index for index, old in enumerate(used)}
     for details in (tensors[i].quantization.details for i in used if _in_blocks(tensors[i])):
         details.scales = new[details.scales]

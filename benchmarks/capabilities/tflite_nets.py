@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.capabilities.tflite_cut import SIGNATURE, as_uint8, named, with_signature
+from benchmarks.capabilities.tflite_cut import SIGNATURE, named, with_signature
 
 SAMPLES = 8
 
@@ -62,12 +62,16 @@ def nets() -> tuple[Net, ...]:
 
 
 BY_TENSORFLOW = (
-    "fp32", "fp16", "int8-dynamic (TensorFlow)", "int8-dynamic-tensor (TensorFlow)", "int8", "int8-tensor",
-    "int8-uint8-io", "uint8", "int16x8",
-)  # fmt: skip
-UNCALIBRATED = 4
+    "fp32",
+    "fp16",
+    "int8-dynamic (TensorFlow)",
+    "int8",
+    "int8-tensor",
+    "int8-uint8-io",
+    "int16x8",
+)
+UNCALIBRATED = 3
 """So many of them need no calibration."""
-BY_TENSOR = ("int8-dynamic-tensor (TensorFlow)", "int8-tensor", "uint8")
 
 
 def _set_up(converter: Any, recipe: str, representative: Callable[[], Iterator[Any]]) -> None:
@@ -78,7 +82,7 @@ def _set_up(converter: Any, recipe: str, representative: Callable[[], Iterator[A
     if recipe == "fp32":
         return
     converter.optimizations = [lite.Optimize.DEFAULT]
-    converter._experimental_disable_per_channel = recipe in BY_TENSOR
+    converter._experimental_disable_per_channel = recipe == "int8-tensor"
     if recipe == "fp16":
         converter.target_spec.supported_types = [tensorflow.float16]
     if recipe in BY_TENSORFLOW[UNCALIBRATED:]:
@@ -86,9 +90,8 @@ def _set_up(converter: Any, recipe: str, representative: Callable[[], Iterator[A
         wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         integers = wide if recipe == "int16x8" else ops.TFLITE_BUILTINS_INT8
         converter.target_spec.supported_ops = [integers, ops.TFLITE_BUILTINS]
-    if recipe in ("int8-uint8-io", "uint8"):
-        io = tensorflow.uint8 if recipe == "int8-uint8-io" else tensorflow.int8
-        converter.inference_input_type = converter.inference_output_type = io
+    if recipe == "int8-uint8-io":
+        converter.inference_input_type = converter.inference_output_type = tensorflow.uint8
 
 
 BY_QUANTIZER: Mapping[str, Callable[[Any], None]] = {
@@ -155,15 +158,14 @@ def _tensorflow(net: Net, recipe: str) -> bytes | None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     signature = [tensorflow.TensorSpec(shape, tensorflow.float32) for shape in net.shapes]
-    function = tensorflow.function(lambda *tensors: [part(*tensors) for part in net.parts])
+    function = tensorflow.function(lambda *tensors: [part(*tensors) for part in net.parts], autograph=False)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(*signature))
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([frozen])
     _set_up(converter, recipe, lambda: iter(net.samples()))
     try:
-        data = bytes(converter.convert())
+        return bytes(converter.convert())
     except Exception:  # it raises its own, RuntimeError and ValueError for what it can't do
         return None
-    return as_uint8(data) if recipe == "uint8" else data
 
 
 def _quantizer(net: Net, data: bytes, recipe: str) -> bytes | None:

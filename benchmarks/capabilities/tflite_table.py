@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.capabilities import table, tflite_cut, tflite_nets
+from agent.contract.manifest import ModelFormat
+from benchmarks.capabilities import own_recipes, rows, tflite_cut, tflite_nets
+from benchmarks.capabilities.agreement import Networks
 from benchmarks.capabilities.environments import VERSIONS, Environment, environment
 from benchmarks.capabilities.probes import OK, REFUSED, Outcome, Probe, compared, run
 from converters import tflite_file
 
 ENGINES = ("tflite-runtime", "litert")
-NEWEST = "litert"
+"""The last one's newest version is what all others are compared with."""
 UNLISTED = "Didn't find op"
-REAL, HYBRID = 1e-3, 5e-2
+EXAMPLES = 4
+"""So many of the same operator on the same types: a kernel that is wrong may be right on one of them."""
+REAL, HYBRID, NETWORK = 1e-3, 5e-2, 0.2
 """Relative difference that is alike; where activations become integers on the way, kernels round as they like."""
 
 
@@ -31,8 +35,8 @@ class Probes:
     """All there is to be run.
 
     Attributes:
-        operators: one operator a model, each kind once.
-        nets: whole nets; the key is (net, 0, recipe).
+        operators: one operator a model, a few of each kind.
+        nets: whole networks, as edge makes them; the key is (network, 0, recipe).
     """
 
     operators: tuple[Probe, ...]
@@ -54,9 +58,11 @@ class Measurement:
     listed: Mapping[str, Mapping[str, int]]
 
 
-def measure(folder: Path, tell: Callable[[str], None]) -> list[str]:
-    """Lines of the table."""
-    return lines(*measurements(probes(folder, tell), folder, tell))
+def measure(folder: Path, tell: Callable[[str], None]) -> tuple[list[str], list[Networks]]:
+    """Lines of the table, and what became of the networks."""
+    made, measured = measurements(probes(folder, tell), folder, tell)
+    whole = [Networks(engine=each.engine, nets=made.nets, outcomes=each.outcomes) for each in measured]
+    return lines(made, measured), whole
 
 
 def measurements(made: Probes, folder: Path, tell: Callable[[str], None]) -> tuple[Probes, list[Measurement]]:
@@ -100,27 +106,64 @@ def lines(made: Probes, measured: Sequence[Measurement]) -> list[str]:
     return [f"names = [{listed}]", *(line for each in measured for line in _engine(made, each))]
 
 
+def _engine(made: Probes, measured: Measurement) -> list[str]:
+    engine, versions = measured.engine, VERSIONS[measured.engine]
+    tried = {name: max(p.key[1] for p in made.operators if p.key[0] == name) for name, _, _ in
+             (probe.key for probe in made.operators)}  # fmt: skip
+    found = hybrids_alike(rows.firsts(made.operators, measured.outcomes, versions), versions)
+    return [
+        *rows.listed(engine, {version: measured.listed[version] for version in versions}, tried),
+        *rows.recipes(engine, made.nets, measured.outcomes, versions),
+        *rows.kernels(engine, found, lambda name, number: versions[0]),
+    ]
+
+
+def hybrids_alike(found: Mapping[rows.Key, str], versions: Sequence[str]) -> dict[rows.Key, str]:
+    """What was found, with the worst of an operator's versions for all of them where floats meet integer weights.
+
+    Kernels that lack these take them for something else, and are right on numbers of one sign and wrong on others.
+    """
+    order = [*versions, rows.NEVER]
+    worst: dict[tuple[str, str], str] = {}
+    for (name, _, types), first in found.items():
+        worst[name, types] = max(first, worst.get((name, types), first), key=order.index)
+    return {
+        (name, number, types): worst[name, types] if is_hybrid(types) else first
+        for (name, number, types), first in found.items()
+    }
+
+
+def is_hybrid(types: str) -> bool:
+    """Whether real numbers meet integers that stand for such."""
+    integers = types.replace("int32", "").replace("int64", "")
+    return "float32" in integers and "int" in integers
+
+
 def probes(folder: Path, tell: Callable[[str], None]) -> Probes:
-    """Make the nets by every recipe and cut them."""
-    operators: dict[tuple[str, int, str], Probe] = {}
+    """Make the networks by every recipe, and groups of operators by every converter, and cut them."""
+    operators: dict[tuple[str, int, str], list[Probe]] = {}
     nets: list[Probe] = []
-    every = tflite_nets.nets()
-    for net in every:
-        for recipe, name, data in tflite_nets.converted(net):
+    for made in own_recipes.artifacts(ModelFormat.TFLITE, folder / "networks", tell):
+        tell(f"{made.network} by {made.recipe}")
+        data, inputs = made.artifact.path.read_bytes(), list(made.inputs)
+        key = (made.network, 0, made.recipe)
+        net = _write(folder, f"net-{len(nets):03}", key, data, inputs, tolerance=NETWORK)
+        nets.append(replace(net, whole=True))
+        for cut in tflite_cut.cuts(data, inputs):
+            _add(operators, folder, cut)
+    for net_of_operators in tflite_nets.nets():
+        for recipe, name, data in tflite_nets.converted(net_of_operators):
             tell(f"{name} by {recipe}")
-            inputs = _stored(data, net.samples()[0])
-            probe = _write(folder, f"net-{len(nets):03}", (name, 0, recipe), data, inputs, tolerance=HYBRID)
-            nets.append(probe)
-            for cut in tflite_cut.cuts(data, inputs):
+            for cut in tflite_cut.cuts(data, _stored(data, net_of_operators.samples()[0])):
                 _add(operators, folder, cut)
-    whole = {net.name for net in every if len(net.parts) == 1}
-    return Probes(
-        operators=tuple(operators.values()), nets=tuple(probe for probe in nets if probe.key[0] in whole)
-    )
+                for squeezed in tflite_cut.squeezed(cut):
+                    _add(operators, folder, squeezed)
+    every = tuple(probe for each in operators.values() for probe in each)
+    return Probes(operators=every, nets=tuple(nets))
 
 
-def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut.Cut) -> None:
-    """Write the probe of an operator unless there is one that shows the same."""
+def _add(found: dict[tuple[str, int, str], list[Probe]], folder: Path, cut: tflite_cut.Cut) -> None:
+    """Write the probe of an operator unless there are enough that show the same."""
     path = folder / "cut.tflite"
     path.write_bytes(cut.data)
     used = tflite_file.read(path).operators
@@ -129,18 +172,11 @@ def _add(found: dict[tuple[str, int, str], Probe], folder: Path, cut: tflite_cut
     if len(used) != 1:  # a custom operator
         return
     key = (names()[used[0].code], used[0].version, used[0].types)
-    if key not in found:
-        hybrid = "float32" in used[0].types and "int" in used[0].types.replace("int32", "").replace(
-            "int64", ""
-        )
-        found[key] = _write(
-            folder,
-            f"op-{len(found):04}",
-            key,
-            cut.data,
-            list(cut.inputs),
-            tolerance=HYBRID if hybrid else REAL,
-        )
+    known = found.setdefault(key, [])
+    if len(known) < EXAMPLES and all(probe.model.read_bytes() != cut.data for probe in known):
+        name = f"op-{sum(map(len, found.values())):04}"
+        tolerance = HYBRID if is_hybrid(key[2]) else REAL
+        known.append(_write(folder, name, key, cut.data, list(cut.inputs), tolerance=tolerance))
 
 
 def _write(
@@ -215,19 +251,3 @@ def names() -> list[str]:
 
     codes = {code: name for name, code in vars(BuiltinOperator).items() if name.isupper()}
     return [codes.get(code, "") for code in range(max(codes) + 1)]
-
-
-def _engine(made: Probes, measured: Measurement) -> list[str]:
-    engine, versions = measured.engine, VERSIONS[measured.engine]
-    anywhere = [replace(probe, key=(probe.key[0], 0, probe.key[2])) for probe in made.operators]
-    found = table.found(engine, table.findings(anywhere, measured.outcomes))
-    found += table.recipes(engine, made.nets, measured.outcomes, versions)
-    for name, firsts in table.by_operator(anywhere, measured.outcomes, versions).items():
-        newest = {version: measured.listed[version][name] for version in versions}
-        growing = {
-            version: newest[version]
-            for version, before in zip(versions, ("", *versions), strict=False)
-            if newest[version] != newest.get(before)
-        }
-        found += table.operator(engine, name, growing, firsts[0])
-    return found

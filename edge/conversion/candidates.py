@@ -100,6 +100,21 @@ def _candidate(request: ConversionRequest, given: Given, profile: DeviceProfile,
     except ModelUnsupported as error:
         return Candidate(recipe=recipe, error=error)
     typed = recipe.converts and recipe.scheme(profile.format).activations == "board"
-    key = "-".join([profile.format.value, recipe.name, *([profile.architecture] if typed else [])])
-    target = Target(key=key, format=profile.format, recipe=recipe, architecture=profile.architecture)
+    limits = {"opset": profile.newest_opset, "ir": profile.newest_ir}
+    key = "-".join(
+        [
+            profile.format.value,
+            recipe.name,
+            *([profile.architecture] if typed else []),
+            *(f"{name}{newest}" for name, newest in limits.items() if newest),
+        ]
+    )
+    target = Target(
+        key=key,
+        format=profile.format,
+        recipe=recipe,
+        architecture=profile.architecture,
+        newest_opset=profile.newest_opset,
+        newest_ir=profile.newest_ir,
+    )
     return Candidate(recipe=recipe, target=target)

@@ -15,7 +15,6 @@ from agent.contract.errors import (
     ConvertError,
     EdgeError,
     InventoryError,
-    ModelUnsupported,
     ProofFailed,
     TransferError,
 )
@@ -31,6 +30,7 @@ from edge.conversion.on_board import compared
 from edge.conversion.packing import package_of, result_of
 from edge.conversion.proof import prove
 from edge.conversion.request import ProfileResult, Row
+from edge.conversion.runnable import check_runnable
 from edge.conversion.shared import Shared
 from edge.conversion.tried import Answers, Judged, Tried
 from edge.progress import Progress
@@ -97,21 +97,12 @@ class Finishing:
             if key in conversion.errors:
                 raise conversion.errors[key]
             converted = conversion.converted[key]
-            self._check_engine(profile, converted)
+            check_runnable(profile, converted, self.shared.request.model)
             return Tried(candidate=candidate, judged=self._judged(profile, candidate.recipe, converted))
         except (InventoryError, TransferError):
             raise
         except EdgeError as error:
             return Tried(candidate=candidate, error=error)
-
-    def _check_engine(self, profile: DeviceProfile, converted: Converted) -> None:
-        if profile.engine.value not in converted.engines:
-            raise ModelUnsupported(
-                path=self.shared.request.model,
-                target=f"an artifact for `{profile.name}`",
-                reason=f"{profile.engine.value} does not run it, only {', '.join(converted.engines)}",
-                way_out="take a profile with another engine, or convert the model with another recipe",
-            )
 
     def _judged(self, profile: DeviceProfile, recipe: Recipe, converted: Converted) -> Judged:
         shared, request = self.shared, self.shared.request

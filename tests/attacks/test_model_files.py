@@ -30,7 +30,7 @@ from converters import source
 from converters.calibration.arrays import load
 from converters.keras_code import kept_elsewhere
 from converters.keras_model import KerasModel
-from converters.requirements import tflite_engines
+from converters.requirements import tflite_uses
 from converters.source import SourceFormat, Trust, check_trust, recognise
 from converters.tflite_file import TFLiteFile
 from converters.torch_code import without_code
@@ -263,7 +263,7 @@ def test_a_saved_model_is_a_folder_without_links(tmp_path: Path) -> None:
 def test_operators_of_tensorflow_in_a_tflite_file_are_refused() -> None:
     flex = TFLiteFile(inputs=(), outputs=(), softmax=False, custom=("FlexWriteFile",), operators=())
     with pytest.raises(ModelUnsupported, match="FlexWriteFile"):
-        tflite_engines(flex, Path("m.tflite"))
+        tflite_uses(flex, Path("m.tflite"))
 
 
 @pytest.mark.parametrize("what", ["pipe", "/dev/zero"])

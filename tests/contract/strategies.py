@@ -59,6 +59,8 @@ OF_CLASS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("BoardConfig", "service"): st.sampled_from(["systemd", "systemd-user", "supervisor"]),
     ("DeviceProfile", "architecture"): st.sampled_from(["aarch64", "x86_64"]),
     ("DeviceProfile", "engine_version"): st.sampled_from(["", "1.18.1", "2.14.0"]),
+    ("DeviceProfile", "newest_opset"): st.integers(0, 99),
+    ("DeviceProfile", "newest_ir"): st.integers(0, 99),
     ("Device", "port"): st.integers(1, 65535),
     ("DoorConfig", "address"): st.ip_addresses().map(str),
     ("DoorConfig", "port"): st.integers(1, 65535),

@@ -85,7 +85,7 @@ def test_an_onnx_model_becomes_int8(tmp_path: Path) -> None:
     assert outcome.exit_code is ExitCode.DONE
     assert manifest.model == "my-model"
     assert manifest.requires.architectures == ("x86_64",)
-    assert manifest.requires.engines == {"onnxruntime": "1.15.0"}
+    assert manifest.requires.engines == {"onnxruntime": "1.16.0"}
     assert manifest.recipe["activations"].startswith("uint8")
     assert manifest.outputs[0].scale is not None
 

@@ -36,6 +36,7 @@ def test_the_host_wheel_holds_its_packages_and_the_profiles(tmp_path: Path) -> N
     assert tops == {"edge", "converters"} | ({"device_profiles"} if profiles else set())
     assert profiles <= set(names)
     assert {"edge/py.typed", "converters/py.typed"} <= set(names)
+    assert {f"converters/capability/{kind}.toml" for kind in ("onnx", "tflite")} <= set(names)
 
 
 def test_pins_name_no_address() -> None:
