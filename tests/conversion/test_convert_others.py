@@ -338,7 +338,7 @@ class Told:
     def step(self, text): print(text, flush=True)
     def transfer(self, *a): pass
 model, output = map(Path, sys.argv[1:])
-convert(ConversionRequest(model=model, profiles=(PROFILES["sim-tflite"],), output=output, recipe="fp32"),
+convert(ConversionRequest(model=model, profiles=(PROFILES["sim-tflite"],), output=output, recipe="fp32", use_cache=False),
         measure_for=nowhere, progress=Told())
 """
 
