@@ -338,8 +338,10 @@ class Told:
     def step(self, text): print(text, flush=True)
     def transfer(self, *a): pass
 model, output = map(Path, sys.argv[1:])
-convert(ConversionRequest(model=model, profiles=(PROFILES["sim-tflite"],), output=output, recipe="fp32", use_cache=False),
-        measure_for=nowhere, progress=Told())
+request = ConversionRequest(
+    model=model, profiles=(PROFILES["sim-tflite"],), output=output, recipe="fp32", use_cache=False
+)
+convert(request, measure_for=nowhere, progress=Told())
 """
 
 
