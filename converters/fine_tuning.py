@@ -9,6 +9,7 @@ were given for calibration are learned from, never those that judge. Statistics 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,11 @@ RATE = 1e-3
 """At first; it falls to nothing along half a cosine."""
 SEED = 20261128
 RANGES = 200
-"""Samples that tell what layers give."""
+"""Samples that tell what layers give, a few at a time."""
+AT_A_TIME = 8
+TIMED = 3
+"""Steps that tell how long all of them would take."""
+MOST_S = 600.0
 INTEGERS = {"int8": 127, "int4": 7}
 """On each side of 0."""
 CHANNELS = {"depthwise_kernel": (-2, -1), "embeddings": (0,)}
@@ -53,6 +58,10 @@ def fine_tune(model: Any, calibration: Data, scheme: Scheme, *, probabilities: b
 
     Returns:
         A Keras model of the same layers and names.
+
+    Raises:
+        TimeoutError: it would take too long.
+        Exception: whatever Keras raises where a layer can't be trained so.
     """
     import keras
     import tensorflow as tf
@@ -65,7 +74,7 @@ def fine_tune(model: Any, calibration: Data, scheme: Scheme, *, probabilities: b
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, STEPS))
     variables = learned.trainable_variables
-    stored = [variable for variable in variables if variable.name in LEARNED]
+    stored = [variable for variable in learned.variables if variable.name in LEARNED]
     optimizer.build(variables)
 
     def step(inputs: Any, y: Any) -> None:
@@ -81,9 +90,13 @@ def fine_tune(model: Any, calibration: Data, scheme: Scheme, *, probabilities: b
         pairs = [(one, variable) for one, variable in zip(found, variables, strict=True) if one is not None]
         optimizer.apply_gradients(pairs)
 
-    compiled = tf.function(step)
-    for inputs, y in _batches(calibration):
+    compiled, began = tf.function(step), 0.0
+    for number, (inputs, y) in enumerate(_batches(calibration)):
         compiled(inputs, tf.constant(y))
+        if number == 0:
+            began = time.monotonic()  # the first step also traces the graph
+        elif number == TIMED and (whole := (time.monotonic() - began) / TIMED * STEPS) > MOST_S:
+            raise TimeoutError(f"{STEPS} steps would take about {whole / 60:.0f} minutes here")
     return learned
 
 
@@ -107,28 +120,38 @@ def _rounding(model: Any, calibration: Data) -> Any:
     import keras
     import tensorflow as tf
 
+    layers = [layer for layer in model.layers if _gives_floats(layer)]
+    watched = keras.Model(model.inputs, [layer.output for layer in layers])
+    lows, highs = np.zeros(len(layers)), np.zeros(len(layers))
     some = evenly(calibration.samples, RANGES)
-    inputs = [array[some] for array in calibration.inputs]
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    outputs = keras.Model(model.inputs, [layer.output for layer in layers]).predict(
-        inputs[0] if len(inputs) == 1 else inputs, verbose=0
-    )
-    ranges = {
-        layer.name: (min(float(np.min(given)), 0.0), max(float(np.max(given)), 0.0))
-        for layer, given in zip(layers, outputs if isinstance(outputs, list) else [outputs], strict=True)
-    }
+    for begin in range(0, len(some), AT_A_TIME):
+        inputs = [array[some[begin : begin + AT_A_TIME]] for array in calibration.inputs]
+        given = keras.tree.flatten(watched.predict_on_batch(inputs[0] if len(inputs) == 1 else inputs))
+        lows = np.minimum(lows, [float(np.min(array)) for array in given])
+        highs = np.maximum(highs, [float(np.max(array)) for array in given])
+    ranges = dict(zip([layer.name for layer in layers], zip(lows, highs, strict=True), strict=True))
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         given = layer(*args, **kwargs)
         low, high = ranges.get(layer.name, (0.0, 0.0))
         if not low < high:
             return given
-        bits = lambda array: tf.quantization.fake_quant_with_min_max_args(array, low, high)  # noqa: E731
+        bits = lambda array: tf.quantization.fake_quant_with_min_max_args(array, float(low), float(high))  # noqa: E731
         return keras.layers.Lambda(bits)(given)
 
     # The layers themselves, not copies, so that both models have the same variables.
     graph = keras.Model(model.inputs, model.outputs)
     return keras.models.clone_model(graph, call_function=call, clone_function=lambda layer: layer)
+
+
+def _gives_floats(layer: Any) -> bool:
+    """Whether it is a layer of this graph that gives one array of floats; a model inside it is left as it is."""
+    import keras
+
+    if isinstance(layer, keras.layers.InputLayer | keras.Model):
+        return False
+    given = layer.output
+    return not isinstance(given, list | tuple | dict) and str(given.dtype).startswith("float")
 
 
 def _batches(calibration: Data) -> Iterator[tuple[Any, Array]]:

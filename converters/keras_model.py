@@ -111,7 +111,13 @@ class KerasModel:
         learned, apart = copy.copy(self), folder / f"{target.key}-{FINE_TUNING}"
         apart.mkdir(exist_ok=True)
         with stage("fine-tune", target.key):
-            learned.model = fine_tune(self.model, calibration, scheme, probabilities=self.probabilities)
+            try:
+                learned.model = fine_tune(self.model, calibration, scheme, probabilities=self.probabilities)
+            except Exception as error:  # Keras raises whatever the layer does that can't be trained so
+                reason = f"it can't be fine-tuned: {' '.join(str(error).split())[:300]}"
+                raise self._unsupported(
+                    target.title, reason, f"take a recipe without {FINE_TUNING}"
+                ) from error
         rest = replace(scheme, repairs=tuple(name for name in scheme.repairs if name != FINE_TUNING))
         recipe = target.recipe
         tflite = target.format is ModelFormat.TFLITE

@@ -25,7 +25,7 @@ COLUMNS = 5
 NONE = -1.0
 """The class of a row that is no box."""
 EXPECTED = "boxes [N, most boxes, 5]: class, left, top, right, bottom; a class below 0 is no box"
-HEADER = "file, class, left, top, right, bottom"
+HEADER = ("file", "class", "left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_boxes(
     names, classes, corners = _rows(table)
     if missing := sorted(set(files) - set(names)):
         reason = f"`{table.name}` has no row for `{missing[0]}`"
-        expected = f"a row for each file: {HEADER}; or the file alone, where it shows nothing"
+        expected = f"a row for each file: {', '.join(HEADER)}; or the file alone, where it shows nothing"
         raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
     if unknown := sorted(set(names) - set(files)):
         raise DataUnreadable(path=path, reason=f"`{table.name}` names `{unknown[0]}`: no such file in it")
@@ -89,10 +89,13 @@ def read_boxes(
         [name for name in classes if name], labels, path=path, purpose=purpose, what="label", numbers=True
     )
     if found.names:
-        reason = f"`{table.name}` tells classes by name, like `{found.names[0]}`"
-        raise DataMismatch(
-            purpose=purpose, path=path, reason=reason, expected="their order, with --labels FILE"
-        )
+        reason = f"`{table.name}` holds the class `{found.names[0]}`"
+        expected = "whole numbers from 0, or names with their order in --labels FILE"
+        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
+    if labels and len(found.y) and int(found.y.max()) >= len(labels):
+        reason = f"`{table.name}` holds the class {int(found.y.max())}"
+        expected = f"classes of 0 to {len(labels) - 1}, as in --labels"
+        raise DataMismatch(purpose=purpose, path=path, reason=reason, expected=expected)
     numbers = iter(found.y.tolist())
     of: dict[str, list[tuple[float, ...]]] = {name: [] for name in files}
     for name, kind, box in zip(names, classes, corners, strict=True):
@@ -105,21 +108,25 @@ def _rows(table: Path) -> tuple[list[str], list[str], list[tuple[float, ...]]]:
     """File, class and corners of each row; a class that is empty stands for nothing in the picture."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataUnreadable(path=table, reason=str(error)) from error
-    if len(header) != COLUMNS + 1:
-        raise DataUnreadable(path=table, reason=f"it has {len(header)} columns, not {HEADER}")
+    if sorted(header) != sorted(HEADER):
+        raise DataUnreadable(
+            path=table, reason=f"its columns are {', '.join(header) or 'none'}, not {', '.join(HEADER)}"
+        )
+    places = [header.index(name) for name in HEADER]
     names, classes, corners = [], [], []
     for number, row in enumerate(rows, 1):
+        cells = [row[place] if place < len(row) else "" for place in places]
         try:
-            box = tuple(float(cell) for cell in row[2:]) if any(row[1:]) else ()
-        except ValueError as error:
-            raise DataUnreadable(path=table, reason=f"row {number}: {error}") from error
-        if box and not (len(row) == COLUMNS + 1 and row[1] and _is_box(np.array([0.0, *box]))):
+            box = tuple(float(cell) for cell in cells[2:]) if any(cells[1:]) else ()
+        except ValueError:
+            box = (0.0, 0.0, 0.0, 0.0)
+        if len(row) > len(header) or (box and not (cells[1] and _is_box(np.array([0.0, *box])))):
             raise DataUnreadable(path=table, reason=f"row {number} is no box: {', '.join(row)}")
-        names.append(row[0])
-        classes.append(row[1] if box else "")
+        names.append(cells[0])
+        classes.append(cells[1] if box else "")
         corners.append(box)
     return names, classes, corners
 
@@ -127,7 +134,8 @@ def _rows(table: Path) -> tuple[list[str], list[str], list[tuple[float, ...]]]:
 def _is_box(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows `[..., 5]` are a class and a box with an area."""
     kind, left, top, right, bottom = np.moveaxis(rows, -1, 0)
-    return np.asarray((kind == np.floor(kind)) & (left < right) & (top < bottom))
+    finite = np.isfinite(rows).all(axis=-1)
+    return np.asarray(finite & (kind == np.floor(kind)) & (left < right) & (top < bottom))
 
 
 def _moved(boxes: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:

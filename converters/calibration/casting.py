@@ -31,7 +31,13 @@ def cast(array: Array, wanted: np.dtype[Any]) -> tuple[Array, Place | None]:
         made = array.astype(wanted)
     if wanted.kind == "f" and array.dtype.kind == "f":
         return made, not_finite(made)
-    return made, _first(len(array), array.nbytes, lambda rows: made[rows].astype(array.dtype) != array[rows])
+
+    def changed(rows: slice) -> NDArray[np.bool_]:
+        # Back in the given type, what only changed its sign looks as it was.
+        other = (made[rows].astype(array.dtype) != array[rows]) | ((made[rows] < 0) != (array[rows] < 0))
+        return np.asarray(other)
+
+    return made, _first(len(array), array.nbytes, changed)
 
 
 def not_finite(array: Array) -> Place | None:

@@ -52,7 +52,7 @@ def survey(source: DataSource, *, purpose: str) -> Folder:
     names = _files(root)
     if LABELS_FILE in names:
         files = tuple(name for name in names if name != LABELS_FILE)
-        if source.label_kind is LabelKind.BOXES:
+        if source.label_kind is LabelKind.BOXES and files:
             boxes = read_boxes(root / LABELS_FILE, files, source.labels, path=root, purpose=purpose)
             return Folder(path=root, files=files, classes=None, table=LABELS_FILE, boxes=boxes)
         told = _told(root / LABELS_FILE, source.label_column)

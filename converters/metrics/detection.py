@@ -62,11 +62,51 @@ def matched(found: Boxes, true: Boxes, overlaps: Sequence[float] = OVERLAPS) -> 
     )
 
 
-def mean_average_precision(pictures: Sequence[Matches]) -> float:
-    """Mean average precision, 0 to 1; 0 where there is no true box at all."""
-    kinds = sorted({kind for picture in pictures for kind in picture.wanted})
-    each = [_average_precision(pictures, kind) for kind in kinds]
-    return float(np.mean(each)) if each else 0.0
+class Counted:
+    """Pictures that were matched, ready to be counted in any selection: sorted by score once."""
+
+    def __init__(self, pictures: Sequence[Matches]) -> None:
+        self._pictures = len(pictures)
+        kinds = sorted({kind for picture in pictures for kind in picture.wanted})
+        self._classes = [_Class.of(pictures, kind) for kind in kinds]
+
+    def mean_average_precision(self, at: NDArray[np.int64] | None = None) -> float:
+        """Mean average precision, 0 to 1, of the pictures with these indices; 0 where there is no true box at all."""
+        every = np.arange(self._pictures) if at is None else at
+        times = np.bincount(every, minlength=self._pictures)
+        each = [one.average_precision(times) for one in self._classes if times @ one.wanted]
+        return float(np.mean(each)) if each else 0.0
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Boxes of one class, best score first.
+
+    Attributes:
+        pictures: that each box was found in, `[boxes]`.
+        hits: which are hits, `[overlaps, boxes]`.
+        wanted: true boxes, `[pictures]`.
+    """
+
+    pictures: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+    wanted: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Matches], kind: int) -> _Class:
+        seen = [(place, picture) for place, picture in enumerate(pictures) if kind in picture.scores]
+        order = np.argsort(-np.concatenate([picture.scores[kind] for _, picture in seen]), kind="stable")
+        places = np.concatenate([np.full(len(picture.scores[kind]), place) for place, picture in seen])
+        hits = np.concatenate([picture.hits[kind] for _, picture in seen], axis=1)
+        wanted = np.array([picture.wanted.get(kind, 0) for picture in pictures], np.int64)
+        return cls(places[order], hits[:, order], wanted)
+
+    def average_precision(self, times: NDArray[np.int64]) -> float:
+        """The mean over the overlaps, with each picture as often as `times` says."""
+        weights = times[self.pictures]
+        found, wanted = np.cumsum(weights), int(times @ self.wanted)
+        hits = np.cumsum(self.hits * weights, axis=1)
+        return float(np.mean([_area(row, found, wanted) for row in hits]))
 
 
 @dataclass(frozen=True)
@@ -107,34 +147,31 @@ def boxes_of(y: Array) -> list[Boxes]:
     ]
 
 
-def _average_precision(pictures: Sequence[Matches], kind: int) -> float:
-    """Of one class that is in some of them, the mean over the overlaps."""
-    wanted = sum(picture.wanted.get(kind, 0) for picture in pictures)
-    seen = [picture for picture in pictures if kind in picture.scores]
-    order = np.argsort(-np.concatenate([picture.scores[kind] for picture in seen]), kind="stable")
-    right = np.concatenate([picture.hits[kind] for picture in seen], axis=1)[:, order]
-    return float(np.mean([_area(row, wanted) for row in right]))
-
-
 def _hits(overlap: Array, overlaps: Sequence[float]) -> NDArray[np.bool_]:
     """Which boxes found are hits, best score first, `[overlaps, boxes]`."""
-    hits = np.zeros((len(overlaps), len(overlap)), np.bool_)
-    for level, least in enumerate(overlaps):
-        free = np.ones(overlap.shape[1], np.bool_)
-        for box, row in enumerate(overlap):
-            open_row = np.where(free, row, -1.0)
-            if len(row) and open_row.max() >= least:
-                free[int(np.argmax(open_row))] = False
-                hits[level, box] = True
+    boxes, true = overlap.shape
+    least, levels = np.asarray(overlaps), np.arange(len(overlaps))
+    hits = np.zeros((len(overlaps), boxes), np.bool_)
+    free = np.ones((len(overlaps), true), np.bool_)
+    for box in range(boxes if true else 0):
+        open_boxes = np.where(free, overlap[box], -1.0)
+        best = np.argmax(open_boxes, axis=1)
+        hits[:, box] = open_boxes[levels, best] >= least
+        free[levels, best] &= ~hits[:, box]
     return hits
 
 
-def _area(right: NDArray[np.bool_], wanted: int) -> float:
-    """Mean precision at 101 levels of recall."""
-    if not wanted or not len(right):
+def _area(hits: Array, found: Array, wanted: int) -> float:
+    """Mean precision at 101 levels of recall.
+
+    Args:
+        hits: how many boxes are right up to each, `[boxes]`.
+        found: how many there are up to each.
+        wanted: true boxes.
+    """
+    if not len(found):
         return 0.0
-    true = np.cumsum(right)
-    precision = true / np.arange(1, len(right) + 1)
+    precision = hits / np.maximum(found, 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(true / wanted, RECALLS - 1e-12, side="left")
+    place = np.searchsorted(hits / wanted, RECALLS - 1e-12, side="left")
     return float(np.mean(np.where(place < len(best), best[np.minimum(place, len(best) - 1)], 0.0)))

@@ -18,14 +18,7 @@ from agent.contract.manifest import Task
 from agent.transforms.boxes import Boxes
 from converters.metrics import own
 from converters.metrics.compare import MOST_DRAWS, Comparison, proportions, resampled
-from converters.metrics.detection import (
-    OVERLAPS,
-    Detecting,
-    Matches,
-    boxes_of,
-    matched,
-    mean_average_precision,
-)
+from converters.metrics.detection import OVERLAPS, Counted, Detecting, boxes_of, matched
 from converters.metrics.scores import auc, rmse, top_each
 
 Array = NDArray[Any]
@@ -105,8 +98,7 @@ def compare(name: str, answers: Answers, floats: Answers, y: Array) -> Compariso
         right, float_right = (top_each(found.outputs[0], y, count) for found in (answers, floats))
         return proportions(name, right, float_right)
     if name in OF_BOXES:
-        overlaps = OVERLAPS if name == "map" else (0.5,)
-        return _precision(name, _matches(answers, y, overlaps), _matches(floats, y, overlaps))
+        return _precision(name, answers, floats, y)
     value, higher, relative, draws = _measure(name, y)
     return resampled(
         name,
@@ -129,6 +121,8 @@ def _check_applies(name: str, answers: Answers, y: Array) -> None:
         takes = "as many outputs as labels"
     elif name in OF_BOXES and not (y.ndim == 3 and y.shape[2] == 5 and answers.boxes):
         takes = "boxes, and true boxes as labels"
+    elif name in OF_BOXES and not (y[..., 0] >= 0).any():
+        takes = "at least one true box"
     elif _top(name) is not None and (each < 2 or y.ndim != 1 or y.dtype.kind != "i"):
         takes = "one score a class, and classes as labels"
     if takes is not None:
@@ -142,18 +136,22 @@ def _top(name: str) -> int | None:
     return int(count) if first == "top" and count.isdigit() and int(count) > 0 else None
 
 
-def _matches(answers: Answers, y: Array, overlaps: Sequence[float]) -> list[Matches]:
+def _counted(answers: Answers, y: Array, overlaps: Sequence[float]) -> Counted:
     pairs = zip(answers.boxes, boxes_of(y), strict=True)
-    return [matched(found, true, overlaps) for found, true in pairs]
+    return Counted([matched(found, true, overlaps) for found, true in pairs])
 
 
-def _precision(name: str, found: Sequence[Matches], floats: Sequence[Matches]) -> Comparison:
+def _precision(name: str, answers: Answers, floats: Answers, y: Array) -> Comparison:
+    overlaps = OVERLAPS if name == "map" else (0.5,)
+    found, original = (_counted(one, y, overlaps) for one in (answers, floats))
+    if not original.mean_average_precision():
+        reason = (
+            "the model itself finds none of the true boxes: check the labels, and format, order and unit of the step"
+            " `boxes`"
+        )
+        raise OptionInvalid(option=f"--metric {name}", reason=reason)
     return resampled(
-        name,
-        len(found),
-        lambda at: mean_average_precision([found[k] for k in at]),
-        lambda at: mean_average_precision([floats[k] for k in at]),
-        draws=SLOW_DRAWS,
+        name, len(y), found.mean_average_precision, original.mean_average_precision, draws=SLOW_DRAWS
     )
 
 

@@ -82,8 +82,8 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--metric",
     metavar="METRIC",
-    help="What accuracy is judged by: top-1, top-K, auc, rmse, or your own MODULE:FUNCTION or FILE.py:FUNCTION, which "
-    "is run. Default: that of the task.",
+    help="What accuracy is judged by: top-1, top-K, auc, rmse, map, map50, or your own MODULE:FUNCTION or "
+    "FILE.py:FUNCTION, which is run. Default: that of the task.",
 )
 @click.option(
     "--prefer",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.contract.errors import ConversionCrashed, OptionInvalid
+from agent.contract.errors import ConversionCrashed, FleetFolderBusy, OptionInvalid
 from agent.contract.profile import DeviceProfile
 from converters.contract import Contract
 from converters.convert import Conversion
@@ -138,17 +138,26 @@ def _run(
             what = f"{stage.name}, {stage.target}" if stage.target else stage.name
             progress.step(f"{what}: {stage.seconds:.1f} s")
 
-    key = kept.key_of(job) if request.use_cache else None
+    key = _key(job) if request.use_cache else None
     if key is not None and (found := kept.take(conversions_dir(), key, folder)) is not None:
         progress.step(kept.told(found[1]))
         return found[0]
     conversion = run_job(job, log=log, on_stage=tell, environments=frameworks_dir())
-    if key is not None:
+    # What was given may have changed meanwhile: then nobody knows what the child read.
+    if key is not None and _key(job) == key:
         try:
             kept.keep(conversions_dir(), key, folder, conversion)
-        except OSError as error:
-            progress.step(f"what was converted could not be kept for the next time: {error.strerror}")
+        except (OSError, FleetFolderBusy) as error:
+            progress.step(f"what was converted could not be kept for the next time: {error}")
     return conversion
+
+
+def _key(job: ConversionJob) -> str | None:
+    """See `kept.key_of`; None where what was given can't be read now, which the child will say."""
+    try:
+        return kept.key_of(job)
+    except (OSError, ValueError):
+        return None
 
 
 def _contract(request: ConversionRequest, given: Given) -> Contract:

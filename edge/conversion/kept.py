@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import shutil
 import sys
@@ -28,10 +29,12 @@ from converters.convert import PACKAGES, Conversion
 from converters.job import ConversionJob, Converted, Original, Stage
 from converters.source import SourceFormat, Trust
 from edge import durable
+from edge.config import lock
 from edge.conversion.digest import digest_of
 
 LIMIT_BYTES = 2 * 10**9
 ANSWERS = "conversion.json"
+RUN = "run.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +108,14 @@ def take(folder: Path, key: str, job_folder: Path) -> tuple[Conversion, float] |
     try:
         answers = codec.decode(_Answers, (place / ANSWERS).read_bytes())
         made = (place / ANSWERS).stat().st_mtime
+        needed = {RUN, *(one.file for one in answers.converted.values())}
+        if not needed <= set(answers.files) or any(name != Path(name).name for name in answers.files):
+            return None
         for name, sha256 in answers.files.items():
-            if digest_of(place / name).sha256 != sha256:
-                return None
             shutil.copyfile(place / name, job_folder / name)
-        place.touch()  # the one that was used last is the last to go
+            if digest_of(job_folder / name).sha256 != sha256:
+                return None
+        os.utime(place)  # the one that was used last is the last to go
     except (OSError, DocumentInvalid):
         return None
     errors = {target: error_from_plain(plain) for target, plain in answers.errors.items()}
@@ -130,11 +136,12 @@ def keep(folder: Path, key: str, job_folder: Path, conversion: Conversion) -> No
 
     Raises:
         OSError: it could not be written.
+        FleetFolderBusy: another process keeps something, and does not end.
     """
     lasts = all(isinstance(error, ModelUnsupported) for error in conversion.errors.values())
     if conversion.original is None or not conversion.converted or not lasts:
         return
-    names = ["run.npz", *(one.file for one in conversion.converted.values())]
+    names = [RUN, *(one.file for one in conversion.converted.values())]
     names += [f"{name}.npz" for name in conversion.converted if (job_folder / f"{name}.npz").exists()]
     if sum((job_folder / name).stat().st_size for name in names) > LIMIT_BYTES // 4:
         return
@@ -145,16 +152,17 @@ def keep(folder: Path, key: str, job_folder: Path, conversion: Conversion) -> No
         errors={target: _plain(error) for target, error in conversion.errors.items()},
         files={name: digest_of(job_folder / name).sha256 for name in names},
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the user's samples lie in it
     with tempfile.TemporaryDirectory(prefix=durable.PREFIX, dir=folder) as new:
         place = Path(new) / key
         place.mkdir()
         for name in names:
             shutil.copyfile(job_folder / name, place / name)
         (place / ANSWERS).write_bytes(codec.encode(answers))
-        shutil.rmtree(folder / key, ignore_errors=True)
-        place.replace(folder / key)
-    make_room(folder)
+        with lock(folder):
+            shutil.rmtree(folder / key, ignore_errors=True)
+            place.replace(folder / key)
+            make_room(folder)
 
 
 def told(made: float) -> str:
@@ -169,11 +177,9 @@ def _plain(error: EdgeError) -> dict[str, Any]:
 
 def make_room(folder: Path) -> None:
     """Remove what was used longest ago, until the rest keeps within the limit."""
-    kept = sorted(
-        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime
-    )
+    kept = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(durable.PREFIX)]
     total = 0
-    for place in kept:
+    for place in sorted(kept, key=lambda path: -path.stat().st_mtime):
         total += sum(path.stat().st_size for path in place.rglob("*"))
         if total > LIMIT_BYTES:
             shutil.rmtree(place, ignore_errors=True)

@@ -57,8 +57,8 @@ def test_boxes_that_are_not_found_are_no_precision(tmp_path: Path) -> None:
 
     result = run(tmp_path, pipeline=blind, recipe="as-is", evaluation=data)
 
-    assert result.drop is not None
-    assert (result.drop.float_accuracy, result.drop.accuracy) == (0.0, 0.0)
+    assert isinstance(result.error, OptionInvalid)
+    assert "finds none of the true boxes" in str(result.error)
 
 
 def test_boxes_that_can_be_none_are_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -82,6 +82,22 @@ def test_a_recipe_of_ones_own_fine_tunes_for_either_format(tmp_path: Path, kind:
     assert result.report["recipe"]["scheme"]["repairs"] == [FINE_TUNING]
 
 
+@pytest.mark.bed
+@pytest.mark.timeout(600)
+def test_a_model_that_can_not_be_trained_so_keeps_its_other_repairs(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.models.load_model(DATA / "digits_depthwise.keras")
+    model.trainable = False
+    model.save(tmp_path / "frozen.keras")
+
+    result = run(tmp_path, str(tmp_path / "frozen.keras"), "int4", "tflite")
+
+    rungs = {rung.name: rung for rung in result.candidates[0].rungs}
+    assert "can't be fine-tuned" in rungs[FINE_TUNING].reason
+    assert rungs["as the recipe says"].drop_points is not None
+
+
 def test_what_can_not_be_trained_here_is_refused(tmp_path: Path) -> None:
     (tmp_path / "learned.toml").write_text(
         OWN.format(kind="onnx", quantizer="onnxruntime", activations="int8")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +41,9 @@ class Told:
         del what, done_bytes, total_bytes
 
 
-def run(given: Path, **wishes: Any) -> tuple[ProfileResult, bool]:
+def run(given: Path, told: Told | None = None, **wishes: Any) -> tuple[ProfileResult, bool]:
     """What comes of it, and whether that was taken from before."""
-    told = Told()
+    told = told or Told()
     request = ConversionRequest(
         model=given / "m.onnx",
         profiles=(PROFILES["sim-onnx"],),
@@ -84,14 +87,14 @@ def test_the_second_time_the_same_bundle_is_there_without_a_conversion(
     assert second.report["artifact"]["sha256"] == first.report["artifact"]["sha256"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "not-json", "none"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "not-json", "elsewhere", "nothing-named", "none"])
 def test_what_is_not_whole_is_as_if_it_were_not_there(
     twice: list[tuple[ProfileResult, bool]], own_cache: Path, tmp_path: Path, damage: str
 ) -> None:
     del twice
     (tmp_path / "job").mkdir()
     shutil.copytree(own_cache / "conversions", tmp_path / "kept")
-    (place,) = (tmp_path / "kept").iterdir()
+    (place,) = (path for path in (tmp_path / "kept").iterdir() if path.is_dir())
     artifact = next(path for path in place.iterdir() if path.suffix == ".onnx")
     if damage == "cut":
         artifact.write_bytes(artifact.read_bytes()[:-1])
@@ -99,9 +102,64 @@ def test_what_is_not_whole_is_as_if_it_were_not_there(
         artifact.unlink()
     elif damage == "not-json":
         (place / kept.ANSWERS).write_text("{")
+    elif damage != "none":
+        told = json.loads((place / kept.ANSWERS).read_bytes())
+        (place.parent / "elsewhere").write_bytes(b"")
+        outside = {"../elsewhere": hashlib.sha256(b"").hexdigest()}
+        told["files"] = {**told["files"], **outside} if damage == "elsewhere" else {}
+        (place / kept.ANSWERS).write_text(json.dumps(told))
 
     found = kept.take(tmp_path / "kept", place.name, tmp_path / "job")
     assert (found is not None) is (damage == "none")
+
+
+def test_a_model_that_changes_meanwhile_is_not_kept(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(given, tmp_path / "given")
+
+    class Meddling(Told):
+        def step(self, text: str) -> None:
+            super().step(text)
+            if not text.startswith("proved"):
+                (folder / "m.onnx").write_bytes(
+                    classifier_onnx(folder / "other.onnx", softmax=False).read_bytes()
+                )
+
+    run(folder, told=Meddling())
+    assert not (tmp_path / "cache/conversions").exists()
+
+
+def test_what_others_remove_meanwhile_is_no_error(
+    twice: list[tuple[ProfileResult, bool]], own_cache: Path, tmp_path: Path
+) -> None:
+    del twice
+    (place,) = (path for path in (own_cache / "conversions").iterdir() if path.is_dir())
+    shutil.copytree(place, tmp_path / "job")
+    found = kept.take(own_cache / "conversions", place.name, tmp_path / "job")
+    assert found is not None
+    shared, failures = tmp_path / "kept", []
+
+    def again(work: Callable[[], object]) -> None:
+        for _ in range(60):
+            try:
+                work()
+            except OSError as error:
+                failures.append(error)
+
+    works: list[Callable[[], object]] = [
+        lambda: kept.keep(shared, "k", tmp_path / "job", found[0]),
+        lambda: kept.keep(shared, "k", tmp_path / "job", found[0]),
+        lambda: kept.take(shared, "k", tmp_path / "job"),
+    ]
+    threads = [threading.Thread(target=again, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert kept.take(shared, "k", tmp_path / "job") is not None
 
 
 def job(given: Path) -> ConversionJob:

@@ -19,6 +19,7 @@ from converters.calibration.source import DataKind, DataSource, LabelKind, locat
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(-1, 8, 8, 1))
 ROW = TensorSpec(name="row", dtype="float32", shape=(-1, 4))
 WHOLE = TensorSpec(name="row", dtype="int32", shape=(-1, 4))
+BYTES = TensorSpec(name="x", dtype="int8", shape=(-1, 4))
 LEFT, RIGHT = (
     TensorSpec(name="serving_default_left:0", dtype="float32", shape=(-1, 4)),
     TensorSpec(name="right", dtype="int32", shape=(-1, 2)),
@@ -76,9 +77,10 @@ def test_numbers_become_the_model_s_own(tmp_path: Path, dtype: str) -> None:
         ([[0, 1e39]], ROW, r"sample 0 of `x` at \[1\]: 1e\+39 is no float32"),
         ([[0, 0], [2**24 + 1, 0]], ROW, r"sample 1 of `x` at \[0\]: 16777217 is no float32"),
         ([[0, 2**31]], WHOLE, "2147483648 is no int32"),
+        (np.array([[0, 200]], np.uint8), BYTES, "200 is no int8"),
         ([[0.0, 1.0]], WHOLE, "`x` is float64, which can't stand for int32"),
     ],
-    ids=["overflow", "lost units", "too large", "fractions"],
+    ids=["overflow", "lost units", "too large", "sign", "fractions"],
 )
 def test_numbers_that_would_be_others_are_refused_with_their_place(
     tmp_path: Path, x: list[list[float]], spec: TensorSpec, words: str

@@ -247,10 +247,32 @@ def test_what_lies_beside_the_crop_is_no_box_any_more(tmp_path: Path) -> None:
         ("a.png,1,8,0,2,3\nb.png\n", r"row 1 is no box: a\.png, 1, 8, 0, 2, 3"),
         ("a.png,1,2,0,8\nb.png\n", "row 1 is no box"),
         ("a.png,1,2,0,nan,3\nb.png\n", "row 1 is no box"),
-        ("a.png,1,left,0,8,3\nb.png\n", "row 1: could not convert"),
-        ("a.png,cat,2,0,8,3\nb.png\n", "classes by name, like `cat`"),
+        ("a.png,1,left,0,8,3\nb.png\n", "row 1 is no box: a.png, 1, left"),
+        ("a.png,1,2,0,inf,3\nb.png\n", "row 1 is no box"),
+        ("a.png,1,2,0,8,3,9\nb.png\n", "row 1 is no box"),
+        ("a.png,cat,2,0,8,3\nb.png\n", "holds the class `cat`"),
+        ("a.png,-1,2,0,8,3\nb.png\n", "holds the class `-1`"),
     ],
 )
 def test_a_table_that_tells_no_boxes_is_refused(tmp_path: Path, table: str, words: str) -> None:
     with pytest.raises((DataMismatch, DataUnreadable), match=words):
         boxed(tmp_path, table)
+
+
+def test_columns_of_a_table_of_boxes_are_found_by_their_names(tmp_path: Path) -> None:
+    other = "\ufefftop,left, bottom,right,class,file\r\n0,2,3,8,1, a.png\r\n,,,,,b.png\r\n"
+    files = {"a.png": picture((0, 0, 0)), "b.png": picture((0, 0, 0)), "labels.csv": other.encode()}
+
+    y = taken(filled(tmp_path, files), label_kind=LabelKind.BOXES).y
+    assert y is not None
+    assert y.tolist() == [[[1, 1, 0, 4, 2]], [[-1] * 5]]
+
+    (tmp_path / "labels.csv").write_text("file,class,x,y,w,h\na.png,1,0,0,3,3\nb.png,,,,,\n")
+    with pytest.raises(DataUnreadable, match="its columns are file, class, x, y, w, h"):
+        taken(tmp_path, label_kind=LabelKind.BOXES)
+
+
+def test_a_class_of_a_box_is_one_of_the_labels(tmp_path: Path) -> None:
+    assert boxed(tmp_path, "a.png,red,2,0,8,3\nb.png\n", labels=("blue", "red"))[0, 0, 0] == 1
+    with pytest.raises(DataMismatch, match="holds the class 5"):
+        boxed(tmp_path, "a.png,5,2,0,8,3\nb.png\n", labels=("blue", "red"))

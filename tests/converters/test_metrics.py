@@ -11,14 +11,14 @@ from sklearn.metrics import roc_auc_score
 from agent.contract.errors import OptionInvalid
 from agent.contract.manifest import Task
 from agent.transforms.boxes import Boxes, intersection_over_union
-from converters.metrics.detection import OVERLAPS, boxes_of, matched, mean_average_precision
+from converters.metrics.detection import OVERLAPS, Counted, boxes_of, matched
 from converters.metrics.metric import Answers, check, compare, default
 from converters.metrics.scores import auc, cosine_each, rmse, sqnr_db, top_each
 
 
 def precision(found: list[Boxes], truth: list[Boxes], overlaps: tuple[float, ...] = OVERLAPS) -> float:
     pairs = zip(found, truth, strict=True)
-    return mean_average_precision([matched(mine, true, overlaps) for mine, true in pairs])
+    return Counted([matched(mine, true, overlaps) for mine, true in pairs]).mean_average_precision()
 
 
 def boxes(*rows: tuple[float, ...]) -> Boxes:
@@ -68,6 +68,34 @@ def test_mean_average_precision_is_what_coco_counts() -> None:
     assert precision(near, alone, (0.5,)) == pytest.approx(1.0)
     assert intersection_over_union(near[0].corners, alone[0].corners)[0, 0] == pytest.approx(0.8)
     assert precision([boxes()], [boxes()]) == 0.0
+
+
+def test_pictures_that_are_drawn_twice_count_twice() -> None:
+    random = np.random.default_rng(3)
+
+    def some(scale: float) -> Boxes:
+        corners = random.random((6, 2)) * 20
+        rows = np.concatenate([corners, corners + 4 + 4 * random.random((6, 2))], axis=1)
+        kinds = random.integers(0, 2, 6)
+        return Boxes((rows + scale).astype(np.float32), random.random(6).astype(np.float32), kinds)
+
+    pictures = [matched(some(1.0), some(0.0), (0.2,)) for _ in range(12)]
+    drawn = random.integers(0, 12, 12)
+    again = Counted([pictures[place] for place in drawn]).mean_average_precision()
+    assert 0 < again < 1
+    assert Counted(pictures).mean_average_precision(drawn) == pytest.approx(again)
+
+
+def test_a_model_that_finds_nothing_proves_nothing() -> None:
+    thing = boxes((0, 0.9, 0, 0, 10, 10))
+    y = np.tile(np.array([[[0, 50, 50, 60, 60]]], np.float32), (40, 1, 1))
+    found = Answers(outputs=[y], boxes=[thing] * 40)
+
+    with pytest.raises(OptionInvalid, match="finds none of the true boxes"):
+        compare("map", found, found, y)
+    y[..., 0] = -1
+    with pytest.raises(OptionInvalid, match="at least one true box"):
+        compare("map", found, found, y)
 
 
 def test_a_second_box_on_the_same_thing_is_no_hit() -> None:
