@@ -30,8 +30,8 @@ TFLITE = replace(PROFILES["sim-tflite"], engine=EngineName.TFLITE_RUNTIME, pytho
 ONNX = replace(PROFILES["sim-onnx"], engine_version="1.18.1")
 
 
-def in_its_engine(profile: DeviceProfile, name: EngineName) -> Measure:
-    return proof_measure(proof_environment(name, version=profile.engine_version))
+def in_its_engine(profile: DeviceProfile) -> Measure:
+    return proof_measure(proof_environment(profile.engine, version=profile.engine_version))
 
 
 def auto(model: Path, profile: DeviceProfile, folder: Path) -> ConversionOutcome:
