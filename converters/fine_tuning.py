@@ -31,6 +31,7 @@ AT_A_TIME = 8
 TIMED = 3
 """Steps that tell how long all of them would take."""
 MOST_S = 600.0
+"""All steps together may take no longer, since the child process has 1,800 s for everything."""
 INTEGERS = {"int8": 127, "int4": 7}
 """On each side of 0."""
 CHANNELS = {"depthwise_kernel": (-2, -1), "embeddings": (0,)}
@@ -52,7 +53,7 @@ def fine_tune(model: Any, calibration: Data, scheme: Scheme, *, probabilities: b
 
     Args:
         model: of Keras, as it was given.
-        calibration: its inputs, and their classes.
+        calibration: its inputs `[N, ...]`, and their classes `[N]`.
         scheme: what the weights and activations are stored in.
         probabilities: it ends in a softmax.
 
@@ -101,7 +102,16 @@ def fine_tune(model: Any, calibration: Data, scheme: Scheme, *, probabilities: b
 
 
 def rounded(weights: Any, scheme: Scheme, name: str) -> Any:
-    """Weights as they will be stored: symmetric, a scale a channel or one for all."""
+    """Weights as they will be stored: symmetric, a scale a channel or one for all.
+
+    Args:
+        weights: a tensor, float32.
+        scheme: says how many bits, and where scales are.
+        name: of the variable, which tells where its channels are.
+
+    Returns:
+        Of the same shape and dtype.
+    """
     import tensorflow as tf
 
     rank = len(weights.shape)

@@ -25,6 +25,8 @@ COLUMNS = 5
 NONE = -1.0
 """The class of a row that is no box."""
 EXPECTED = "boxes [N, most boxes, 5]: class, left, top, right, bottom; a class below 0 is no box"
+NO_AREA = (0.0, 0.0, 0.0, 0.0)
+"""Stands for corners that are no numbers: refused like a box without an area."""
 HEADER = ("file", "class", "left", "top", "right", "bottom")
 
 
@@ -122,7 +124,7 @@ def _rows(table: Path) -> tuple[list[str], list[str], list[tuple[float, ...]]]:
         try:
             box = tuple(float(cell) for cell in cells[2:]) if any(cells[1:]) else ()
         except ValueError:
-            box = (0.0, 0.0, 0.0, 0.0)
+            box = NO_AREA
         if len(row) > len(header) or (box and not (cells[1] and _is_box(np.array([0.0, *box])))):
             raise DataUnreadable(path=table, reason=f"row {number} is no box: {', '.join(row)}")
         names.append(cells[0])

@@ -134,6 +134,12 @@ def take(folder: Path, key: str, job_folder: Path) -> tuple[Conversion, float] |
 def keep(folder: Path, key: str, job_folder: Path, conversion: Conversion) -> None:
     """Keep what came of a job, where that would come of it again.
 
+    Args:
+        folder: of everything that is kept.
+        key: of the job.
+        job_folder: holds the artifacts and arrays.
+        conversion: what came of it; nothing is kept of one with a crash, or larger than a quarter of `LIMIT_BYTES`.
+
     Raises:
         OSError: it could not be written.
         FleetFolderBusy: another process keeps something, and does not end.
@@ -176,7 +182,7 @@ def _plain(error: EdgeError) -> dict[str, Any]:
 
 
 def make_room(folder: Path) -> None:
-    """Remove what was used longest ago, until the rest keeps within the limit."""
+    """Remove what was used longest ago, until the rest keeps within `LIMIT_BYTES`."""
     kept = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(durable.PREFIX)]
     total = 0
     for place in sorted(kept, key=lambda path: -path.stat().st_mtime):

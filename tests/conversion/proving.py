@@ -22,6 +22,19 @@ from edge.profiles import load_profiles
 PACKAGES = {EngineName.LITERT: "ai-edge-litert", EngineName.ONNXRUNTIME: "onnxruntime"}
 
 
+class Told:
+    """Progress, remembered."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def transfer(self, what: str, done_bytes: int, total_bytes: int) -> None:
+        raise AssertionError("nothing is transferred")
+
+
 class ThisEnvironment:
     """The engines that are installed here."""
 

@@ -26,22 +26,9 @@ from agent.transforms.golden import read_golden
 from edge.bundle import open_bundle
 from edge.conversion import ConversionOutcome, ConversionRequest, Measure, convert
 from tests.conversion.digits import DATA, write_data
-from tests.conversion.proving import PROFILES, measure_here
+from tests.conversion.proving import PROFILES, Told, measure_here
 
 BOTH = (PROFILES["sim-tflite"], PROFILES["sim-onnx"])
-
-
-class Told:
-    """Progress, remembered."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def step(self, text: str) -> None:
-        self.steps.append(text)
-
-    def transfer(self, what: str, done_bytes: int, total_bytes: int) -> None:
-        raise AssertionError("nothing is transferred")
 
 
 def run(

@@ -24,21 +24,8 @@ from converters.job import ConversionJob, Target
 from converters.recipe import find
 from converters.source import SourceFormat, Trust
 from edge.conversion import ConversionRequest, ProfileResult, convert, kept
-from tests.conversion.proving import PROFILES, measure_here
+from tests.conversion.proving import PROFILES, Told, measure_here
 from tests.converters.small_models import classifier_onnx, data
-
-
-class Told:
-    """Progress that remembers."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def step(self, text: str) -> None:
-        self.steps.append(text)
-
-    def transfer(self, what: str, done_bytes: int, total_bytes: int) -> None:
-        del what, done_bytes, total_bytes
 
 
 def run(given: Path, told: Told | None = None, **wishes: Any) -> tuple[ProfileResult, bool]:
