@@ -11,15 +11,22 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 400, 280, 40, 40
+WIDTH, HEIGHT, LEFT, BOTTOM = 400, 300, 40, 60
 LEAST_RADIUS, MOST_RADIUS = 4.0, 14.0
 CHARACTER, LINE = 7.5, 13.0
 """Width of a letter and height of a line of a drawing's text, a little more than they take."""
 MOST_CLASSES = 40
 """A larger confusion matrix can't be read."""
 
-Box = tuple[float, float, float]
-"""Of a name: where it begins and ends, and its line."""
+MOST_LOST = 10.0
+"""Points; what lost more is drawn at the lower edge."""
+STEPS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
+"""Lines below a circle's middle at which its name may stand, the best first."""
+
+Circle = tuple[float, float, float]
+"""Its middle, to the right and down, and its radius."""
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -34,54 +41,63 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> str:
     smallest = min(row["size_bytes"] for row in drawn) / 1.3
     largest = max(row["size_bytes"] for row in drawn) * 1.3
     losses = [_lost(row) or 0.0 for row in drawn]
-    most = min(max([*losses, 1.0]), 10.0) * 1.15
+    worst = min(max([*losses, 1.0]), MOST_LOST)
+    most = worst * 1.15
     least = min([*losses, 0.0]) - 0.1 * most
     slowest = max((_latency(row) or 0.0 for row in drawn), default=0.0)
-    marks: list[str] = []
-    names: list[Box] = []
+
+    def down(loss: float) -> float:
+        return 20 + (min(loss, most) - least) / (most - least) * (HEIGHT - BOTTOM - 20)
+
+    circles: list[Circle] = []
     for row, loss in zip(drawn, losses, strict=True):
         x = LEFT + math.log(row["size_bytes"] / smallest) / math.log(largest / smallest) * (WIDTH - LEFT - 20)
-        y = 20 + (min(loss, most) - least) / (most - least) * (HEIGHT - BOTTOM - 20)
         latency = _latency(row)
         share = math.sqrt(latency / slowest) if latency and slowest else 0.4
-        radius = LEAST_RADIUS + share * (MOST_RADIUS - LEAST_RADIUS)
+        circles.append((x, down(loss), LEAST_RADIUS + share * (MOST_RADIUS - LEAST_RADIUS)))
+    taken = [(x - radius, y - radius, x + radius, y + radius) for x, y, radius in circles]
+    marks: list[str] = []
+    for row, loss, circle in zip(drawn, losses, circles, strict=True):
+        latency = _latency(row)
         kind = "taken" if row["chosen"] else "fits" if not row["reason"] else "misses"
         told = f"{row['recipe']}: {row['size_bytes']:,} bytes, {loss:+.2f} points lost"
         told += f", {latency:.3f} ms" if latency else ""
-        left, base = _place(row["recipe"], x, y, radius, names)
+        left, base = _place(row["recipe"], circle, taken)
+        x, y, radius = circle
         marks.append(
             f'<g class="{kind}"><title>{escape(told)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
             f'<text x="{left:.1f}" y="{base:.1f}">{escape(row["recipe"])}</text></g>'
         )
-    zero = 20 + (0 - least) / (most - least) * (HEIGHT - BOTTOM - 20)
     axes = (
         f'<path class="axis" d="M{LEFT} 10V{HEIGHT - BOTTOM}H{WIDTH - 10}"/>'
-        f'<path class="zero" d="M{LEFT} {zero:.1f}H{WIDTH - 10}"/>'
-        f'<text x="{LEFT - 6}" y="{zero + 4:.1f}" text-anchor="end">0</text>'
-        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{most:.0f}</text>'
-        f'<text x="{WIDTH - 10}" y="{HEIGHT - 14}" text-anchor="end">'
-        f"size, {smallest / 1000:,.0f} to {largest / 1000:,.0f} kB, logarithmic</text>"
-        f'<text x="{LEFT}" y="{HEIGHT - 14}">points lost ↓, area: latency</text>'
+        f'<path class="zero" d="M{LEFT} {down(0):.1f}H{WIDTH - 10}"/>'
+        f'<text x="{LEFT - 6}" y="{down(0) + 4:.1f}" text-anchor="end">0</text>'
+        f'<text x="{LEFT - 6}" y="{down(worst) + 4:.1f}" text-anchor="end">{worst:.2g}</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 36}" text-anchor="end">'
+        f"size →, {smallest / 1000:,.0f} to {largest / 1000:,.0f} kB, logarithmic</text>"
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 16}" text-anchor="end">points lost ↓, area: latency</text>'
     )
     return _svg(WIDTH, HEIGHT, "Candidates by size and accuracy lost", axes + "".join(marks))
 
 
-def _place(name: str, x: float, y: float, radius: float, taken: list[Box]) -> tuple[float, float]:
-    """Where a circle's name begins and stands: beside it, where no other name is; it is entered in `taken`."""
+def _place(name: str, circle: Circle, taken: list[Box]) -> tuple[float, float]:
+    """Where a circle's name begins and stands: near it, over no circle and no other name; it is entered in `taken`."""
+    x, y, radius = circle
     width = len(name) * CHARACTER
-    right, left = x + radius + 4, x - radius - 4 - width
-    places = [(at, y + 4 + step * LINE) for step in (0, 1, -1, 2, -2, 3, -3) for at in (right, left)]
-    fitting = [
-        place for place in places if LEFT < place[0] < WIDTH - width and LINE < place[1] < HEIGHT - BOTTOM
+    sides = (x + radius + 4, x - radius - 4 - width, x - width / 2)
+    places = [(at, y + 4 + step * LINE) for step in STEPS for at in sides]
+    boxes = [(at, base - LINE + 3, at + width, base + 3) for at, base in places]
+    inside = [
+        box for box in boxes if box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
     ]
-    free = [
-        (at, base)
-        for at, base in fitting
-        if not any(at < end and begin < at + width and abs(base - line) < LINE for begin, end, line in taken)
-    ]
-    at, base = (free or fitting or places)[0]
-    taken.append((at, at + width, base))
-    return at, base
+    free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
+    found = (free or inside or boxes)[0]
+    taken.append(found)
+    return found[0], found[3] - 3
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def layers(found: Sequence[Mapping[str, Any]]) -> str:

@@ -94,6 +94,7 @@ def test_commands_that_start_it_at_once_get_the_same_one(fleet: FleetFolder) -> 
 
 def test_a_copied_folder_has_no_collector_yet(fleet: FleetFolder, tmp_path: Path) -> None:
     client.ensure(fleet)
+    connected(fleet)  # before that its store and its records are just being made
     copy = FleetFolder.open(Path(shutil.copytree(fleet.path, tmp_path / "copy")))
     assert client.running(copy) is None
     with pytest.raises(CollectorAbsent):
