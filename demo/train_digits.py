@@ -57,6 +57,7 @@ def main(folder: Path) -> None:
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
 
+    folder.mkdir(parents=True, exist_ok=True)
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     x = (images[order] / 16.0).astype("float32").reshape(-1, 8, 8, 1)

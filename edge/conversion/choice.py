@@ -1,8 +1,9 @@
 """Which of the candidates within the budget goes to the board, and what is said where none is.
 
 The rule: smaller is never sold as faster. `size` takes the smallest, `latency` the fastest; without a wish it is the
-smallest of those that take at most twice as long as the fastest. Latency is the board's where it was measured there,
-else that of the proof environment on this machine, and the report says which.
+smallest of those that take at most twice as long as the fastest, or so little longer that no request shows it and two
+runs of the measurement differ by as much. Latency is the board's where it was measured there, else that of the proof
+environment on this machine, and the report says which.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from edge.conversion.request import Row
 SIZE, LATENCY = "size", "latency"
 SLOWEST = 2.0
 """Times the fastest's latency, up to which a smaller artifact is taken without a wish."""
+UNNOTICED_MS = 0.05
+"""Longer than the fastest, up to which an artifact counts as just as fast without a wish."""
 NAMED_LAYERS = 5
 
 
@@ -26,7 +29,7 @@ def choose(rows: Sequence[Row], prefer: str | None) -> int | None:
         if prefer == LATENCY:
             return min(fit, key=lambda item: (item[1].latency_ms or 0.0, item[1].size_bytes))[0]
         if prefer is None:
-            most = SLOWEST * min(timed)
+            most = max(SLOWEST * min(timed), min(timed) + UNNOTICED_MS)
             fit = [(index, row) for index, row in fit if (row.latency_ms or 0.0) <= most]
     return min(fit, key=lambda item: item[1].size_bytes)[0] if fit else None
 

@@ -20,8 +20,8 @@ MOST_CLASSES = 40
 
 MOST_LOST = 10.0
 """Points; what lost more is drawn at the lower edge."""
-STEPS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
-"""Lines below a circle's middle at which its name may stand, the best first."""
+STEPS = (1, -1, 2, -2, 3, -3, 4, -4)
+"""Lines below a circle's middle at which its name may stand where there is no room beside, above or below it."""
 
 Circle = tuple[float, float, float]
 """Its middle, to the right and down, and its radius."""
@@ -84,8 +84,9 @@ def _place(name: str, circle: Circle, taken: list[Box]) -> tuple[float, float]:
     """Where a circle's name begins and stands: near it, over no circle and no other name; it is entered in `taken`."""
     x, y, radius = circle
     width = len(name) * CHARACTER
-    sides = (x + radius + 4, x - radius - 4 - width, x - width / 2)
-    places = [(at, y + 4 + step * LINE) for step in STEPS for at in sides]
+    right, left, middle = x + radius + 4, x - radius - 4 - width, x - width / 2
+    places = [(right, y + 4), (left, y + 4), (middle, y - radius - 5), (middle, y + radius + LINE)]
+    places += [(at, y + 4 + step * LINE) for step in STEPS for at in (right, left)]
     boxes = [(at, base - LINE + 3, at + width, base + 3) for at, base in places]
     inside = [
         box for box in boxes if box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM

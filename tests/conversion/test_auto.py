@@ -224,6 +224,19 @@ def test_smaller_is_not_sold_as_faster() -> None:
     assert nearest(ROWS[3:]) == 0
 
 
+@pytest.mark.parametrize(
+    ("fastest_ms", "other_ms", "taken"), [(0.011, 0.026, 1), (0.011, 0.095, 0), (1.0, 1.9, 1), (1.0, 2.1, 0)]
+)
+def test_what_two_runs_of_the_measurement_differ_by_decides_nothing(
+    fastest_ms: float, other_ms: float, taken: int
+) -> None:
+    rows = (
+        Row(recipe="int8", verdict="within", size_bytes=110, p50_ms=fastest_ms),
+        Row(recipe="int8-dynamic", verdict="within", size_bytes=100, p50_ms=other_ms),
+    )
+    assert choose(rows, None) == taken
+
+
 def test_the_latency_of_the_board_counts_where_there_is_one() -> None:
     rows = (
         Row(recipe="fp32", verdict="within", size_bytes=400, p50_ms=1.0, board_p50_ms=30.0),
