@@ -38,7 +38,7 @@ check: $(INSTALLED) ## format, lint, import fence, types, bare wheel (under 90 s
 	$(BIN)/python -m pytest -q tests/house/test_bare_wheel.py
 
 test-all: check system-packages ## everything, test beds too; what is real must be there
-	$(PYTEST) --session-timeout=5400 --require-real
+	$(PYTEST) --session-timeout=6600 --require-real
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 format: $(INSTALLED) ## write the code as `make check` wants it

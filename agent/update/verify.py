@@ -310,11 +310,13 @@ class Verifier:
             raise MetadataExpired(role=role, expired_at=f"{expires:%Y-%m-%d %H:%M UTC}", now=shown(now))
 
     def _trust(self) -> str:
-        """A digest of the keys that may sign desired states."""
+        """A digest of the keys that may sign desired states; the library lets names pass that are no text."""
         delegations = self._client.top_level.delegations
         roles = delegations.roles if delegations and delegations.roles else {}
-        keys = sorted(roles[DESIRED_ROLE].keyids) if DESIRED_ROLE in roles else []
-        return digest("\n".join(keys).encode())
+        keys = roles[DESIRED_ROLE].keyids if DESIRED_ROLE in roles else []
+        if not all(isinstance(key, str) for key in keys):
+            raise SignatureInvalid(role="targets", reason=f"it names a key of `{DESIRED_ROLE}` not by a text")
+        return digest("\n".join(sorted(keys)).encode())
 
     def _wrong(self, role: str) -> str:
         """The role whose file was read last; `role` where none was."""

@@ -16,7 +16,7 @@ from securesystemslib.formats import encode_canonical
 from tuf.api.metadata import Metadata
 
 from agent.contract.codec import encode
-from agent.contract.errors import EdgeError, concrete_errors
+from agent.contract.errors import EdgeError, SignatureInvalid, concrete_errors
 from agent.contract.targets import DESIRED_ROLE, desired_target
 from agent.update.clock import Clock
 from agent.update.files import DISK
@@ -201,6 +201,18 @@ def test_whatever_a_stolen_key_signed_ends_in_a_code_of_ours(target: Target, rol
         target.survives_document if role == "desired state" else lambda change: target.survives(role, change)
     )
     FEW(given(mutations())(survives))()
+
+
+def test_a_key_that_is_named_by_no_text_is_refused_whoever_signed_it(target: Target) -> None:
+    books = target.fresh()
+    stolen = json.loads(books.of["targets"].to_bytes())
+    roles = stolen["signed"]["delegations"]["roles"]
+    next(role for role in roles if role["name"] == DESIRED_ROLE)["keyids"].append(None)
+    books.unlike["targets"] = written(signed_again(stolen, books, "targets"))
+    books.vouch("targets")
+    refusal = target.look(books)
+    assert isinstance(refusal, SignatureInvalid)
+    assert "not by a text" in str(refusal)
 
 
 @pytest.mark.bed

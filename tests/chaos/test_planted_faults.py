@@ -66,34 +66,39 @@ TAKES_WHAT_IT_HAS = (
     ),
 )
 
+SEEDS = ("1", "2", "3", "4")
+"""Of the plans with these, one at least lets a fault do its harm: whether a cut falls into the moment that the fault
+needs is up to the machine."""
+
+
+def harm(counted: str, patches: tuple[Patch, ...], folder: Path) -> int:
+    """How many samples were lost or duplicated by code with faults, in the first run that has any; each run must report
+    what it counts by its exit code."""
+    code = copy_of_the_code(folder / "code", patches)
+    for seed in SEEDS:
+        status, told = chaos("--seed", seed, *RUN, temporary=folder, code=code)
+        found = int(told["counted"][counted])
+        assert (status == 3) == any(told["counted"][name] > 0 for name in ("lost", "duplicated"))
+        if found:
+            return found
+    return 0
+
 
 @pytest.mark.bed
 def test_a_collector_that_acknowledges_before_it_commits_loses(tmp_path: Path) -> None:
-    code = copy_of_the_code(tmp_path / "code", ACKNOWLEDGES_BEFORE_IT_COMMITS)
-    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
-    assert status == 3
-    assert told["counted"]["lost"] > 0
+    assert harm("lost", ACKNOWLEDGES_BEFORE_IT_COMMITS, tmp_path) > 0
 
 
 @pytest.mark.bed
 def test_an_agent_that_deletes_what_the_broker_has_loses(tmp_path: Path) -> None:
-    code = copy_of_the_code(tmp_path / "code", DELETES_WHEN_THE_BROKER_HAS_IT)
-    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
-    assert status == 3
-    assert told["counted"]["lost"] > 0
+    assert harm("lost", DELETES_WHEN_THE_BROKER_HAS_IT, tmp_path) > 0
 
 
 @pytest.mark.bed
 def test_an_agent_that_deletes_more_than_is_acknowledged_loses(tmp_path: Path) -> None:
-    code = copy_of_the_code(tmp_path / "code", DELETES_MORE_THAN_IS_ACKNOWLEDGED)
-    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
-    assert status == 3
-    assert told["counted"]["lost"] > 0
+    assert harm("lost", DELETES_MORE_THAN_IS_ACKNOWLEDGED, tmp_path) > 0
 
 
 @pytest.mark.bed
 def test_a_collector_that_takes_what_it_has_stores_twice(tmp_path: Path) -> None:
-    code = copy_of_the_code(tmp_path / "code", TAKES_WHAT_IT_HAS)
-    status, told = chaos("--seed", "1", *RUN, temporary=tmp_path, code=code)
-    assert status == 3
-    assert told["counted"]["duplicated"] > 0
+    assert harm("duplicated", TAKES_WHAT_IT_HAS, tmp_path) > 0
