@@ -249,6 +249,35 @@ def test_a_client_that_does_not_read_costs_nobody(server: EchoServer, talk: Talk
         assert len(server.connections) == 0
 
 
+def test_nor_one_that_leaves_a_little_unread(server: EchoServer) -> None:
+    def unread() -> int:
+        return sum(each._transport.get_write_buffer_size() for each in list(server.connections._open))
+
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", server.port))
+        while not unread():
+            client.sendall(post("/x", bytes(4000)))
+            time.sleep(0.001)
+        assert unread() < 64 * 1024
+        end = time.monotonic() + 8
+        while len(server.connections) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(server.connections) == 0
+
+
+@pytest.mark.parametrize("path", ["/fast", "/slow"])
+def test_a_client_that_has_said_all_reads_to_the_end_without_waiting(server: EchoServer, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        began = time.monotonic()
+        client.sendall(post(path, b"abc"))
+        client.shutdown(socket.SHUT_WR)
+        found = b"".join(iter(lambda: client.recv(65536), b""))
+    assert found.endswith(b" abc")
+    assert time.monotonic() - began < LIMITS.idle_s
+
+
 def connected(server: EchoServer, *said: bytes) -> list[socket.socket]:
     """Clients that have said so much each, one after the other."""
     clients = []

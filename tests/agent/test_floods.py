@@ -27,7 +27,7 @@ class Server:
     def __init__(self) -> None:
         self.most_held = 0
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         self._ready.wait(10)
 
@@ -47,6 +47,10 @@ class Server:
     def _answer(self, request: Request) -> Response:
         self.most_held = max(self.most_held, self.budget.held)
         return Response(200, b"%d" % len(request.body))
+
+    def stand_still(self, seconds: float) -> None:
+        """What comes meanwhile is found in one turn."""
+        self._loop.call_soon_threadsafe(time.sleep, seconds)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -89,6 +93,25 @@ def test_large_bodies_of_many_are_refused_before_a_small_one_is(server: Server) 
     while server.budget.held and time.monotonic() < end:
         time.sleep(0.02)
     assert server.budget.held == 0
+
+
+def test_one_that_has_just_gone_away_gives_way_like_any_other(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        sizes = (MIB * 196 // 100, MIB * 19 // 10, MIB // 10)
+        leaving, _, going_on = clients = [stack.enter_context(connect(server)) for _ in sizes]
+        for client, size in zip(clients, sizes, strict=True):
+            post(client, bytes(size), declared=2 * MIB)
+        end = time.monotonic() + 5
+        while server.budget.held < sum(sizes) and time.monotonic() < end:
+            time.sleep(0.01)
+        server.stand_still(0.3)
+        time.sleep(0.1)
+        leaving.close()
+        going_on.sendall(bytes(MIB // 4))
+
+        good = stack.enter_context(connect(server))
+        post(good, b"abc")
+        assert good.recv(1000).endswith(b"\r\n\r\n3")
 
 
 def test_a_large_body_alone_is_taken(server: Server) -> None:

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None
         self._reading = True
         self._writable = True
+        self._heard_all = False
         self._unread = 0
         self.deadline = monotonic() + limits.receive_s
         self.held = 0
@@ -78,7 +79,8 @@ class Connection(asyncio.Protocol):
         self._receiver.feed(data)
 
     def eof_received(self) -> bool:
-        """Whether to keep the connection open: while answers are due."""
+        """Whether to keep the connection open: while answers are due. With the last of them it ends."""
+        self._heard_all = True
         return self._task is not None or bool(self._pending)
 
     # --- requests in their order
@@ -172,7 +174,9 @@ class Connection(asyncio.Protocol):
             if len(item.body) <= SMALL_BYTES:
                 self._server.budget.give_back(self, len(item.body))
             self._start(item)
-        if self._server.parking and self.idle:
+        if self._heard_all and self._task is None and not self._pending:
+            self._end()
+        elif self._server.parking and self.idle:
             self.park()
         elif self._writable and len(self._pending) < PIPELINED and not self._server.parking:
             self._read(True)
@@ -185,13 +189,18 @@ class Connection(asyncio.Protocol):
             if self._receiver.receiving and not self._transport.is_closing():
                 self._linger()
             else:
-                self._transport.close()
+                self._end()
 
     def _linger(self) -> None:
         """Take what the client still sends, and throw it away, until it has read the answer or its time is over."""
         self.deadline = monotonic() + LINGER_S
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+    def _end(self) -> None:
+        """End when what is written was read; the client has its time for that."""
+        self.deadline = monotonic() + self._limits.write_s
+        self._transport.close()
 
     def _read(self, wanted: bool) -> None:
         if wanted == self._reading or self._transport.is_closing():
@@ -203,8 +212,8 @@ class Connection(asyncio.Protocol):
 
     def expired(self) -> None:
         """Its deadline has passed."""
-        if not self._writable:
-            self._transport.abort()
+        if not self._writable or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            self._transport.abort()  # it does not read: what is closed only would wait for it for ever
         elif self._receiver.receiving and not self._receiver.refused:
             self.refuse(refusal(408, "the request did not arrive in time", close=True))
         else:
@@ -234,7 +243,7 @@ class Connection(asyncio.Protocol):
 
     def yield_memory(self) -> None:
         """Give back what it holds: all connections together hold too much, and this one most."""
-        if self._receiver.holds and not self._busy:
+        if self._receiver.holds and not self._busy and not self._transport.is_closing():
             self.refuse(
                 refusal(503, "too many large requests at once", close=True, retry_after_s=RETRY_AFTER_S)
             )
