@@ -16,6 +16,9 @@ from agent.contract.manifest import Task, TensorSpec
 from agent.contract.trial import PROOF_RELATIVE, PROOF_STEPS
 from agent.transforms.quantization import dequantize, is_quantized
 
+CONSTANT_RELATIVE = 0.05
+"""Least spread between samples that answers are compared by, relative to their magnitude."""
+
 
 def proof_within(
     outputs: Sequence[NDArray[Any]], proof: Sequence[NDArray[Any]], specs: Sequence[TensorSpec]
@@ -60,9 +63,10 @@ def agreement(
 ) -> float:
     """How far an artifact says what its float original says.
 
-    For a classifier: part of the samples whose first output has its largest score in the same class. For quantities and
-    anomaly scores, where one number has no direction: mean over outputs of the part of the variance between samples
-    that is the same. Otherwise: mean over samples and outputs of the cosine similarity. Negative counts as 0.
+    For a classifier with scores of several classes: part of the samples whose first output has its largest score in the
+    same class. Otherwise: mean over outputs; of quantities, anomaly scores and whatever has one value a sample, as one
+    number has no direction, the part of the variance between samples that is the same; of the rest the mean over
+    samples of the cosine similarity. Negative counts as 0.
 
     Args:
         outputs: one array `[N, ...]` an output tensor, engine dtype.
@@ -79,11 +83,17 @@ def agreement(
     ]
     if not pairs or any(found.shape != expected.shape or not len(found) for found, expected in pairs):
         return 0.0
-    if task is Task.CLASSIFICATION:
+    if task is Task.CLASSIFICATION and not _is_scalar(pairs[0][1]):
         return float(np.mean(_same_class(*pairs[0])))
-    if task in (Task.REGRESSION, Task.ANOMALY):
-        return float(np.mean([_same_variance(found, expected) for found, expected in pairs]))
-    return float(np.mean([np.mean(_cosine(found, expected)) for found, expected in pairs]))
+    if task is Task.CLASSIFICATION:
+        return _same_variance(*pairs[0], specs[0])
+    quantities = task in (Task.REGRESSION, Task.ANOMALY)
+    return float(np.mean([
+        _same_variance(found, expected, spec)
+        if quantities or _is_scalar(expected)
+        else np.mean(_cosine(found, expected))
+        for (found, expected), spec in zip(pairs, specs, strict=True)
+    ]))  # fmt: skip
 
 
 def classes(scores: NDArray[Any]) -> NDArray[np.int64]:
@@ -98,11 +108,21 @@ def _same_class(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_
     return np.asarray(same.reshape(len(same), -1).all(axis=1))
 
 
-def _same_variance(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The coefficient of determination, 0 to 1."""
+def _is_scalar(array: NDArray[Any]) -> bool:
+    return array.size == len(array)
+
+
+def _same_variance(found: NDArray[Any], expected: NDArray[Any], spec: TensorSpec) -> float:
+    """The coefficient of determination, 0 to 1.
+
+    Where values hardly differ between samples, `CONSTANT_RELATIVE` of their magnitude, or two steps of a quantized
+    output, stand for the spread.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         off = float(np.sum((found - expected) ** 2))
         spread = float(np.sum((expected - expected.mean(axis=0)) ** 2))
+        near = np.maximum(CONSTANT_RELATIVE * np.abs(expected), PROOF_STEPS * (spec.scale or 0.0))
+        spread = max(spread, float(np.sum(near**2)))
     if not np.isfinite(off) or not np.isfinite(spread):
         return 0.0
     if off == 0.0:

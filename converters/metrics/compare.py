@@ -57,7 +57,9 @@ class Comparison:
         return BOOTSTRAP.format(draws=self.draws) if self.draws else TANGO
 
     def verdict(self, budget_points: float) -> str:
-        """`within`, `outside` or `undecided` against a budget in points."""
+        """`within`, `outside` or `undecided` against a budget in points; what lost no finite amount is outside."""
+        if not math.isfinite(self.drop_points):
+            return OUTSIDE
         if self.draws and self.samples < FEWEST_SAMPLES:
             return UNDECIDED
         if self.high <= budget_points:
@@ -72,6 +74,8 @@ class Comparison:
         if not self.draws:
             found = paired_drop(samples=self.samples, lost=self.lost, gained=self.gained)
             return samples_needed(found, budget_points / 100)
+        if not math.isfinite(self.drop_points):
+            return None
         gap = abs(budget_points - self.drop_points)
         side = (
             self.high - self.drop_points if self.drop_points <= budget_points else self.drop_points - self.low

@@ -30,7 +30,7 @@ from edge.conversion.on_board import compared
 from edge.conversion.packing import package_of, result_of
 from edge.conversion.proof import prove
 from edge.conversion.request import ProfileResult, Row
-from edge.conversion.runnable import check_runnable
+from edge.conversion.runnable import check_finite, check_runnable
 from edge.conversion.shared import Shared
 from edge.conversion.tried import Answers, Judged, Tried
 from edge.progress import Progress
@@ -108,6 +108,7 @@ class Finishing:
         shared, request = self.shared, self.shared.request
         inputs = shared.inputs(converted)
         answers = self._answered(profile, recipe, converted, inputs)
+        check_finite(profile, answers.outputs, request.model)
         request.pipeline.check_fits(shared.task, converted.inputs, converted.outputs, answers.outputs)
         judgement = judge(
             profile=profile.name,

@@ -1,4 +1,4 @@
-"""Whether the engine version that a profile's boards run can run an artifact.
+"""Whether the engine version that a profile's boards run can run an artifact, and whether it answers with numbers.
 
 The rule: what was measured of that version decides, whatever the file's own stamp says, and before the artifact is run
 anywhere. Boards of a profile that states no version run one of several, by their Python: all of them have to run it.
@@ -7,8 +7,12 @@ What a profile says of opset and IR only lowers what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.contract.errors import ModelUnsupported
 from agent.contract.manifest import EngineName
@@ -34,6 +38,21 @@ def check_runnable(profile: DeviceProfile, converted: Converted, model: Path) ->
             reason=reason,
             way_out="convert it with another recipe, or take boards with another engine or a newer version of it"
             " (`engine_version` of their profile)",
+        )
+
+
+def check_finite(profile: DeviceProfile, outputs: Sequence[NDArray[Any]], model: Path) -> None:
+    """Check the answers of an artifact's proof run.
+
+    Raises:
+        ModelUnsupported: some are NaN or infinity.
+    """
+    if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in outputs):
+        raise ModelUnsupported(
+            path=model,
+            target=f"an artifact for `{profile.name}`",
+            reason="the artifact answers with NaN or infinity",
+            way_out="try another recipe",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -15,7 +16,7 @@ from converters import requirements, tflite_file
 from converters.capability.measured import Use
 from converters.job import Converted
 from edge.conversion import ConversionOutcome, ConversionRequest, convert
-from edge.conversion.runnable import check_runnable
+from edge.conversion.runnable import check_finite, check_runnable
 from tests.conversion.proving import PROFILES, nowhere
 from tests.converters.small_models import classifier_onnx
 
@@ -117,3 +118,12 @@ def test_a_real_quantizers_file_is_judged_by_its_operators(tmp_path: Path) -> No
     path = Path(__file__).parents[1] / "data" / "models" / "digits_int8.tflite"
     uses = requirements.tflite_uses(tflite_file.read(path), path)
     check_runnable(TFLITE, using(*uses, kind=ModelFormat.TFLITE), MODEL)
+
+
+def test_an_artifact_that_overflows_on_a_later_sample_is_refused() -> None:
+    counts, scores = np.arange(3), np.ones((3, 1), np.float16)
+    check_finite(ONNX, [counts, scores], MODEL)
+    scores[2] = np.inf
+
+    with pytest.raises(ModelUnsupported, match="answers with NaN or infinity"):
+        check_finite(ONNX, [counts, scores], MODEL)

@@ -228,3 +228,15 @@ def test_a_metric_of_other_outputs_or_labels_is_refused(
 
     with pytest.raises(OptionInvalid, match=f"--metric {name}: it takes"):
         compare(name, answers, answers, y)
+
+
+def test_answers_that_overflow_on_some_samples_are_outside() -> None:
+    y = np.linspace(1.0, 2.0, 100)
+    floats = y[:, np.newaxis] + 0.1
+    found = np.where(np.arange(100)[:, np.newaxis] < 3, np.inf, floats)
+
+    with np.errstate(invalid="ignore"):
+        comparison = compare("rmse", Answers(outputs=[found]), Answers(outputs=[floats]), y)
+
+    assert comparison.verdict(1.0) == "outside"
+    assert comparison.needed(1.0) is None

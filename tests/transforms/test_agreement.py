@@ -104,3 +104,21 @@ def test_a_quantity_agrees_by_how_it_varies_and_not_by_its_sign() -> None:
     assert agrees([30.0, 20.0, 10.0]) == 0.0
     assert agrees([10.0, float("nan"), 30.0]) == 0.0
     assert agreement([floats[:1] + 1], [floats[:1]], [one], Task.REGRESSION) == 0.0
+
+
+@pytest.mark.parametrize("task", [Task.TENSOR, Task.CLASSIFICATION, Task.REGRESSION])
+def test_one_value_a_sample_that_is_replaced_by_a_constant_does_not_agree(task: Task) -> None:
+    one = TensorSpec(name="y", dtype="float32", shape=(1, 1))
+    floats = np.array([[0.1], [0.9], [0.2], [0.8]], np.float32)
+
+    assert agreement([np.full_like(floats, 0.5)], [floats], [one], task) == 0.0
+    assert agreement([floats + np.float32(0.01)], [floats], [one], task) > 0.99
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_one_constant_value_agrees_where_it_is_close(samples: int) -> None:
+    one = TensorSpec(name="y", dtype="float32", shape=(1, 1))
+    floats = np.full((samples, 1), 0.7, np.float32)
+
+    assert agreement([floats + np.float32(0.002)], [floats], [one], Task.TENSOR) > 0.99
+    assert agreement([floats - np.float32(0.2)], [floats], [one], Task.TENSOR) == 0.0
