@@ -212,12 +212,12 @@ class Connection(asyncio.Protocol):
 
     def expired(self) -> None:
         """Its deadline has passed."""
-        if not self._writable or self._transport.is_closing() or self._transport.get_write_buffer_size():
+        if not self._writable or self._transport.is_closing():
             self._transport.abort()  # it does not read: what is closed only would wait for it for ever
         elif self._receiver.receiving and not self._receiver.refused:
             self.refuse(refusal(408, "the request did not arrive in time", close=True))
         else:
-            self._transport.close()
+            self._end()
 
     def park(self) -> None:
         """Leave what comes next to the process that takes the connection over."""
