@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 to 3.13 and make, nothing else.
+# `make demo` and `make test` need Python 3.11 to 3.13, make and a package index; `make test` as root installs the rest.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

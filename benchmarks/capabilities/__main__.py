@@ -1,6 +1,6 @@
 """Measure what the runtimes run: `python -m benchmarks.capabilities [tflite] [onnx]`.
 
-It takes half an hour on a quiet machine, needs Python 3.9 and 3.11, the package index that this machine's pip is set
+It takes ten minutes on a quiet machine, needs Python 3.9 and 3.11, the package index that this machine's pip is set
 up with, and about 2 GB below the temporary folder, which are given back. What is not asked for keeps its table.
 """
 
